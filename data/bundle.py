@@ -1,0 +1,183 @@
+"""Bundles: immutable directories with everything the gateway needs, one per version, sealed by a manifest of digests.
+
+    bundles/<version>/manifest.json   format, version, time, git revision, origin, metrics, SHA-256 of every file
+    bundles/<version>/catalog/        the item table
+    bundles/<version>/candidates/     what stage one's sources load
+    bundles/<version>/ranker/         what stage two's scorer loads
+    bundles/current                   a link to the version in service, replaced atomically
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from data.errors import DataError
+from data.workspace import Origin, Workspace, write_text_atomically
+
+FORMAT_VERSION = 1
+PARTS = ("catalog", "candidates", "ranker")
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A sealed bundle on disk. `metrics` holds each part's offline figures, measured index recall among them."""
+
+    path: Path
+    version: str
+    created: float  # Unix seconds
+    git_revision: str
+    origin: Origin
+    metrics: dict[str, Any]
+    files: dict[str, str]  # path inside the bundle -> SHA-256
+
+    @property
+    def catalog(self) -> Path:
+        return self.path / "catalog"
+
+    @property
+    def candidates(self) -> Path:
+        return self.path / "candidates"
+
+    @property
+    def ranker(self) -> Path:
+        return self.path / "ranker"
+
+    def has(self, part: str) -> bool:
+        return any(name.startswith(f"{part}/") for name in self.files)
+
+    @classmethod
+    def open(cls, path: Path | str, verify: bool = True) -> "Bundle":
+        """Read a bundle's manifest (following `current`), and check every file's digest unless told not to.
+
+        Raises:
+            DataError: no bundle there, an unknown format, or a file missing, added or changed since it was sealed.
+        """
+        path = Path(path).resolve()
+        manifest = path / "manifest.json"
+        try:
+            found = json.loads(manifest.read_text())
+        except OSError:
+            raise DataError(f"{path} is not a bundle: expected manifest.json in it; `tandem train` writes one") from None
+        except ValueError as error:
+            raise DataError(f"{manifest}: expected JSON, found {error}") from None
+        if not isinstance(found, dict) or found.get("format_version") != FORMAT_VERSION:
+            raise DataError(f"{manifest}: expected format_version {FORMAT_VERSION}; this Tandem reads no other")
+        if found.pop("manifest_sha256", None) != _digest_of(found):
+            raise DataError(f"{manifest} differs from its own digest; it was changed since it was sealed")
+        try:
+            bundle = cls(
+                path=path,
+                version=found["version"],
+                created=found["created"],
+                git_revision=found["git_revision"],
+                origin=Origin(**found["origin"]),
+                metrics=found["metrics"],
+                files=found["files"],
+            )
+        except (KeyError, TypeError) as error:
+            raise DataError(f"{manifest}: expected the fields of a manifest, found {error}") from None
+        if verify:
+            bundle.verify()
+        return bundle
+
+    def verify(self) -> None:
+        """Check every file against its digest. Raises DataError naming the first that differs."""
+        present = {_inside(self.path, file) for file in _files_under(self.path)} - {"manifest.json"}
+        for name in sorted(self.files.keys() | present):
+            if name not in self.files:
+                raise DataError(f"bundle {self.version}: {name} is not in its manifest")
+            if name not in present:
+                raise DataError(f"bundle {self.version}: {name} is missing")
+            if sha256_of(self.path / name) != self.files[name]:
+                raise DataError(f"bundle {self.version}: {name} differs from its SHA-256 in the manifest; expected {self.files[name][:12]}…")
+
+
+class BundleDraft:
+    """A bundle being written. Use as a context manager: left without `seal`, nothing of it remains."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+        self.metrics: dict[str, Any] = {}
+        self.path = workspace.bundles / f".draft-{os.getpid()}-{time.time_ns()}"
+
+    def __enter__(self) -> "BundleDraft":
+        self.path.mkdir(parents=True)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        shutil.rmtree(self.path, ignore_errors=True)
+
+    def folder(self, part: str) -> Path:
+        """The (new or existing) folder of a part."""
+        folder = self.path / part
+        folder.mkdir(exist_ok=True)
+        return folder
+
+    def take(self, bundle: Bundle, parts: Sequence[str]) -> None:
+        """Carry parts over from a sealed bundle, sharing their bytes on disk, with their metrics."""
+        for part in parts:
+            shutil.copytree(bundle.path / part, self.path / part, copy_function=os.link)
+            if part in bundle.metrics:
+                self.metrics[part] = bundle.metrics[part]
+
+    def seal(self) -> Bundle:
+        """Give the bundle its version and its final place. It is not in service until `publish`."""
+        files = {_inside(self.path, file): sha256_of(file) for file in _files_under(self.path)}
+        version = f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{_digest_of(files)[:8]}"
+        manifest = {
+            "format_version": FORMAT_VERSION,
+            "version": version,
+            "created": time.time(),
+            "git_revision": _git_revision(),
+            "origin": vars(self._workspace.origin()),
+            "metrics": self.metrics,
+            "files": files,
+        }
+        manifest["manifest_sha256"] = _digest_of(manifest)
+        write_text_atomically(self.path / "manifest.json", json.dumps(manifest, indent=2, sort_keys=True) + "\n")
+        final = self._workspace.bundles / version
+        if final.exists():  # the same bytes, sealed within the same second
+            return Bundle.open(final, verify=False)
+        self.path.rename(final)
+        return Bundle.open(final, verify=False)
+
+
+def publish(workspace: Workspace, bundle: Bundle) -> None:
+    """Put a sealed bundle into service: `current` names it from one instant to the next."""
+    beside = workspace.bundles / f".current-{os.getpid()}"
+    beside.unlink(missing_ok=True)
+    beside.symlink_to(bundle.version)
+    beside.replace(workspace.current)
+
+
+def _digest_of(value: dict[str, Any]) -> str:
+    """SHA-256 of a JSON value, whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def sha256_of(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def _files_under(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def _inside(folder: Path, file: Path) -> str:
+    return file.relative_to(folder).as_posix()
+
+
+def _git_revision() -> str:
+    """Of the code that wrote the bundle; "unknown" outside a checkout."""
+    answer = subprocess.run(
+        ["git", "rev-parse", "--short=12", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True
+    )
+    return answer.stdout.strip() or "unknown"

@@ -1,0 +1,76 @@
+"""What commands share: the terminal, progress bars, logging, and figures written to a file."""
+
+import json
+import logging
+import os
+import platform
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from data.workspace import write_text_atomically
+
+console = Console()
+"""Where tables and answers go (standard output)."""
+
+notices = Console(stderr=True)
+"""Where progress, logs and errors go (standard error)."""
+
+WorkspaceOption = Annotated[
+    Path, typer.Option("--workspace", "-w", help="The folder of this experiment's files.", show_default=True)
+]
+JsonOption = Annotated[Path | None, typer.Option("--json", help="Also write the figures to this file.")]
+SeedOption = Annotated[int, typer.Option(help="Seed of everything random.")]
+
+DEFAULT_WORKSPACE = Path("workspace")
+
+
+def set_up_logging(verbose: bool = False) -> None:
+    handler = RichHandler(console=notices, show_path=False, rich_tracebacks=True)
+    logging.basicConfig(level=logging.DEBUG if verbose else logging.INFO, format="%(message)s", handlers=[handler])
+    for noisy in ("matplotlib", "torch", "fontTools", "torchrec", "py4j"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+@contextmanager
+def progress_bar(what: str, total: int | None) -> Iterator["Bar"]:
+    """A bar on standard error: `with progress_bar("LED", steps) as bar: bar.advance(note="loss .31")`."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, console=notices, transient=not notices.is_terminal) as progress:
+        yield Bar(progress, progress.add_task(what, total=total, note=""))
+
+
+class Bar:
+    def __init__(self, progress: Progress, task: Any) -> None:
+        self._progress, self._task = progress, task
+
+    def advance(self, by: int = 1, note: str | None = None) -> None:
+        self._progress.update(self._task, advance=by, **({} if note is None else {"note": note}))
+
+
+def write_figures(path: Path | None, figures: dict[str, Any]) -> None:
+    """Write a command's figures as JSON with what is needed to repeat them; does nothing if `path` is None."""
+    if path is None:
+        return
+    made = {
+        "command": " ".join(["tandem", *sys.argv[1:]]),
+        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
+        "figures": figures,
+    }
+    write_text_atomically(path, json.dumps(made, indent=2, default=float) + "\n")

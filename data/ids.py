@@ -1,0 +1,134 @@
+"""Maps between ids (strings) and dense int32 positions, over memory-mapped arrays that processes share."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import xxhash
+from numpy.typing import NDArray
+
+from data.errors import DataError
+
+UNKNOWN = -1
+"""The position of an id that a map does not hold."""
+
+
+class StringTable:
+    """Strings by position: UTF-8 bytes [total] and offsets int64 [n + 1]. Immutable; arrays may be memory-mapped."""
+
+    def __init__(self, text: NDArray[np.uint8], offsets: NDArray[np.int64]) -> None:
+        self.text, self.offsets = text, offsets
+
+    @classmethod
+    def of(cls, strings: Sequence[str]) -> "StringTable":
+        encoded = [string.encode() for string in strings]
+        offsets = np.zeros(len(encoded) + 1, np.int64)
+        np.cumsum([len(part) for part in encoded], out=offsets[1:])
+        return cls(np.frombuffer(b"".join(encoded), np.uint8), offsets)
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, position: int) -> str:
+        return self.bytes_at(position).decode()
+
+    def bytes_at(self, position: int) -> bytes:
+        return self.text[self.offsets[position] : self.offsets[position + 1]].tobytes()
+
+    def all(self) -> list[str]:
+        """Every string, in order of position. For offline use."""
+        text, offsets = self.text.tobytes(), self.offsets.tolist()
+        return [text[start:end].decode() for start, end in zip(offsets, offsets[1:], strict=False)]
+
+    def save(self, folder: Path, name: str) -> None:
+        np.save(folder / f"{name}.text.npy", self.text)
+        np.save(folder / f"{name}.offsets.npy", self.offsets)
+
+    @classmethod
+    def load(cls, folder: Path, name: str) -> "StringTable":
+        return cls(_mapped(folder / f"{name}.text.npy"), _mapped(folder / f"{name}.offsets.npy"))
+
+
+class IdMap:
+    """A bijection between distinct ids and the positions 0 .. n - 1.
+
+    An id is found by binary search of its 64-bit hash and confirmed byte by byte, so an unknown id never lands on
+    another's position even where hashes collide.
+    """
+
+    def __init__(self, strings: StringTable, hashes: NDArray[np.uint64], order: NDArray[np.int32]) -> None:
+        self.strings, self._hashes, self._order = strings, hashes, order
+
+    @classmethod
+    def of(cls, ids: Sequence[str]) -> "IdMap":
+        """The map whose position p holds ids[p].
+
+        Raises:
+            DataError: an id occurs twice.
+        """
+        if len(set(ids)) != len(ids):
+            seen: set[str] = set()
+            twice = next(one for one in ids if one in seen or seen.add(one))  # type: ignore[func-returns-value]
+            raise DataError(f"id {twice!r} occurs twice among {len(ids)} ids that must be distinct")
+        hashes = np.array([_hash(one.encode()) for one in ids], np.uint64)
+        order = np.argsort(hashes, kind="stable").astype(np.int32)
+        return cls(StringTable.of(ids), hashes[order], order)
+
+    def __len__(self) -> int:
+        return len(self.strings)
+
+    def id(self, position: int) -> str:
+        return self.strings[position]
+
+    def ids(self) -> list[str]:
+        """Every id, in order of position. For offline use."""
+        return self.strings.all()
+
+    def position(self, one: str) -> int:
+        """The position of an id, or UNKNOWN."""
+        return int(self.positions([one])[0])
+
+    def positions(self, ids: Sequence[str]) -> NDArray[np.int32]:
+        """int32 [len(ids)]: the position of each id, UNKNOWN where the map does not hold it."""
+        encoded = [one.encode("utf-8", "surrogatepass") for one in ids]
+        wanted = np.array([_hash(part) for part in encoded], np.uint64)
+        found = np.full(len(encoded), UNKNOWN, np.int32)
+        for k, place in enumerate(np.searchsorted(self._hashes, wanted).tolist()):
+            while place < len(self._hashes) and self._hashes[place] == wanted[k]:
+                candidate = int(self._order[place])
+                if self.strings.bytes_at(candidate) == encoded[k]:
+                    found[k] = candidate
+                    break
+                place += 1
+        return found
+
+    def save(self, folder: Path, name: str) -> None:
+        self.strings.save(folder, name)
+        np.save(folder / f"{name}.hashes.npy", self._hashes)
+        np.save(folder / f"{name}.order.npy", self._order)
+
+    @classmethod
+    def load(cls, folder: Path, name: str) -> "IdMap":
+        hashes, order = _mapped(folder / f"{name}.hashes.npy"), _mapped(folder / f"{name}.order.npy")
+        return cls(StringTable.load(folder, name), hashes, order)
+
+
+def _hash(text: bytes) -> int:
+    return xxhash.xxh3_64_intdigest(text)
+
+
+def _mapped(path: Path) -> np.ndarray:
+    """The array of an npy file, memory-mapped (an empty one is read: there is nothing to map)."""
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        if path.is_file() and path.stat().st_size:
+            try:
+                return np.load(path, allow_pickle=False)
+            except (OSError, ValueError, EOFError):
+                pass
+        raise DataError(f"{path}: expected an array in npy format, found {error}") from error
+    return array
+
+
+load_array = _mapped

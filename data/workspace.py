@@ -1,0 +1,66 @@
+"""Where one experiment's files live: a folder that every command takes with `--workspace`."""
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from data.errors import DataError
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a workspace's events come from. Shown wherever figures made from them are shown."""
+
+    name: str  # "simulated marketplace", "rees46", ...
+    simulated: bool
+    fingerprint: str  # SHA-256 of the source file, or of the simulator's configuration
+    events: int
+    items: int
+
+
+class Workspace:
+    """Paths inside one folder.
+
+    events.parquet, catalog.parquet   what came in
+    origin.json                       where it came from
+    simulator/                        the made-up truth, if the events are simulated
+    bundles/<version>/, bundles/current
+    log/                              the gateway's displays and tracked events
+    """
+
+    def __init__(self, root: Path | str) -> None:
+        self.root = Path(root)
+        self.events = self.root / "events.parquet"
+        self.catalog = self.root / "catalog.parquet"
+        self.simulator = self.root / "simulator"
+        self.bundles = self.root / "bundles"
+        self.current = self.bundles / "current"
+        self.log = self.root / "log"
+        self._origin = self.root / "origin.json"
+
+    def origin(self) -> Origin:
+        """Raises DataError if the workspace holds no events yet."""
+        try:
+            return Origin(**json.loads(self._origin.read_text()))
+        except FileNotFoundError:
+            raise DataError(
+                f"{self.root} holds no events: expected origin.json there; "
+                "fill it with `tandem data import` or `tandem data simulate`"
+            ) from None
+        except (ValueError, TypeError) as error:
+            raise DataError(f"{self._origin}: expected the fields of an origin, found {error}") from None
+
+    def write_origin(self, origin: Origin) -> None:
+        write_text_atomically(self._origin, json.dumps(asdict(origin), indent=2) + "\n")
+
+
+def write_text_atomically(path: Path, text: str) -> None:
+    """Replace `path` so that a reader sees the old text or the new, never half."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    with beside.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)

@@ -1,0 +1,5 @@
+"""Stage two: predict the click (or sale) of every pooled candidate.
+
+specification (which features) -> features (their values for a request) -> examples (labelled rows) -> models (DLRM,
+logistic regression) -> training -> metrics -> export (AOTInductor) -> scorer (one batch per request).
+"""

@@ -1,0 +1,48 @@
+"""The command line: gathers the parts' sub-commands (console script `tandem`)."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+import candidates.cli
+import data.cli
+import gateway.cli
+import ranker.cli
+from data.console import notices, set_up_logging
+from data.errors import TandemError
+
+app = typer.Typer(
+    name="tandem",
+    help="A two-stage recommender for banners: candidates (LED, CBO, GBO), a DLRM ranker, a gRPC gateway, A/B reports.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(data.cli.app, name="data", help="Events and catalog: import real logs, or simulate a marketplace.")
+app.add_typer(candidates.cli.app, name="candidates", help="Stage one: train and evaluate candidate sources.")
+app.add_typer(ranker.cli.app, name="ranker", help="Stage two: train, evaluate and export the ranker.")
+app.add_typer(gateway.cli.app, name="gateway", help="Online: serve banners over gRPC, ask for one, look at the log.")
+gateway.cli.add_top_level_commands(app)
+
+
+@app.callback()
+def _options(verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")] = False) -> None:
+    set_up_logging(verbose)
+
+
+def main() -> None:
+    """Run the command; an error the user can mend is one sentence and exit code 2."""
+    try:
+        app()
+    except TandemError as error:
+        notices.print(f"[bold red]error:[/] {error}", highlight=False, soft_wrap=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        notices.print("interrupted")
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()
