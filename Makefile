@@ -1,0 +1,34 @@
+# Every target sets up what it needs: a fresh machine has Python 3.11 and a C++ compiler, nothing else.
+PYTEST ?= .venv/bin/python -m pytest
+WORKSPACE ?= workspace
+# CI adds "spark": pip extras of pyproject.toml.
+EXTRAS ?= cpu,dev
+
+.PHONY: help install demo serve test lint proto clean
+
+help:  ## show this list
+	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
+
+install:  ## make .venv and install everything into it
+	@deploy/install.sh $(EXTRAS)
+
+demo: install  ## the whole path on a simulated marketplace, with its A/B report
+	.venv/bin/tandem demo --workspace $(WORKSPACE)
+
+serve: install  ## start the gateway on the bundle the demo left
+	.venv/bin/tandem gateway serve --workspace $(WORKSPACE)
+
+test: install lint  ## lint, types and the whole test suite
+	$(PYTEST)
+
+lint: install  ## ruff and mypy
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+
+proto: install  ## regenerate the Python of proto/
+	.venv/bin/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. --grpc_python_out=. proto/tandem/v1/tandem.proto proto/tandem/v1/log.proto
+	rm -f proto/tandem/v1/log_pb2_grpc.py
+
+clean:  ## remove the environment and caches (workspaces stay)
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
