@@ -89,7 +89,7 @@ class StageTime(_message.Message):
     def __init__(self, stage: _Optional[str] = ..., us: _Optional[int] = ...) -> None: ...
 
 class GetBannerResponse(_message.Message):
-    __slots__ = ("display_id", "experiment", "population", "bundle_version", "slots", "degraded", "stage_times", "simulated")
+    __slots__ = ("display_id", "experiment", "population", "bundle_version", "slots", "degraded", "stage_times", "simulated", "config_hash")
     DISPLAY_ID_FIELD_NUMBER: _ClassVar[int]
     EXPERIMENT_FIELD_NUMBER: _ClassVar[int]
     POPULATION_FIELD_NUMBER: _ClassVar[int]
@@ -98,6 +98,7 @@ class GetBannerResponse(_message.Message):
     DEGRADED_FIELD_NUMBER: _ClassVar[int]
     STAGE_TIMES_FIELD_NUMBER: _ClassVar[int]
     SIMULATED_FIELD_NUMBER: _ClassVar[int]
+    CONFIG_HASH_FIELD_NUMBER: _ClassVar[int]
     display_id: str
     experiment: str
     population: str
@@ -106,7 +107,8 @@ class GetBannerResponse(_message.Message):
     degraded: _containers.RepeatedScalarFieldContainer[str]
     stage_times: _containers.RepeatedCompositeFieldContainer[StageTime]
     simulated: bool
-    def __init__(self, display_id: _Optional[str] = ..., experiment: _Optional[str] = ..., population: _Optional[str] = ..., bundle_version: _Optional[str] = ..., slots: _Optional[_Iterable[_Union[Slot, _Mapping]]] = ..., degraded: _Optional[_Iterable[str]] = ..., stage_times: _Optional[_Iterable[_Union[StageTime, _Mapping]]] = ..., simulated: _Optional[bool] = ...) -> None: ...
+    config_hash: str
+    def __init__(self, display_id: _Optional[str] = ..., experiment: _Optional[str] = ..., population: _Optional[str] = ..., bundle_version: _Optional[str] = ..., slots: _Optional[_Iterable[_Union[Slot, _Mapping]]] = ..., degraded: _Optional[_Iterable[str]] = ..., stage_times: _Optional[_Iterable[_Union[StageTime, _Mapping]]] = ..., simulated: _Optional[bool] = ..., config_hash: _Optional[str] = ...) -> None: ...
 
 class GetCandidatesRequest(_message.Message):
     __slots__ = ("context", "k", "sources")

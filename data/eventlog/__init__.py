@@ -1,0 +1,17 @@
+"""The gateway's log: what was shown, and what came back. Nothing acknowledged is lost, nothing is counted twice.
+
+framing (a record and its checksum) -> writer (each worker's own write-ahead file) -> tables (records become rows)
+-> compaction (closed files become Parquet segments by hour) -> readers (both together, second copies dropped).
+
+    log/wal/<hour>-<nanoseconds>-<pid>.wal       being written, or closed and not yet compacted
+    log/displays/<hour>/<name of its file>.parquet
+    log/tracked/<hour>/<name of its file>.parquet
+    log/damaged/                                 files that `compact --salvage` put aside
+"""
+
+from data.eventlog.compaction import Compacted, compact
+from data.eventlog.errors import EventLogError
+from data.eventlog.readers import read_displays, read_tracked
+from data.eventlog.writer import LogWriter
+
+__all__ = ["Compacted", "EventLogError", "LogWriter", "compact", "read_displays", "read_tracked"]

@@ -1,0 +1,71 @@
+"""Read the log: Parquet segments and the write-ahead files not yet compacted, with second copies dropped.
+
+Files are read before segments: a compaction that runs meanwhile deletes a file only after its segment is in place, so
+a record may be met twice (and one copy is dropped) but never missed.
+"""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from data.eventlog.compaction import damage_sentence
+from data.eventlog.errors import EventLogError
+from data.eventlog.framing import scan
+from data.eventlog.tables import tables_of, without_second_copies
+from data.schema import DISPLAY_SCHEMA, EVENT_SCHEMA
+
+
+def read_displays(folder: Path) -> pa.Table:
+    """Every display under a log folder (`Workspace.log`), by time: DISPLAY_SCHEMA; no rows if there is no log.
+
+    Raises:
+        EventLogError: a file or segment is damaged.
+    """
+    return _read(folder, "displays", "display_id", DISPLAY_SCHEMA)
+
+
+def read_tracked(folder: Path) -> pa.Table:
+    """Every tracked event (click, landing, sale, view), by time: EVENT_SCHEMA; an event sent twice appears once.
+
+    Raises:
+        EventLogError: a file or segment is damaged.
+    """
+    return _read(folder, "tracked", "event_id", EVENT_SCHEMA)
+
+
+def _read(folder: Path, part: str, key: str, schema: pa.Schema) -> pa.Table:
+    tables = {path.stem: _pending(path)[part] for path in sorted((folder / "wal").glob("*.wal"))}
+    for path in sorted((folder / part).glob("*/*.parquet")):
+        tables[path.stem] = _segment(path, schema)
+    if not tables:
+        return schema.empty_table()
+    merged = pa.concat_tables([tables[name] for name in sorted(tables)])
+    merged = without_second_copies(merged, key)
+    return merged.sort_by([("ts", "ascending"), (key, "ascending")])
+
+
+def _pending(path: Path) -> dict[str, pa.Table]:
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:  # compacted since we looked; its segment is there
+        content = b""
+    found = scan(content)
+    if found.damage:
+        raise EventLogError(damage_sentence(path, found))
+    displays, tracked = tables_of(found.payloads)
+    return {"displays": displays, "tracked": tracked}
+
+
+def _segment(path: Path, schema: pa.Schema) -> pa.Table:
+    try:
+        table = pq.ParquetFile(path).read()
+    except (OSError, pa.ArrowException) as error:
+        raise EventLogError(f"{path}: expected a Parquet segment of the log, found {error}") from error
+    missing = [name for name in schema.names if name not in table.column_names]
+    if missing:
+        raise EventLogError(f"{path}: expected the columns of the log, found none called {missing[0]!r}")
+    try:
+        return table.select(schema.names).cast(schema)
+    except (pa.ArrowException, ValueError) as error:
+        raise EventLogError(f"{path}: expected the column types of the log, found {error}") from error

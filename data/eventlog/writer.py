@@ -1,0 +1,191 @@
+"""Append records to a write-ahead file of this process's own.
+
+A display is handed to the operating system before the answer leaves, so the death of the process loses none.
+Tracked events are forced to the disk (fsync) before they are acknowledged, so the death of the machine loses none of
+them either; callers that wait at the same time share one fsync (group commit).
+
+The writer holds a lock (flock) on its file for as long as it may write there. Whoever can take that lock knows that the
+file is closed, even if its writer was killed.
+"""
+
+import fcntl
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from data.eventlog.errors import EventLogError
+from data.eventlog.framing import HEADER, frame
+from proto.tandem.v1.log_pb2 import DisplayRecord, LogRecord
+from proto.tandem.v1.tandem_pb2 import TrackedEvent
+
+ROTATE_BYTES = 64 * 1024 * 1024
+RETRY_SECONDS = 0.5
+"""After a failure the log is not tried again for so long: a full disk is answered at once, not met anew each time."""
+
+
+@dataclass
+class _File:
+    descriptor: int
+    path: Path
+    hour: str
+    written: int
+    synced: int = 0
+    closed: bool = False
+    failed: bool = False
+    sync_lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+class LogWriter:
+    """One process's end of the log. Its methods may be called from several threads; make it after forking.
+
+    Raises:
+        EventLogError: from any method, if what it was given is not safely in the log.
+    """
+
+    def __init__(self, folder: Path, rotate_bytes: int = ROTATE_BYTES, clock: Callable[[], float] = time.time) -> None:
+        self._folder = folder / "wal"
+        self._rotate_bytes, self._clock = rotate_bytes, clock
+        self._lock = threading.Lock()
+        self._file: _File | None = None
+        self._failed_until = 0.0
+        self._failure = ""
+        with self._lock:
+            self._current()
+
+    def append_display(self, record: DisplayRecord) -> None:
+        """Write one display. It outlives this process from here on, and the machine from the next fsync on."""
+        self._append(LogRecord(display=record).SerializeToString())
+
+    def append_tracked(self, events: Sequence[TrackedEvent]) -> int:
+        """Write events and wait until they are on disk. Returns how many."""
+        if not events:
+            return 0
+        frames = b"".join(frame(LogRecord(tracked=event).SerializeToString()) for event in events)
+        file, end = self._write(frames)
+        self._sync(file, end)
+        return len(events)
+
+    def close(self) -> None:
+        """Force everything to disk and let go of the file."""
+        with self._lock:
+            if self._file is not None:
+                file, self._file = self._file, None
+                self._retire(file)
+
+    def _append(self, payload: bytes) -> None:
+        self._write(frame(payload))
+
+    def _write(self, frames: bytes) -> tuple[_File, int]:
+        """Hand whole frames to the operating system. Returns the file and the offset behind them."""
+        with self._lock:
+            file = self._current()
+            try:
+                _write_all(file.descriptor, frames)
+            except OSError as error:
+                # Half a frame may stand at the end now. The file ends here; its torn tail is cut when it is read.
+                self._abandon(file)
+                raise self._failed(file.path, error) from error
+            file.written += len(frames)
+            return file, file.written
+
+    def _sync(self, file: _File, end: int) -> None:
+        with file.sync_lock:
+            if file.synced >= end:
+                return  # another caller's fsync carried ours
+            if file.closed or file.failed:
+                raise EventLogError(f"{file.path} failed before these events were on disk; send them again")
+            reached = file.written
+            try:
+                os.fsync(file.descriptor)
+            except OSError as error:
+                # The system may have dropped the pages now, and the next fsync would succeed without them: nothing
+                # more of this file is vouched for.
+                file.failed, failure = True, error
+            else:
+                file.synced = reached
+                return
+        with self._lock:
+            if self._file is file:
+                self._abandon(file)
+            raise self._failed(file.path, failure) from failure
+
+    def _current(self) -> _File:
+        """The open file, or a new one at the start, after an hour, a size or a failure. Called under the lock."""
+        hour = time.strftime("%Y%m%dT%H", time.gmtime(self._clock()))
+        file = self._file
+        if file is not None and (file.hour != hour or file.written >= self._rotate_bytes):
+            self._file = None
+            self._retire(file)
+        if self._file is None:
+            if time.monotonic() < self._failed_until:
+                raise EventLogError(self._failure)
+            try:
+                self._file = _open_new(self._folder, hour)
+            except OSError as error:
+                raise self._failed(self._folder, error) from error
+        return self._file
+
+    def _retire(self, file: _File) -> None:
+        with file.sync_lock:
+            file.closed = True
+            try:
+                os.fsync(file.descriptor)
+                file.synced = file.written
+            except OSError as error:
+                raise self._failed(file.path, error) from error
+            finally:
+                os.close(file.descriptor)
+
+    def _abandon(self, file: _File) -> None:
+        """Close a file that failed, without vouching for what is not yet on disk. Called under the lock."""
+        self._file = None
+        with file.sync_lock:
+            file.closed = True
+            os.close(file.descriptor)
+
+    def _failed(self, path: Path, error: OSError) -> EventLogError:
+        self._failed_until = time.monotonic() + RETRY_SECONDS
+        self._failure = f"{path}: expected to write the event log there, found {error.strerror or error}"
+        return EventLogError(self._failure)
+
+
+def _open_new(folder: Path, hour: str) -> _File:
+    """A new file, locked before anyone else can take it for a closed one."""
+    folder.mkdir(parents=True, exist_ok=True)
+    while True:
+        path = folder / f"{hour}-{time.time_ns()}-{os.getpid()}.wal"
+        try:
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        except FileExistsError:
+            continue
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.fstat(descriptor).st_nlink:  # else a compaction came between and took the empty file away
+                _write_all(descriptor, HEADER)
+                _sync_folder(folder)
+                return _File(descriptor, path, hour, written=len(HEADER))
+        except BlockingIOError:
+            pass
+        except OSError:
+            path.unlink(missing_ok=True)
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+
+
+def _write_all(descriptor: int, content: bytes) -> None:
+    left = memoryview(content)
+    while left:
+        left = left[os.write(descriptor, left) :]
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make names in a folder outlive the machine."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
