@@ -1,0 +1,105 @@
+"""Events and catalogs in Tandem's own layout (`data/schema.py`), from Parquet or CSV."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from data.errors import DataError
+from data.readers.columns import choices, flags, ids, numbers, optional_ids, texts, times
+from data.readers.source import Source, open_source
+from data.schema import CATALOG_SCHEMA, EVENT_KINDS, EVENT_SCHEMA
+
+logger = logging.getLogger(__name__)
+
+KINDS: dict[str, str] = {kind: kind for kind in EVENT_KINDS}
+
+
+class EventsRead(NamedTuple):
+    """A table of EVENT_SCHEMA with distinct event ids, in file order, and how many second copies were dropped."""
+
+    events: pa.Table
+    dropped: int
+
+
+def read_events(file: Path) -> EventsRead:
+    """Read events. `display_id`, `order_id` and, without sales, `order_value` may be missing; others are ignored.
+
+    Raises:
+        DataError: the file, row and column of the first thing that is not as EVENT_SCHEMA has it.
+    """
+    source = open_source(file, EVENT_SCHEMA.names)
+    for field in EVENT_SCHEMA:
+        if not field.nullable:
+            source.column(field.name)
+    if not len(source):
+        raise DataError(f"{source.label} holds no rows; expected at least one event")
+    columns = {
+        "event_id": ids(source, "event_id"),
+        "ts": times(source, "ts"),
+        "user_id": ids(source, "user_id"),
+        "kind": choices(source, "kind", KINDS),
+        "item_id": ids(source, "item_id"),
+        "merchant_id": ids(source, "merchant_id"),
+        "country": ids(source, "country"),
+        "display_id": optional_ids(source, "display_id"),
+        "order_id": optional_ids(source, "order_id"),
+        "order_value": numbers(source, "order_value"),
+    }
+    refuse_sales_without_value(source, columns)
+    return without_second_copies(pa.table(columns, EVENT_SCHEMA), source.label)
+
+
+def read_catalog(file: Path) -> pa.Table:
+    """Read a catalog as a table of CATALOG_SCHEMA. Only `item_id` and `merchant_id` are required.
+
+    Elsewhere a missing column or value means: category unknown, price unknown, the item's id as its title, no image,
+    available.
+
+    Raises:
+        DataError: the file, row and column of the first thing that is not as CATALOG_SCHEMA has it; an item twice.
+    """
+    source = open_source(file, CATALOG_SCHEMA.names)
+    item, merchant = ids(source, "item_id"), ids(source, "merchant_id")
+    if not len(source):
+        raise DataError(f"{source.label} holds no rows; expected at least one item")
+    again = _is_repeated(item)
+    row = pc.index(again, True).as_py()
+    if row >= 0:
+        source.fail("item_id", row, f"expected an item only once, found {item[row].as_py()!r} again")
+    title = texts(source, "title")
+    columns = {
+        "item_id": item,
+        "merchant_id": merchant,
+        "category": texts(source, "category"),
+        "price": pc.cast(numbers(source, "price"), pa.float32()),
+        "title": pc.if_else(pc.equal(title, ""), item, title),
+        "image_url": texts(source, "image_url"),
+        "available": flags(source, "available", default=True),
+    }
+    return pa.table(columns, CATALOG_SCHEMA)
+
+
+def refuse_sales_without_value(source: Source, columns: Mapping[str, pa.ChunkedArray]) -> None:
+    without = pc.and_(pc.equal(columns["kind"], "sale"), pc.is_null(columns["order_value"]))
+    row = pc.index(without, True).as_py()
+    if row >= 0:
+        source.fail("order_value", row, "expected the value of the sale, found nothing")
+
+
+def without_second_copies(events: pa.Table, label: str) -> EventsRead:
+    """Of several events with one id, the first in file order."""
+    again = _is_repeated(events["event_id"])
+    dropped = pc.sum(again).as_py() or 0
+    if dropped:
+        logger.info("%s: dropped %d events whose event_id had occurred before", label, dropped)
+        events = events.filter(pc.invert(again))
+    return EventsRead(events, dropped)
+
+
+def _is_repeated(column: pa.ChunkedArray) -> pa.Array:
+    """bool [n]: whether the value has occurred in an earlier row."""
+    return pa.array(column.to_pandas().duplicated(keep="first").to_numpy())
