@@ -1,0 +1,185 @@
+"""What users do with a banner: drawn clicks, landings and sales, and what these come to on average."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import ArrayLike, NDArray
+
+from data.errors import DataError
+from data.schema import EVENT_KINDS, EVENT_SCHEMA, EventKind
+from data.simulator.behaviour import Chain
+from data.simulator.browsing import order_factor
+from data.simulator.marketplace import Marketplace
+from data.simulator.randomness import stream_key, uniforms
+from data.simulator.tables import taken
+
+NO_ITEM = -1
+"""Pads a slate that is shorter than its row."""
+
+METRICS = ("landed_clicks", "sales", "order_value")
+"""The columns of `Answerer.expected` and of every truth."""
+
+_CLICK, _LANDING, _SALE, _VALUE_RADIUS, _VALUE_ANGLE, _CLICK_DELAY, _LANDING_DELAY, _SALE_DELAY = range(8)
+_SECOND = 1_000_000
+
+
+@dataclass(frozen=True)
+class _Clicked:
+    """One row per click: where it was, what followed and when (UTC microseconds)."""
+
+    row: NDArray[np.intp]  # of the slates
+    slot: NDArray[np.intp]
+    landed: NDArray[np.bool_]
+    bought: NDArray[np.bool_]
+    value: NDArray[np.float64]
+    click_ts: NDArray[np.int64]
+    landing_ts: NDArray[np.int64]
+    sale_ts: NDArray[np.int64]
+
+
+class Answerer:
+    """Answers banners for a marketplace's users.
+
+    Every random draw is a hash of (seed, opportunity, item, what it decides), so a slate shown at an opportunity gets
+    the same answer whoever asks, in whichever process, batch or order. Slots are independent.
+    """
+
+    def __init__(self, marketplace: Marketplace, seed: int | None = None) -> None:
+        """`seed` is the marketplace's own unless another draw of the same truth is wanted."""
+        self.marketplace = marketplace
+        self.seed = marketplace.config.seed if seed is None else seed
+        self._key = stream_key(self.seed, "answers")
+        self._nothing = EVENT_SCHEMA.empty_table()
+
+    def answer(self, opportunities: ArrayLike, slates: ArrayLike, display_ids: list[str] | None = None) -> pa.Table:
+        """The clicks, landings and sales that follow some displays, as a table of EVENT_SCHEMA, by display and slot.
+
+        Args:
+            opportunities: int [n]. slates: int [n, S], item positions, NO_ITEM where a slate is shorter.
+            display_ids: [n]; "d<opportunity>" by default.
+
+        Raises:
+            DataError: an unknown opportunity or item, an item twice in a slate, or shapes that do not fit.
+        """
+        which, shown = self._checked(opportunities, slates)
+        if display_ids is not None and len(display_ids) != len(which):
+            raise DataError(f"{len(display_ids)} display ids for {len(which)} displays; expected one each")
+        chain = self._chain(which, shown)
+        drawn = uniforms(self._key, which[:, None], np.maximum(shown, 0), _CLICK)
+        row, slot = np.nonzero((drawn < chain.click) & (shown != NO_ITEM))
+        if not len(row):
+            return self._nothing
+        clicked = self._followed(chain, which, shown, row, slot)
+        displays = display_ids if display_ids is not None else [f"d{one:08d}" for one in which.tolist()]
+        return self._table(clicked, which, shown, displays)
+
+    def expected(self, opportunities: ArrayLike, slates: ArrayLike) -> NDArray[np.float64]:
+        """float64 [n, 3]: the exact mean of landed clicks, sales and order value of each display (METRICS).
+
+        Arguments and errors as for `answer`.
+        """
+        which, shown = self._checked(opportunities, slates)
+        outcome = self._chain(which, shown).expected()
+        return (outcome * (shown != NO_ITEM)[..., None]).sum(axis=1)
+
+    def _checked(self, opportunities: ArrayLike, slates: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        which, shown = np.asarray(opportunities, np.int64), np.asarray(slates, np.int64)
+        if which.ndim != 1 or shown.ndim != 2 or len(shown) != len(which):
+            raise DataError(f"opportunities {which.shape} and slates {shown.shape} do not fit; expected [n] and [n, S]")
+        if which.size == 0 or shown.size == 0:
+            return which, shown
+        last, items = len(self.marketplace.opportunities) - 1, len(self.marketplace.items)
+        if which.min() < 0 or which.max() > last:
+            wrong = which[(which < 0) | (which > last)][0]
+            raise DataError(f"opportunity {wrong} is unknown; expected 0 to {last}")
+        if shown.min() < NO_ITEM or shown.max() >= items:
+            row, slot = np.argwhere((shown < NO_ITEM) | (shown >= items))[0]
+            raise DataError(f"slate of opportunity {which[row]}, slot {slot}: item {shown[row, slot]} is unknown")
+        ordered = np.sort(shown, axis=1)
+        twice = (ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] != NO_ITEM)
+        if twice.any():
+            row, slot = np.argwhere(twice)[0]
+            raise DataError(f"slate of opportunity {which[row]}: item {ordered[row, slot]} occurs twice")
+        return which, shown
+
+    def _chain(self, which: NDArray[np.int64], shown: NDArray[np.int64]) -> Chain:
+        """All [n, S]; a padded slot has the chain of item 0, to be masked by the caller."""
+        at = self.marketplace.opportunities
+        context = (column[which][:, None] for column in (at.ts, at.publisher, at.device))
+        users, slots = at.user[which][:, None], np.arange(shown.shape[1])
+        return self.marketplace.behaviour.chain(users, np.maximum(shown, 0), slots, *context)
+
+    def _followed(
+        self,
+        chain: Chain,
+        which: NDArray[np.int64],
+        shown: NDArray[np.int64],
+        row: NDArray[np.intp],
+        slot: NDArray[np.intp],
+    ) -> _Clicked:
+        """What followed each click. A landing comes seconds after its click, a sale minutes after its landing."""
+        opportunity, item = which[row], shown[row, slot]
+
+        def draw(purpose: int) -> NDArray[np.float64]:
+            return uniforms(self._key, opportunity, item, purpose)
+
+        landed = draw(_LANDING) < chain.landing[row, slot]
+        # Box-Muller: two uniforms make one standard normal.
+        noise = np.sqrt(-2 * np.log(draw(_VALUE_RADIUS))) * np.cos(2 * np.pi * draw(_VALUE_ANGLE))
+        spread = self.marketplace.config.behaviour.order_spread
+        click_ts = self.marketplace.opportunities.ts[opportunity] + _seconds(2 - 20 * np.log(draw(_CLICK_DELAY)))
+        landing_ts = click_ts + _seconds(1 + 4 * draw(_LANDING_DELAY))
+        return _Clicked(
+            row=row,
+            slot=slot,
+            landed=landed,
+            bought=landed & (draw(_SALE) < chain.sale[row, slot]),
+            value=chain.order_value[row, slot] * order_factor(noise, spread),
+            click_ts=click_ts,
+            landing_ts=landing_ts,
+            sale_ts=landing_ts + _seconds(60 + 540 * draw(_SALE_DELAY)),
+        )
+
+    def _table(
+        self, clicked: _Clicked, which: NDArray[np.int64], shown: NDArray[np.int64], displays: list[str]
+    ) -> pa.Table:
+        """Rows ordered by display, slot, and click before landing before sale."""
+        count = len(clicked.row)
+        happened = np.stack([np.ones(count, bool), clicked.landed, clicked.bought], axis=1)
+        click, step = np.nonzero(happened)
+        ts = np.stack([clicked.click_ts, clicked.landing_ts, clicked.sale_ts], axis=1)[click, step]
+        row = clicked.row[click]
+        item, opportunity = shown[row, clicked.slot[click]], which[row]
+        user = self.marketplace.opportunities.user[opportunity]
+        kind = np.array([EventKind.click, EventKind.landing, EventKind.sale])[step]
+        sale = kind == EventKind.sale
+        names = [f"{one}-{which_item}" for one, which_item in zip(opportunity.tolist(), item.tolist(), strict=True)]
+        return pa.table(
+            [
+                pa.array([f"{EVENT_KINDS[code]}-{name}" for code, name in zip(kind.tolist(), names, strict=True)]),
+                pa.array(ts).cast(EVENT_SCHEMA.field("ts").type),
+                pa.array([self.marketplace.user_ids[one] for one in user.tolist()]),
+                taken(EVENT_KINDS, kind),
+                pa.array([self.marketplace.item_ids[one] for one in item.tolist()]),
+                taken(self.marketplace.merchant_ids, self.marketplace.items.merchant[item]),
+                taken(self.marketplace.config.countries, self.marketplace.users.country[user]),
+                pa.array(
+                    [
+                        None if bought else displays[one]
+                        for one, bought in zip(row.tolist(), sale.tolist(), strict=True)
+                    ],
+                    pa.string(),
+                ),
+                pa.array(
+                    [f"order-{name}" if bought else None for name, bought in zip(names, sale.tolist(), strict=True)],
+                    pa.string(),
+                ),
+                pa.array(clicked.value[click], mask=~sale),
+            ],
+            schema=EVENT_SCHEMA,
+        )
+
+
+def _seconds(seconds: NDArray[np.float64]) -> NDArray[np.int64]:
+    return (seconds * _SECOND).astype(np.int64)

@@ -1,0 +1,201 @@
+"""The truth: how likely a user clicks, lands and buys, given what is shown. Pure functions of the marketplace."""
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from data.simulator.config import MarketplaceConfig
+from data.simulator.items import PRICE_SPREAD, Items
+from data.simulator.tree import CategoryTree
+from data.simulator.users import Users
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.integer]
+
+DEVICES = ("desktop", "mobile", "tablet")
+DEVICE_SHARES = np.array([0.4, 0.5, 0.1])
+CLICK_BY_DEVICE = np.array([0.0, 0.15, 0.05])  # fingers touch banners more easily, ...
+LANDING_BY_DEVICE = np.array([0.3, -0.3, 0.0])  # ... often by mistake
+ATTENTION_DECAY = np.array([0.5, 0.8, 0.6])  # by device: slot j is looked at with probability (1 + j) ** -decay
+PUBLISHER_STEP = 0.15  # publishers differ in the click logit by this, evenly spaced around 0
+
+
+@dataclass(frozen=True)
+class Chain:
+    """What follows from showing an item, all float64 of one broadcast shape; independent between slots.
+
+    Attributes:
+        click: P(click). landing: P(landing | click). sale: P(sale | landing). order_value: E[order value | sale].
+    """
+
+    click: Floats
+    landing: Floats
+    sale: Floats
+    order_value: Floats
+
+    def expected(self) -> Floats:
+        """float64 [..., 3]: expected landed clicks, sales and order value."""
+        landed = self.click * self.landing
+        sold = landed * self.sale
+        return np.stack([landed, sold, sold * self.order_value], axis=-1)
+
+
+@dataclass(frozen=True)
+class Behaviour:
+    """The chain of probabilities over one marketplace's users and items.
+
+    Attributes:
+        crowd: float64 [L], the mean over users of their interest in each leaf.
+        click_base, sale_base: logits, set by `calibrated`.
+    """
+
+    config: MarketplaceConfig
+    tree: CategoryTree
+    items: Items
+    users: Users
+    crowd: Floats
+    click_base: float = 0.0
+    sale_base: float = 0.0
+
+    def interest(self, users: Integers, leaves: Integers, ts: ArrayLike) -> Floats:
+        """In [0, 1]: interests spread over the tree and add up with saturation (noisy or), mixed with the crowd's.
+
+        own = 1 - prod_k (1 - strength_k * similarity(leaf_k, leaf));
+        interest = personalisation * own + (1 - personalisation) * crowd.
+        """
+        phase = self.users.phase(users, ts, self.config)
+        own = self.own_interest(self.users.interests[users, phase], self.users.strengths[users], leaves)
+        share = self.config.personalisation
+        return share * own + (1 - share) * self.crowd[leaves]
+
+    def own_interest(self, interests: Integers, strengths: Floats, leaves: Integers) -> Floats:
+        """interests, strengths [..., K] against leaves [...]."""
+        near = self.tree.similarity[interests, leaves[..., None]]
+        return 1 - np.prod(1 - strengths * near, axis=-1)
+
+    def style_match(self, users: Integers, items: Integers) -> Floats:
+        """In (0, 1]: exp(-|personalisation * user's style - item's style|^2 / (2 width^2))."""
+        difference = self.config.personalisation * self.users.style[users] - self.items.style[items]
+        squared = np.einsum("...d,...d->...", difference, difference, dtype=np.float64)
+        return np.exp(-squared / (2 * self.config.behaviour.style_width**2))
+
+    def price_fit(self, users: Integers, items: Integers) -> Floats:
+        """In (0, 1]: falls where the item is dearer than the user's level; a quarter as fast where it is cheaper."""
+        excess = self.items.price_level[items] - self.config.personalisation * self.users.price_level[users]
+        excess = excess.astype(np.float64) / self.config.behaviour.price_width
+        excess = np.maximum(excess, -0.5 * excess)
+        return np.exp(-0.5 * excess * excess)
+
+    def affinity(self, users: Integers, items: Integers, ts: ArrayLike) -> Floats:
+        """In [0, 1]: interest * (floor + (1 - floor) * style match) * price fit."""
+        floor = self.config.behaviour.style_floor
+        taste = floor + (1 - floor) * self.style_match(users, items)
+        return self.interest(users, self.items.leaf[items], ts) * taste * self.price_fit(users, items)
+
+    def chain(
+        self,
+        users: Integers,
+        items: Integers,
+        positions: Integers,
+        ts: ArrayLike,
+        publishers: ArrayLike = 0,
+        devices: ArrayLike = 0,
+    ) -> Chain:
+        """The whole chain; all arguments broadcast together.
+
+        Args:
+            users, items: positions. positions: slots, 0 the first. ts: UTC microseconds.
+            publishers: positions in the config's publishers. devices: positions in DEVICES.
+        """
+        weights = self.config.behaviour
+        device = np.asarray(devices)
+        affinity = self.affinity(users, items, ts)
+        saturated = affinity * (1 + weights.affinity_saturation) / (affinity + weights.affinity_saturation)
+        quality = np.tanh(self.items.quality[items].astype(np.float64))
+        logit = (
+            self.click_base
+            + self.users.propensity[users]
+            + PUBLISHER_STEP * (np.asarray(publishers) - (len(self.config.publishers) - 1) / 2)
+            + CLICK_BY_DEVICE[device]
+            + weights.affinity_weight * saturated
+            + weights.quality_weight * quality
+            + weights.familiarity_weight * self.items.familiarity[items]
+        )
+        attention = (1.0 + positions) ** -ATTENTION_DECAY[device]
+        sale_logit = (
+            self.sale_base
+            + weights.sale_affinity_weight * saturated
+            + weights.sale_quality_weight * quality
+            - weights.sale_price_weight * self.items.price_level[items] / PRICE_SPREAD
+        )
+        landing_logit = weights.landing_logit + LANDING_BY_DEVICE[device] + weights.landing_affinity_weight * saturated
+        return Chain(
+            click=attention * sigmoid(logit),
+            landing=sigmoid(landing_logit),
+            sale=sigmoid(sale_logit),
+            order_value=np.broadcast_to(self.items.price[items].astype(np.float64), np.shape(logit)),
+        )
+
+    def calibrated(
+        self, users: Integers, slates: Integers, ts: Integers, publishers: Integers, devices: Integers, slots: Integers
+    ) -> "Behaviour":
+        """With the bases at which these reference banners have the config's mean click and sale rates.
+
+        Args:
+            slates: int [n, S], items; the first `slots` of a row are shown. The others: int [n].
+        """
+        target = self.config.behaviour
+        shown = np.arange(slates.shape[1]) < slots[:, None]
+        context = (
+            users[:, None],
+            slates,
+            np.arange(slates.shape[1]),
+            ts[:, None],
+            publishers[:, None],
+            devices[:, None],
+        )
+
+        def banner_click_rate(base: float) -> float:
+            clicks = dataclasses.replace(self, click_base=base).chain(*context).click
+            return float(np.mean(1 - np.prod(1 - clicks * shown, axis=1)))
+
+        click_base = _root(banner_click_rate, target.banner_click_rate)
+        with_clicks = dataclasses.replace(self, click_base=click_base)
+        chain = with_clicks.chain(*context)
+        landed = chain.click * chain.landing * shown
+
+        def sale_rate(base: float) -> float:
+            return float(
+                np.average(dataclasses.replace(with_clicks, sale_base=base).chain(*context).sale, weights=landed)
+            )
+
+        return dataclasses.replace(with_clicks, sale_base=_root(sale_rate, target.sale_rate))
+
+
+def crowd_interest(behaviour_of: Behaviour, sample: int = 5_000) -> Floats:
+    """float64 [L]: the mean own interest in each leaf of (at most `sample`) users, over their phases."""
+    users = behaviour_of.users
+    interests = users.interests[:sample, :, None, :]
+    strengths = users.strengths[:sample, None, None, :]
+    leaves = np.arange(len(behaviour_of.tree))
+    rows = [
+        behaviour_of.own_interest(interests[:, phase], strengths[:, 0], leaves[None, :]).mean(axis=0)
+        for phase in range(interests.shape[1])
+    ]
+    return np.mean(rows, axis=0)
+
+
+def sigmoid(logit: Floats) -> Floats:
+    return 1 / (1 + np.exp(-logit))
+
+
+def _root(rate: Callable[[float], float], target: float) -> float:
+    """The base in [-20, 20] at which an increasing rate reaches its target, by bisection."""
+    low, high = -20.0, 20.0
+    while high - low > 1e-6:
+        middle = (low + high) / 2
+        low, high = (middle, high) if rate(middle) < target else (low, middle)
+    return (low + high) / 2

@@ -1,0 +1,48 @@
+"""Randomness that depends on what it is for, never on the order in which it is asked for."""
+
+import numpy as np
+import xxhash
+from numpy.typing import ArrayLike, NDArray
+
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_MULTIPLY_1 = np.uint64(0xBF58476D1CE4E5B9)
+_MULTIPLY_2 = np.uint64(0x94D049BB133111EB)
+_SHIFTS = (np.uint64(30), np.uint64(27), np.uint64(31))
+_TO_FRACTION = 2.0**-53
+
+
+def generator(seed: int, purpose: str, block: int = 0) -> np.random.Generator:
+    """A stream of its own for each (seed, purpose, block).
+
+    Philox is keyed by seed and purpose; the block is the highest word of its counter, so blocks never overlap.
+    """
+    key = np.array([seed, xxhash.xxh3_64_intdigest(purpose.encode())], np.uint64)
+    return np.random.Generator(np.random.Philox(key=key, counter=np.array([0, 0, 0, block], np.uint64)))
+
+
+def stream_key(seed: int, purpose: str) -> np.uint64:
+    """The key of a family of `uniforms`."""
+    return np.uint64(xxhash.xxh3_64_intdigest(f"{seed}:{purpose}".encode()))
+
+
+def uniforms(key: np.uint64, *counters: ArrayLike) -> NDArray[np.float64]:
+    """A number in (0, 1) for each tuple of counters, by hashing: no state, so any order and any batch agree.
+
+    Each counter is added to the state and mixed by the finaliser of SplitMix64 (Steele, Lea, Flood, "Fast splittable
+    pseudorandom number generators", OOPSLA 2014). Counters are non-negative integers that broadcast together.
+    """
+    state = np.atleast_1d(key)
+    for counter in counters:
+        state = _mixed(state + (np.asarray(counter).astype(np.uint64) + np.uint64(1)) * _GOLDEN)
+    return ((state >> np.uint64(11)).astype(np.float64) + 0.5) * _TO_FRACTION
+
+
+def pick(cumulative: NDArray[np.floating], draws: NDArray[np.float64]) -> NDArray[np.intp]:
+    """For each row of cumulative weights [n, k], the column that draws [n] in (0, 1) falls into; weights need no norm."""
+    return (cumulative < (draws * cumulative[:, -1])[:, None]).sum(axis=1)
+
+
+def _mixed(state: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    state = (state ^ (state >> _SHIFTS[0])) * _MULTIPLY_1
+    state = (state ^ (state >> _SHIFTS[1])) * _MULTIPLY_2
+    return state ^ (state >> _SHIFTS[2])
