@@ -13,6 +13,7 @@ from gateway.report.statistics import (
     relative_uplift,
     sample_ratio,
 )
+from gateway.report.words import signed
 
 DEGRADED_ALARM = 0.05
 """The fraction of degraded displays from which the test is no longer of what was configured."""
@@ -46,7 +47,7 @@ def exposure_check(displays: Mapping[str, RatioMoments], baseline: str) -> Check
         reasons = {str(found) for found in compared.values()} or {"only one population has users"}
         return Check(name, "unknown", f"displays per user cannot be compared; {'; '.join(sorted(reasons))}")
     told = ", ".join(
-        f"{population} {found.value:+.1%} (p = {found.p_value:.2g})" for population, found in known.items()
+        f"{population} {signed(found.value)} (p = {found.p_value:.2g})" for population, found in known.items()
     )
     if min(found.p_value for found in known.values()) < SAMPLE_RATIO_ALARM:
         return Check(name, "alarm", f"displays per user differ from {baseline}'s: {told}; are displays being lost?")
@@ -56,12 +57,12 @@ def exposure_check(displays: Mapping[str, RatioMoments], baseline: str) -> Check
 def left_out_checks(left_out: LeftOut) -> list[Check]:
     mixed, nameless, stray = left_out.mixed_users, left_out.nameless_displays, left_out.clicks_without_display
     faithful = "every user saw one population only"
-    split = f"{mixed:,} {_plural(mixed, 'user')} saw more than one population and were left out: did the salt change?"
+    split = f"users who saw more than one population, and were left out: {mixed:,}; did the salt change?"
     checks = [Check("Populations mixed", "alarm" if mixed else "ok", split if mixed else faithful)]
     if nameless:
-        sentence = f"{nameless:,} {_plural(nameless, 'display')} without a user id were left out"
+        sentence = f"displays without a user id, which were left out: {nameless:,}"
         checks.append(Check("Unnamed users", "look", sentence))
-    told = f"{stray:,} {_plural(stray, 'click')} or landings name no display that showed that item to that user: not counted"
+    told = f"{stray:,} of the clicks and landings name no display that showed that item to that user: not counted"
     fine = "every click and landing names a display that showed the item"
     checks.append(Check("Stray clicks", "look" if stray else "ok", told if stray else fine))
     return checks
@@ -96,7 +97,3 @@ def maturity_check(closed: int, displays: int, log_end: datetime) -> Check:
 def window_closed_before(log_end: datetime) -> datetime:
     """Displays older than this can earn no further sale."""
     return log_end - timedelta(days=ATTRIBUTION_DAYS)
-
-
-def _plural(count: int, noun: str) -> str:
-    return noun if count == 1 else f"{noun}s"

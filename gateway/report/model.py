@@ -167,7 +167,7 @@ class Report:
 
 
 def printable(text: str, limit: int = 48) -> str:
-    """An id from a log, safe to show: control characters replaced, cut to `limit`. Markup is escaped by who shows it."""
+    """An id from a log without control characters, cut to `limit`; markup is escaped where it is shown."""
     shown = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"
 

@@ -1,0 +1,99 @@
+"""`tandem report`: measure an experiment from a workspace's log."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from data.console import DEFAULT_WORKSPACE, JsonOption, WorkspaceOption, console, write_figures
+from data.workspace import Workspace
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+TIMES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"]
+
+
+def add_commands(root: typer.Typer) -> None:
+    """Add `report` to the command line."""
+    root.command("report", help="Measure an experiment: health, uplift, source share, sales, popularity, latency.")(
+        report
+    )
+
+
+def report(
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    experiment: Annotated[str | None, typer.Option(help="Its name; needed if the log holds several.")] = None,
+    since: Annotated[datetime | None, typer.Option(formats=TIMES, help="Displays from this moment on (UTC).")] = None,
+    until: Annotated[datetime | None, typer.Option(formats=TIMES, help="Displays before this moment (UTC).")] = None,
+    baseline: Annotated[str | None, typer.Option(help="The population to compare with; A, or the first.")] = None,
+    populations: Annotated[
+        Path | None, typer.Option(help="The populations file of the experiment, to check the split by its shares.")
+    ] = None,
+    html: Annotated[Path | None, typer.Option(help="Also write the report as one HTML page.")] = None,
+    json: JsonOption = None,
+) -> None:
+    from gateway.report.build import build_report
+    from gateway.report.model import report_figures
+    from gateway.report.tables import print_report
+
+    space = Workspace(workspace)
+    origin = space.origin()
+    displays, tracked = read_log(space)
+    found = build_report(
+        displays,
+        tracked,
+        views_before(space, displays),
+        origin,
+        None if populations is None else configured_shares(populations),
+        experiment=experiment,
+        baseline=baseline,
+        since=_utc(since),
+        until=_utc(until),
+    )
+    print_report(found)
+    if html is not None:
+        from gateway.report.page import write_page
+
+        write_page(found, html)
+        console.print(f"\npage: {html}", highlight=False, soft_wrap=True)
+    write_figures(json, report_figures(found))
+
+
+def read_log(space: Workspace) -> "tuple[pa.Table, pa.Table]":
+    """The displays and tracked events of a workspace.
+
+    Raises:
+        ReportError: there are no displays.
+    """
+    from data.eventlog import read_displays, read_tracked
+    from gateway.report.model import ReportError
+
+    displays = read_displays(space.log)
+    if not len(displays):
+        raise ReportError(f"{space.log} holds no display yet; start `tandem gateway serve` and send it banner requests")
+    return displays, read_tracked(space.log)
+
+
+def views_before(space: Workspace, displays: "pa.Table") -> "pa.Table":
+    """item_id, views: the workspace's views before the first display."""
+    import pyarrow.compute as pc
+
+    from data.engine import collect, connect, read_table
+    from data.relations import item_counts
+
+    events = read_table(connect("duckdb", threads=2), space.events)
+    counts = item_counts(events, by=("item_id",), end=pc.min(displays["ts"]).as_py())
+    return collect(counts.select("item_id", "views"))
+
+
+def configured_shares(path: Path) -> dict[str, float]:
+    """population -> share, from a populations file."""
+    from gateway.populations import load_experiment
+
+    return {name: population.share for name, population in load_experiment(path).populations.items()}
+
+
+def _utc(moment: datetime | None) -> datetime | None:
+    return None if moment is None else moment.replace(tzinfo=UTC)
