@@ -8,7 +8,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from data.errors import DataError
 from data.schema import EVENT_KINDS, EVENT_SCHEMA, EventKind
-from data.simulator.behaviour import Chain
 from data.simulator.browsing import order_factor
 from data.simulator.marketplace import Marketplace
 from data.simulator.randomness import stream_key, uniforms
@@ -20,7 +19,7 @@ NO_ITEM = -1
 METRICS = ("landed_clicks", "sales", "order_value")
 """The columns of `Answerer.expected` and of every truth."""
 
-_CLICK, _LANDING, _SALE, _VALUE_RADIUS, _VALUE_ANGLE, _CLICK_DELAY, _LANDING_DELAY, _SALE_DELAY = range(8)
+_PURPOSES = ("click", "landing", "sale", "value 1", "value 2", "click delay", "landing delay", "sale delay")
 _SECOND = 1_000_000
 
 
@@ -49,7 +48,7 @@ class Answerer:
         """`seed` is the marketplace's own unless another draw of the same truth is wanted."""
         self.marketplace = marketplace
         self.seed = marketplace.config.seed if seed is None else seed
-        self._key = stream_key(self.seed, "answers")
+        self._keys = {purpose: stream_key(self.seed, f"answers: {purpose}") for purpose in _PURPOSES}
         self._nothing = EVENT_SCHEMA.empty_table()
 
     def answer(self, opportunities: ArrayLike, slates: ArrayLike, display_ids: list[str] | None = None) -> pa.Table:
@@ -65,14 +64,23 @@ class Answerer:
         which, shown = self._checked(opportunities, slates)
         if display_ids is not None and len(display_ids) != len(which):
             raise DataError(f"{len(display_ids)} display ids for {len(which)} displays; expected one each")
-        chain = self._chain(which, shown)
-        drawn = uniforms(self._key, which[:, None], np.maximum(shown, 0), _CLICK)
-        row, slot = np.nonzero((drawn < chain.click) & (shown != NO_ITEM))
+        row, slot = self._clicks(which, shown)
         if not len(row):
             return self._nothing
-        clicked = self._followed(chain, which, shown, row, slot)
+        clicked = self._followed(which[row], shown[row, slot], row, slot)
         displays = display_ids if display_ids is not None else [f"d{one:08d}" for one in which.tolist()]
         return self._table(clicked, which, shown, displays)
+
+    def outcomes(self, opportunities: ArrayLike, slates: ArrayLike) -> NDArray[np.float64]:
+        """float64 [n, 3]: the landed clicks, sales and order value (METRICS) that `answer` has, added up per display.
+
+        Arguments and errors as for `answer`.
+        """
+        which, shown = self._checked(opportunities, slates)
+        row, slot = self._clicks(which, shown)
+        clicked = self._followed(which[row], shown[row, slot], row, slot)
+        columns = (clicked.landed, clicked.bought, clicked.bought * clicked.value)
+        return np.stack([np.bincount(row, column, minlength=len(which)) for column in columns], axis=1)
 
     def expected(self, opportunities: ArrayLike, slates: ArrayLike) -> NDArray[np.float64]:
         """float64 [n, 3]: the exact mean of landed clicks, sales and order value of each display (METRICS).
@@ -80,8 +88,8 @@ class Answerer:
         Arguments and errors as for `answer`.
         """
         which, shown = self._checked(opportunities, slates)
-        outcome = self._chain(which, shown).expected()
-        return (outcome * (shown != NO_ITEM)[..., None]).sum(axis=1)
+        chain = self.marketplace.behaviour.chain(*self._context(which, np.maximum(shown, 0)))
+        return (chain.expected() * (shown != NO_ITEM)[..., None]).sum(axis=1)
 
     def _checked(self, opportunities: ArrayLike, slates: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         which, shown = np.asarray(opportunities, np.int64), np.asarray(slates, np.int64)
@@ -103,42 +111,47 @@ class Answerer:
             raise DataError(f"slate of opportunity {which[row]}: item {ordered[row, slot]} occurs twice")
         return which, shown
 
-    def _chain(self, which: NDArray[np.int64], shown: NDArray[np.int64]) -> Chain:
-        """All [n, S]; a padded slot has the chain of item 0, to be masked by the caller."""
+    def _clicks(self, which: NDArray[np.int64], shown: NDArray[np.int64]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """(row, slot) of every click, by row and slot."""
+        items = np.maximum(shown, 0)
+        click = self.marketplace.behaviour.click(*self._context(which, items))
+        drawn = uniforms(self._keys["click"], which[:, None], items)
+        row, slot = np.nonzero((drawn < click) & (shown != NO_ITEM))
+        return row, slot
+
+    def _context(
+        self, which: NDArray[np.int64], items: NDArray[np.int64], slots: NDArray[np.integer] | None = None
+    ) -> tuple[NDArray[np.integer], ...]:
+        """The arguments of `Behaviour.chain` for items [n, S] in slots 0 .. S - 1, or items [n] in the given slots."""
         at = self.marketplace.opportunities
-        context = (column[which][:, None] for column in (at.ts, at.publisher, at.device))
-        users, slots = at.user[which][:, None], np.arange(shown.shape[1])
-        return self.marketplace.behaviour.chain(users, np.maximum(shown, 0), slots, *context)
+        if slots is None:
+            which, slots = which[:, None], np.arange(items.shape[1])
+        return at.user[which], items, slots, at.ts[which], at.publisher[which], at.device[which]
 
     def _followed(
-        self,
-        chain: Chain,
-        which: NDArray[np.int64],
-        shown: NDArray[np.int64],
-        row: NDArray[np.intp],
-        slot: NDArray[np.intp],
+        self, opportunity: NDArray[np.int64], item: NDArray[np.int64], row: NDArray[np.intp], slot: NDArray[np.intp]
     ) -> _Clicked:
         """What followed each click. A landing comes seconds after its click, a sale minutes after its landing."""
-        opportunity, item = which[row], shown[row, slot]
 
-        def draw(purpose: int) -> NDArray[np.float64]:
-            return uniforms(self._key, opportunity, item, purpose)
+        def draw(purpose: str) -> NDArray[np.float64]:
+            return uniforms(self._keys[purpose], opportunity, item)
 
-        landed = draw(_LANDING) < chain.landing[row, slot]
+        chain = self.marketplace.behaviour.chain(*self._context(opportunity, item, slot))
+        landed = draw("landing") < chain.landing
         # Box-Muller: two uniforms make one standard normal.
-        noise = np.sqrt(-2 * np.log(draw(_VALUE_RADIUS))) * np.cos(2 * np.pi * draw(_VALUE_ANGLE))
+        noise = np.sqrt(-2 * np.log(draw("value 1"))) * np.cos(2 * np.pi * draw("value 2"))
         spread = self.marketplace.config.behaviour.order_spread
-        click_ts = self.marketplace.opportunities.ts[opportunity] + _seconds(2 - 20 * np.log(draw(_CLICK_DELAY)))
-        landing_ts = click_ts + _seconds(1 + 4 * draw(_LANDING_DELAY))
+        click_ts = self.marketplace.opportunities.ts[opportunity] + _seconds(2 - 20 * np.log(draw("click delay")))
+        landing_ts = click_ts + _seconds(1 + 4 * draw("landing delay"))
         return _Clicked(
             row=row,
             slot=slot,
             landed=landed,
-            bought=landed & (draw(_SALE) < chain.sale[row, slot]),
-            value=chain.order_value[row, slot] * order_factor(noise, spread),
+            bought=landed & (draw("sale") < chain.sale),
+            value=chain.order_value * order_factor(noise, spread),
             click_ts=click_ts,
             landing_ts=landing_ts,
-            sale_ts=landing_ts + _seconds(60 + 540 * draw(_SALE_DELAY)),
+            sale_ts=landing_ts + _seconds(60 + 540 * draw("sale delay")),
         )
 
     def _table(

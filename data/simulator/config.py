@@ -24,6 +24,13 @@ _SHARES = (
 )
 
 
+def _is_date(text: str) -> bool:
+    try:
+        return datetime.fromisoformat(text).tzinfo is None
+    except ValueError:
+        return False
+
+
 def _require(condition: bool, name: str, value: object, expected: str) -> None:
     if not condition:
         raise DataError(f"simulator config: {name} is {value!r}; expected {expected}")
@@ -95,6 +102,7 @@ class MarketplaceConfig:
     def __post_init__(self) -> None:
         _require(0 <= self.seed < 2**63, "seed", self.seed, "0 <= seed < 2**63")
         _require(len(self.merchant_sizes) >= 1, "merchant_sizes", self.merchant_sizes, "at least one merchant")
+        _require(len(self.merchant_sizes) <= 99, "merchant_sizes", self.merchant_sizes, "at most 99 merchants")
         _require(min(self.merchant_sizes) >= 10, "merchant_sizes", self.merchant_sizes, "at least 10 items each")
         _require(self.users >= 10, "users", self.users, "at least 10")
         _require(1 <= len(set(self.countries)) == len(self.countries), "countries", self.countries, "distinct names")
@@ -114,10 +122,7 @@ class MarketplaceConfig:
             "at most the items of the smallest merchant",
         )
         _require(len(self.publishers) >= 1, "publishers", self.publishers, "at least one")
-        try:
-            self.start_us
-        except ValueError:
-            _require(False, "start", self.start, "a date such as 2026-01-05")
+        _require(_is_date(self.start), "start", self.start, "a date such as 2026-01-05")
 
     @property
     def days(self) -> int:
@@ -143,7 +148,9 @@ class MarketplaceConfig:
     def from_json(cls, found: dict[str, Any]) -> "MarketplaceConfig":
         """The config that `to_json` wrote. Raises DataError where a field is unknown or of the wrong kind."""
         try:
-            values = {name: tuple(value) if isinstance(value, list) else value for name, value in found.items()}
+            values: dict[str, Any] = {
+                name: tuple(value) if isinstance(value, list) else value for name, value in found.items()
+            }
             values["behaviour"] = BehaviourConfig(**values.get("behaviour", {}))
             return cls(**values)
         except (TypeError, AttributeError) as error:

@@ -14,7 +14,7 @@ from data.simulator.behaviour import DEVICES
 from data.simulator.marketplace import Marketplace
 from data.simulator.policies import Policy
 from data.simulator.randomness import generator
-from data.simulator.tables import numbered, taken
+from data.simulator.tables import taken
 
 _RECENT = 10
 
@@ -82,13 +82,22 @@ class Experiment:
         return np.searchsorted(np.cumsum(weights) / weights.sum(), draws, side="right")
 
     def run(self, shares: Mapping[str, float], seed: int, assignment: NDArray[np.integer] | None = None) -> ABTest:
-        """One test: assign (unless `assignment` int [U] is given), display, answer."""
+        """One test: assign by shares (unless `assignment` int [U] is given), display, answer."""
         assigned = self.assignment(shares, seed) if assignment is None else assignment
         population, slates = self._shown(assigned)
         everything = np.arange(len(slates))
         displays = _display_table(self.marketplace, everything, slates, population, self.policies)
         tracked = Answerer(self.marketplace, seed).answer(everything, slates)
         return ABTest(displays, tracked, self.truth)
+
+    def outcomes(self, shares: Mapping[str, float], seed: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """The same test as `run`, without its tables: (population [n], METRICS float64 [n, 3]) of each of `users`."""
+        assigned = self.assignment(shares, seed)
+        _, slates = self._shown(assigned)
+        per_display = Answerer(self.marketplace, seed).outcomes(np.arange(len(slates)), slates)
+        user = np.searchsorted(self.users, self.marketplace.opportunities.user)
+        sums = [np.bincount(user, column, minlength=len(self.users)) for column in per_display.T]
+        return assigned[self.users], np.stack(sums, axis=1)
 
     def _shown(self, assigned: NDArray[np.integer]) -> tuple[NDArray[np.integer], NDArray[np.int64]]:
         """(population [N], slates [N, S]) of every opportunity."""

@@ -18,7 +18,8 @@ class Items:
     """I items ordered by (merchant, leaf), so that a merchant's shelf of one leaf is one contiguous slice.
 
     Attributes:
-        merchant_offsets: int64 [M + 1]. shelf_offsets: int64 [M * L + 1]; the shelf of leaf l at merchant m is m * L + l.
+        merchant_offsets: int64 [M + 1].
+        shelf_offsets: int64 [M * L + 1]; the shelf of leaf l at merchant m is m * L + l.
         merchant, leaf: int32, int16 [I]. number: int32 [I], from 1, within its shelf.
         quality: float32 [I], standard normal.
         popularity: float64 [I], how often it is looked at; sums to 1 over each merchant.

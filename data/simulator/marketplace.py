@@ -58,17 +58,22 @@ class Marketplace:
 
     @cached_property
     def item_ids(self) -> list[str]:
-        """By item position, such as "m01-i00012"; sorted."""
+        """By item position, such as "m01-i000012"; sorted within their merchant."""
         number = np.arange(len(self.items)) - self.items.merchant_offsets[self.items.merchant]
         return [
-            f"{self.merchant_ids[merchant]}-i{one:06d}"
+            f"m{merchant + 1:02d}-i{one:06d}"
             for merchant, one in zip(self.items.merchant.tolist(), number.tolist(), strict=True)
         ]
 
     @cached_property
     def merchant_ids(self) -> list[str]:
-        """By merchant, such as "m02"; sorted."""
-        return names("m", len(self.config.merchant_sizes), 2)
+        """By merchant, such as "m02-garden" ("general" where no department makes up half of it); sorted."""
+        return [f"m{merchant + 1:02d}-{self._theme(merchant)}" for merchant in range(len(self.config.merchant_sizes))]
+
+    def _theme(self, merchant: int) -> str:
+        leaves = self.items.leaf[self.items.slice_of(merchant)]
+        counts = np.bincount(self.tree.department[leaves])
+        return self.tree.departments[counts.argmax()] if 2 * counts.max() >= len(leaves) else "general"
 
     @cached_property
     def user_ids(self) -> list[str]:
@@ -152,8 +157,8 @@ class Marketplace:
         publishers: ArrayLike = 0,
         devices: ArrayLike = 0,
     ) -> NDArray[np.float64]:
-        """The true P(click) of items at slots; all arguments broadcast. See `Behaviour.chain` for what follows a click."""
-        return self.behaviour.chain(users, items, positions, ts, publishers, devices).click
+        """The true P(click) of items at slots; all arguments broadcast. `Behaviour.chain` has what follows a click."""
+        return self.behaviour.click(users, items, positions, ts, publishers, devices)
 
     @cached_property
     def _user_time_keys(self) -> NDArray[np.int64]:

@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _MULTIPLY_1 = np.uint64(0xBF58476D1CE4E5B9)
 _MULTIPLY_2 = np.uint64(0x94D049BB133111EB)
+_ONE = np.uint64(1)
 _SHIFTS = (np.uint64(30), np.uint64(27), np.uint64(31))
 _TO_FRACTION = 2.0**-53
 
@@ -33,13 +34,16 @@ def uniforms(key: np.uint64, *counters: ArrayLike) -> NDArray[np.float64]:
     """
     state = np.atleast_1d(key)
     for counter in counters:
-        state = _mixed(state + (np.asarray(counter).astype(np.uint64) + np.uint64(1)) * _GOLDEN)
+        state = _mixed(state + (np.atleast_1d(counter).astype(np.uint64) + _ONE) * _GOLDEN)
     return ((state >> np.uint64(11)).astype(np.float64) + 0.5) * _TO_FRACTION
 
 
 def pick(cumulative: NDArray[np.floating], draws: NDArray[np.float64]) -> NDArray[np.intp]:
-    """For each row of cumulative weights [n, k], the column that draws [n] in (0, 1) falls into; weights need no norm."""
-    return (cumulative < (draws * cumulative[:, -1])[:, None]).sum(axis=1)
+    """For each row of cumulative weights [n, k], the column that draws [n] in [0, 1) fall into; weights need no norm.
+
+    A column of weight 0 is never picked: the draw is turned round into (0, 1].
+    """
+    return (cumulative < ((1 - draws) * cumulative[:, -1])[:, None]).sum(axis=1)
 
 
 def _mixed(state: NDArray[np.uint64]) -> NDArray[np.uint64]:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 
 def names(prefix: str, count: int, digits: int) -> list[str]:
-    """prefix + 0-padded numbers 0 .. count - 1, whose sorted order is that of the numbers."""
+    """prefix + 0-padded numbers 0 .. count - 1, at least so many digits; their sorted order is that of the numbers."""
     digits = max(digits, len(str(count)))
     return [f"{prefix}{number:0{digits}d}" for number in range(count)]
 

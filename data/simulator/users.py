@@ -21,7 +21,8 @@ class Users:
         arrival: float64 [U], the day from which on the user exists.
         phase_shift: float64 [U], days; phases change at different times for different users.
         interests: int16 [U, P, K], leaves. strengths: float64 [U, K] in [0, 1]; 0: the user has fewer interests.
-        style: float32 [U, D]. price_level: float32 [U]: the log price level, relative to the leaf, they are at ease with.
+        style: float32 [U, D].
+        price_level: float32 [U]: the log price, against the leaf's median, they are at ease with.
         propensity: float32 [U], added to the logit of a click on anything.
         merchant_weights: float64 [U, M], how often they visit each merchant; rows sum to 1.
     """
