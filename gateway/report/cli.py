@@ -41,13 +41,14 @@ def report(
     space = Workspace(workspace)
     origin = space.origin()
     displays, tracked = read_log(space)
+    name, shares = (experiment, None) if populations is None else configured_shares(populations, experiment)
     found = build_report(
         displays,
         tracked,
         views_before(space, displays),
         origin,
-        None if populations is None else configured_shares(populations),
-        experiment=experiment,
+        shares,
+        experiment=name,
         baseline=baseline,
         since=_utc(since),
         until=_utc(until),
@@ -88,11 +89,21 @@ def views_before(space: Workspace, displays: "pa.Table") -> "pa.Table":
     return collect(counts.select("item_id", "views"))
 
 
-def configured_shares(path: Path) -> dict[str, float]:
-    """population -> share, from a populations file."""
-    from gateway.populations import load_experiment
+def configured_shares(path: Path, experiment: str | None = None) -> tuple[str, dict[str, float]]:
+    """The experiment's name and its populations' shares, from a populations file.
 
-    return {name: population.share for name, population in load_experiment(path).populations.items()}
+    Raises:
+        ReportError: the file is of another experiment than the one asked for.
+    """
+    from gateway.populations import load_experiment
+    from gateway.report.model import ReportError
+
+    found = load_experiment(path)
+    if experiment not in (None, found.name):
+        raise ReportError(
+            f"{path} is of experiment {found.name!r}; expected one of {experiment!r}, which was asked for"
+        )
+    return found.name, {one.name: one.share for one in found.populations}
 
 
 def _utc(moment: datetime | None) -> datetime | None:

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from data.errors import TandemError
 from data.workspace import Origin
+from gateway.errors import GatewayError
 from gateway.report.statistics import Mean, NormalisedUplift, NotEstimable, Uplift
 
 
-class ReportError(TandemError):
+class ReportError(GatewayError):
     """A log, or a choice of what to report, from which no report can be made."""
 
 

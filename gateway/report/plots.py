@@ -8,6 +8,7 @@ import html
 import io
 import re
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from matplotlib import rc_context
 from matplotlib.axes import Axes
@@ -24,7 +25,7 @@ SOURCES = ("#0b0001", "#0b0002", "#0b0003", "#0b0004", "#0b0005", "#0b0006")
 
 MARKERS = ("o", "s", "^", "v", "P", "X")
 DASHES = ("-", "--", "-.", ":")
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "tandem",
     "font.size": 10,
@@ -110,7 +111,7 @@ def normalised_plot(report: Report) -> str | None:
 
 def sales_plot(report: Report) -> str:
     """Attributed sales per day and 1,000 users of each population."""
-    days = sorted({day.day for day in report.days})
+    days: Any = sorted({day.day for day in report.days})  # matplotlib takes dates, its types do not say so
     users = {one.name: one.users for one in report.populations}
 
     def draw(figure: Figure) -> None:
@@ -140,15 +141,15 @@ def popularity_plot(report: Report) -> str | None:
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
-        shown = [0.4, *edges[1:]]  # the bin of items without a view stands left of 1
+        shown = [0.3, *edges[1:]]  # the bin of items without a view stands left of 1
         for one in report.popularity:
             place = report.sources.index(one.source)
             colour = SOURCES[place % len(SOURCES)]
             axes.stairs(one.histogram, shown, color=colour, linewidth=1.8, linestyle=DASHES[place % len(DASHES)],
                         label=f"{printable(one.source, 20)} (mean {one.mean_views:,.0f})")  # fmt: skip
-            axes.axvline(max(one.mean_views, 0.45), color=colour, linestyle=":", linewidth=1.5)
+            axes.axvline(max(one.mean_views, 0.35), color=colour, linestyle=":", linewidth=1.5)
         axes.set_xscale("log")
-        ticks = [0.63, *(edge for edge in edges[1:] if round(edge) in (10**power for power in range(12)))]
+        ticks = [0.55, *(edge for edge in edges[1:] if round(edge) in (10**power for power in range(12)))]
         axes.set_xticks(ticks, ["none", *(f"{tick:,.0f}" for tick in ticks[1:])])
         axes.minorticks_off()
         axes.set_xlabel("views of the shown item before the test (log scale)")
@@ -221,16 +222,17 @@ def _told(report: Report, figure: str) -> str:
     """The plot in words, for who does not see it."""
     parts = []
     titles = {metric.key: metric.title for metric in METRICS}
-    for one in report.comparisons:
-        found = one.uplift if figure == "uplift" else one.normalised
+    for comparison in report.comparisons:
+        found = comparison.uplift if figure == "uplift" else comparison.normalised
         if found is None:
             continue
         if isinstance(found, NotEstimable):
             said = str(found)
         else:
             form = "{:+.1%}" if figure == "uplift" else "{:.2f}"
-            said = f"{form.format(found.value)} ({LEVEL:.0%} interval {form.format(found.low)} to {form.format(found.high)})"
-        parts.append(f"{titles[one.metric]}, {one.population}: {said}")
+            value, low, high = (form.format(one) for one in (found.value, found.low, found.high))
+            said = f"{value} ({LEVEL:.0%} interval {low} to {high})"
+        parts.append(f"{titles[comparison.metric]}, {comparison.population}: {said}")
     return "; ".join(parts)
 
 
