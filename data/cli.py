@@ -1,5 +1,117 @@
 """The sub-commands of `tandem data`."""
 
+from pathlib import Path
+from typing import Annotated, Any
+
 import typer
 
+from data.console import DEFAULT_WORKSPACE, JsonOption, WorkspaceOption, console, progress_bar, write_figures
+from data.simulator.cli import add_commands
+from data.workspace import Workspace
+
 app = typer.Typer(no_args_is_help=True)
+
+
+@app.command("import")
+def import_events(
+    file: Annotated[Path, typer.Argument(help="Parquet, CSV or TSV, plain or gzip; movielens: the zip archive too.")],
+    format_name: Annotated[
+        str, typer.Option("--format", "-f", help="events, rees46, retailrocket, movielens or mapping.")
+    ] = "events",
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    catalog: Annotated[
+        Path | None, typer.Option(help="The items, in Tandem's layout (movielens: its movies file).")
+    ] = None,
+    mapped: Annotated[
+        list[str] | None, typer.Option("--map", help="mapping: field=column, as in --map user_id=visitor.")
+    ] = None,
+    constant: Annotated[
+        list[str] | None, typer.Option("--constant", help="mapping: field=value, as in --constant merchant_id=shop1.")
+    ] = None,
+    kind_map: Annotated[
+        list[str] | None,
+        typer.Option("--kind-map", help="mapping: value=kind, as in --kind-map order=sale; skip: leave out."),
+    ] = None,
+    replace: Annotated[bool, typer.Option("--replace", help="Put the events in the place of those there.")] = False,
+    json_file: JsonOption = None,
+) -> None:
+    """Bring real events and their catalog into a workspace, checked column by column.
+
+    Nothing is written if something is wrong. The formats and their rules stand in docs/data.md.
+    """
+    from data.importers import ImportOptions, import_file
+
+    options = ImportOptions(
+        catalog, _pairs("--map", mapped), _pairs("--constant", constant), _pairs("--kind-map", kind_map)
+    )
+    with progress_bar(f"Importing {file.name}", total=1) as bar:
+        imported = import_file(Workspace(workspace), file, format_name, options, replace)
+        bar.advance()
+    figures = imported.report | {"events": len(imported.events), "items": len(imported.catalog)}
+    _print_counts(f"{file.name} as {format_name}, into {workspace}", figures)
+    write_figures(json_file, figures)
+
+
+@app.command("describe")
+def describe_workspace(
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    merchants: Annotated[int, typer.Option(min=0, help="How many merchants to list, the largest first.")] = 10,
+    engine: Annotated[str, typer.Option(help="What computes: duckdb or spark.")] = "duckdb",
+    json_file: JsonOption = None,
+) -> None:
+    """Say what a workspace holds: events, users, items, merchants, the span of time."""
+    from data.description import describe
+    from data.engine import engine_named
+
+    figures = describe(Workspace(workspace), engine_named(engine))
+    origin = figures["origin"]
+    simulated = " (simulated)" if origin["simulated"] else ""
+    counts = {name: value for name, value in figures.items() if not isinstance(value, dict | list)}
+    spread = {f"{name}: {part}": value for name in _SPREAD for part, value in figures[name].items()}
+    _print_counts(f"{workspace}: {origin['name']}{simulated}", counts | spread)
+    _print_merchants(figures["by merchant"][:merchants], figures["merchants"])
+    write_figures(json_file, figures)
+
+
+_SPREAD = ("events by kind", "items per user")
+
+
+def _pairs(option: str, given: list[str] | None) -> dict[str, str]:
+    """`a=b` options as a dictionary; a further `=` belongs to the value."""
+    pairs: dict[str, str] = {}
+    for one in given or []:
+        name, equals, value = one.partition("=")
+        name, value = name.strip(), value.strip()
+        if not (name and equals and value):
+            raise typer.BadParameter(f"{option} {one!r}: expected name=value")
+        if name in pairs:
+            raise typer.BadParameter(f"{option} {one!r}: {name!r} was given before")
+        pairs[name] = value
+    return pairs
+
+
+def _print_counts(title: str, figures: dict[str, Any]) -> None:
+    from rich.table import Table
+
+    table = Table(title=title, show_header=False)
+    table.add_column()
+    table.add_column(justify="right")
+    for name, value in figures.items():
+        table.add_row(name, f"{value:,}" if isinstance(value, int) else str(value))
+    console.print(table)
+
+
+def _print_merchants(rows: list[dict[str, Any]], of: int) -> None:
+    from rich.table import Table
+
+    columns = ("items", "views", "clicks", "landings", "sales", "users")
+    table = Table(title=f"the {len(rows)} largest of {of:,} merchants")
+    table.add_column("merchant")
+    for name in columns:
+        table.add_column(name, justify="right")
+    for row in rows:
+        table.add_row(row["merchant_id"], *(f"{row[name]:,}" for name in columns))
+    console.print(table)
+
+
+add_commands(app)

@@ -24,6 +24,14 @@ Engine = Literal["duckdb", "spark"]
 ENGINES: tuple[Engine, ...] = ("duckdb", "spark")
 
 
+def engine_named(name: str) -> Engine:
+    """The engine of that name. Raises DataError if there is none."""
+    for engine in ENGINES:
+        if engine == name:
+            return engine
+    raise DataError(f"engine {name!r}: expected one of {', '.join(ENGINES)}")
+
+
 def connect(engine: Engine = "duckdb", threads: int | None = None) -> Any:
     """An Ibis connection, of an in-memory DuckDB or of the Spark session at hand.
 
@@ -36,11 +44,9 @@ def connect(engine: Engine = "duckdb", threads: int | None = None) -> Any:
     Raises:
         DataError: an unknown engine, or Spark without pyspark or Java.
     """
-    if engine == "duckdb":
-        return ibis.duckdb.connect(**({} if threads is None else {"threads": threads}))
-    if engine == "spark":
+    if engine_named(engine) == "spark":
         return _connect_spark(threads)
-    raise DataError(f"engine {engine!r}: expected one of {', '.join(ENGINES)}")
+    return ibis.duckdb.connect(**({} if threads is None else {"threads": threads}))
 
 
 def read_table(connection: Any, source: pa.Table | Path | str) -> ibis.Table:

@@ -205,13 +205,13 @@ def _clicks(events: Table) -> Table:
 
 
 def _within(events: Table, start: datetime | int | None, end: datetime | int | None) -> list[BooleanColumn]:
-    """Conditions for start <= ts < end (None: open)."""
+    """Conditions for start <= ts < end (None: open), at least one: Ibis takes no empty list of them."""
     bounds: list[BooleanColumn] = []
     if start is not None:
         bounds.append(events["ts"] >= _moment(start))
     if end is not None:
         bounds.append(events["ts"] < _moment(end))
-    return bounds
+    return bounds or [ibis.literal(True)]
 
 
 def _moment(moment: datetime | int) -> datetime:

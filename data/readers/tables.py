@@ -83,11 +83,14 @@ def read_catalog(file: Path) -> pa.Table:
     return pa.table(columns, CATALOG_SCHEMA)
 
 
-def refuse_sales_without_value(source: Source, columns: Mapping[str, pa.ChunkedArray]) -> None:
+def refuse_sales_without_value(
+    source: Source, columns: Mapping[str, pa.ChunkedArray], name: str = "order_value"
+) -> None:
+    """Raises DataError at the first sale whose `order_value` is null; `name` is the file's column for it."""
     without = pc.and_(pc.equal(columns["kind"], "sale"), pc.is_null(columns["order_value"]))
     row = pc.index(without, True).as_py()
     if row >= 0:
-        source.fail("order_value", row, "expected the value of the sale, found nothing")
+        source.fail(name, row, "expected the value of the sale, found nothing")
 
 
 def without_second_copies(events: pa.Table, label: str) -> EventsRead:

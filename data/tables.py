@@ -1,0 +1,85 @@
+"""A workspace's events and catalog on disk: put there together or not at all, and read back with types checked."""
+
+import json
+import os
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from data.errors import DataError
+from data.schema import CATALOG_SCHEMA, EVENT_SCHEMA
+from data.workspace import Origin, Workspace
+
+
+def refuse_to_overwrite(workspace: Workspace, replace: bool) -> None:
+    """Raises DataError if the workspace holds events already and they are not to be replaced."""
+    if not replace and (workspace.events.exists() or workspace.catalog.exists()):
+        raise DataError(f"{workspace.root} already holds events; give --replace to put others in their place")
+
+
+def store(workspace: Workspace, events: pa.Table, catalog: pa.Table, origin: Origin, replace: bool = False) -> None:
+    """Write events.parquet (sorted by time, then event id), catalog.parquet (by merchant, item) and origin.json.
+
+    Everything is first written to a folder beside them, so a failure there leaves the workspace as it was. While the
+    files change places the workspace has no origin.json, and so holds no events, rather than half of the old ones.
+
+    Raises:
+        DataError: the workspace holds events already and `replace` is false, or its folder cannot be written.
+    """
+    refuse_to_overwrite(workspace, replace)
+    beside = workspace.root / f".import-{os.getpid()}"
+    try:
+        beside.mkdir(parents=True)
+        _write(beside / "events.parquet", events.select(EVENT_SCHEMA.names).cast(EVENT_SCHEMA), ("ts", "event_id"))
+        _write(beside / "catalog.parquet", catalog.select(CATALOG_SCHEMA.names).cast(CATALOG_SCHEMA), _CATALOG_ORDER)
+        _write_text(beside / "origin.json", json.dumps(asdict(origin), indent=2) + "\n")
+        (workspace.root / "origin.json").unlink(missing_ok=True)
+        (beside / "events.parquet").replace(workspace.events)
+        (beside / "catalog.parquet").replace(workspace.catalog)
+        (beside / "origin.json").replace(workspace.root / "origin.json")
+    except OSError as error:
+        raise DataError(f"{workspace.root}: expected a folder that can be written, found {error}") from error
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def load_events(workspace: Workspace) -> pa.Table:
+    """A table of EVENT_SCHEMA. Raises DataError if the workspace holds none, or what it holds is something else."""
+    workspace.origin()
+    return _read(workspace.events, EVENT_SCHEMA)
+
+
+def load_catalog(workspace: Workspace) -> pa.Table:
+    """A table of CATALOG_SCHEMA. Raises DataError if the workspace holds none, or what it holds is something else."""
+    workspace.origin()
+    return _read(workspace.catalog, CATALOG_SCHEMA)
+
+
+_CATALOG_ORDER = ("merchant_id", "item_id")
+
+
+def _write(path: Path, table: pa.Table, order: tuple[str, ...]) -> None:
+    with path.open("wb") as file:
+        pq.write_table(table.sort_by([(name, "ascending") for name in order]), file, compression="zstd")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _write_text(path: Path, text: str) -> None:
+    with path.open("w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _read(path: Path, schema: pa.Schema) -> pa.Table:
+    try:
+        table = pq.read_table(path, columns=schema.names, partitioning=None)
+        return table.cast(schema)
+    except FileNotFoundError:
+        raise DataError(f"{path} is missing; expected what `tandem data import` or `simulate` wrote") from None
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise DataError(f"{path}: expected a Parquet file with columns {', '.join(schema.names)}; {error}") from error
