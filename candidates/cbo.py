@@ -1,0 +1,174 @@
+"""CBO, the clustering best-of: the most popular items of a merchant among users who look alike across all merchants."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from candidates.encoder import CountryItems, read_countries, user_vector
+from candidates.gbo import GlobalBestOf, keep_mask
+from candidates.proposals import NOTHING, Proposal
+from data.ids import load_array
+from data.items import ItemTable
+from data.request import Request
+
+
+@dataclass(frozen=True)
+class ClusterLists:
+    """Best-of lists of C clusters at M merchants; an empty list sends the user to the merchant's best-of.
+
+    Attributes:
+        centroids: float32 [C, d], of unit-length mean item vectors.
+        items: int32 [L], item positions, best first within a list; scores: float32 [L].
+        offsets: int64 [C * M + 1]; cluster c at merchant m owns offsets[c * M + m] .. offsets[c * M + m + 1] - 1.
+    """
+
+    centroids: NDArray[np.float32]
+    items: NDArray[np.int32]
+    scores: NDArray[np.float32]
+    offsets: NDArray[np.int64]
+
+    def list_of(self, cluster: int, merchant: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        merchants = (len(self.offsets) - 1) // len(self.centroids)
+        if not 0 <= merchant < merchants:
+            return self.items[:0], self.scores[:0]
+        start, end = self.offsets[cluster * merchants + merchant : cluster * merchants + merchant + 2].tolist()
+        return self.items[start:end], self.scores[start:end]
+
+
+def unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Rows scaled to length 1; a zero row stays zero."""
+    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return vectors / np.where(lengths > 0, lengths, 1)
+
+
+def cluster_lists(
+    centroids: NDArray[np.float32],
+    cluster: NDArray[np.integer],
+    user: NDArray[np.integer],
+    item: NDArray[np.integer],
+    popularity: NDArray[np.float32],
+    items: ItemTable,
+    prior_users: float,
+    minimum_users: int,
+    list_length: int,
+) -> ClusterLists:
+    """The best-of lists, each item scored by its smoothed share of the cluster's users at the merchant:
+
+    (n_ci + prior_users * p_mi) / (n_cm + prior_users)
+
+    with n_ci users of cluster c who took item i, n_cm those who took anything of its merchant m, and p_mi the item's share
+    of all the merchant's users. Items nobody of the cluster took keep their place through the prior.
+
+    Args:
+        cluster: [U], of each user. user, item: [N], distinct pairs of user and item position.
+        popularity: float32 [I], distinct users per item.
+    """
+    clusters, merchants, count = len(centroids), len(items.merchants), len(items)
+    merchant = np.asarray(items.merchant)
+    at_merchant = np.unique(user.astype(np.int64) * merchants + merchant[item])
+    visits = np.bincount(at_merchant % merchants, minlength=merchants)
+    cell = cluster[at_merchant // merchants].astype(np.int64) * merchants + at_merchant % merchants
+    cell_users = np.bincount(cell, minlength=clusters * merchants)
+    share = popularity / np.maximum(visits, 1)[merchant]
+    taken = sparse.csr_array(
+        (np.ones(len(user), np.float32), (cluster[user], item)), shape=(clusters, count), dtype=np.float32
+    )
+    taken.sum_duplicates()
+    available = np.asarray(items.available)
+    lists: list[tuple[NDArray[np.int32], NDArray[np.float32]]] = []
+    lengths = np.zeros(clusters * merchants, np.int64)
+    for c in range(clusters):
+        row = slice(int(taken.indptr[c]), int(taken.indptr[c + 1]))
+        scores = prior_users * share
+        scores[taken.indices[row]] += taken.data[row]
+        users_here = cell_users[c * merchants : (c + 1) * merchants]
+        scores /= (users_here + prior_users)[merchant]
+        kept = np.flatnonzero(available & (users_here >= minimum_users)[merchant] & (scores > 0))
+        kept = kept[np.lexsort((kept, -scores[kept], merchant[kept]))]
+        of_merchant = np.bincount(merchant[kept], minlength=merchants)
+        rank = np.arange(len(kept)) - np.repeat(np.cumsum(of_merchant) - of_merchant, of_merchant)
+        kept = kept[rank < list_length]
+        lists.append((kept.astype(np.int32), scores[kept].astype(np.float32)))
+        lengths[c * merchants : (c + 1) * merchants] = np.minimum(of_merchant, list_length)
+    return ClusterLists(
+        centroids,
+        np.concatenate([found for found, _ in lists]),
+        np.concatenate([scores for _, scores in lists]),
+        np.concatenate([[0], np.cumsum(lengths)]),
+    )
+
+
+class CboCountry:
+    """One country's clusters; the merchant's best-of stands behind every list."""
+
+    name = "cbo"
+
+    def __init__(
+        self, items: CountryItems, vectors: NDArray[np.float32], lists: ClusterLists, best_of: GlobalBestOf
+    ) -> None:
+        self.items, self.vectors, self.lists, self.best_of = items, vectors, lists, best_of
+        self._half_norms = 0.5 * np.einsum("cd,cd->c", lists.centroids, lists.centroids)
+
+    def cluster_of(self, history: NDArray[np.int32]) -> int | None:
+        """The cluster of a user who took these item positions; None if the model knows none of them."""
+        rows = self.items.rows_of(history)
+        if not len(rows):
+            return None
+        user = user_vector(self.vectors, rows)
+        length = float(np.sqrt(user @ user))
+        return None if length == 0 else int(np.argmax(self.lists.centroids @ user / length - self._half_norms))
+
+    def propose(self, request: Request, k: int) -> Proposal:
+        cluster = self.cluster_of(request.history.items)
+        if cluster is None:
+            return self.best_of.propose(request, k)
+        listed, scores = self.lists.list_of(cluster, request.merchant)
+        if not len(listed):
+            return self.best_of.propose(request, k)
+        wanted = k + len(request.exclude)
+        listed, scores = listed[:wanted], scores[:wanted]
+        if len(listed) < wanted:
+            rest = self.best_of.best(request.merchant, wanted + len(listed))
+            rest = rest[keep_mask(rest, listed)]
+            scores = np.concatenate([scores, np.zeros(len(rest), np.float32)])
+            listed = np.concatenate([listed, rest])
+        kept = keep_mask(listed, request.exclude)
+        return Proposal(listed[kept][:k], scores[kept][:k])
+
+    def save(self, folder: Path) -> None:
+        self.items.save(folder)
+        np.save(folder / "vectors.npy", self.vectors)
+        for name in ("centroids", "items", "scores", "offsets"):
+            np.save(folder / f"list_{name}.npy", getattr(self.lists, name))
+
+    @classmethod
+    def load(cls, folder: Path, best_of: GlobalBestOf) -> "CboCountry":
+        lists = ClusterLists(
+            *(load_array(folder / f"list_{name}.npy") for name in ("centroids", "items", "scores", "offsets"))
+        )
+        return cls(CountryItems.load(folder), load_array(folder / "vectors.npy"), lists, best_of)
+
+
+class ClusteringBestOf:
+    """Each country has its own clusters; a user from a country without any is looked at by the largest country's."""
+
+    name = "cbo"
+
+    def __init__(self, countries: dict[str, CboCountry], largest: str, best_of: GlobalBestOf) -> None:
+        self._countries, self._largest, self._best_of = countries, largest, best_of
+
+    def propose(self, request: Request, k: int) -> Proposal:
+        if k < 1:
+            return NOTHING
+        country = self._countries.get(request.country) or self._countries.get(self._largest)
+        return self._best_of.propose(request, k) if country is None else country.propose(request, k)
+
+
+def load(folder: Path, items: ItemTable) -> ClusteringBestOf:
+    best_of = GlobalBestOf.load(folder / "gbo")
+    known = read_countries(folder / "cbo")
+    countries = {name: CboCountry.load(folder / "cbo" / str(place), best_of) for place, name in enumerate(known)}
+    return ClusteringBestOf(countries, known[0] if known else "", best_of)

@@ -1,0 +1,169 @@
+"""Offline recall of each source: the target part of held-out users' timelines, asked for one merchant at a time."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from candidates.errors import CandidatesError
+from candidates.proposals import CandidateSource
+from data.items import ItemTable
+from data.request import HISTORY_LIMIT, History, Request
+from data.timelines import Timelines
+
+CUTOFFS = (20, 50)
+"""Recall is measured at these numbers of candidates."""
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """One question with its answer: what will this user take from this merchant?
+
+    Attributes:
+        request: the history is the input part of the timeline; its items are excluded from the candidates.
+        targets: int32 [n], distinct items of the request's merchant that the user took afterwards and had not before.
+    """
+
+    request: Request
+    targets: np.ndarray
+
+
+def split_events(
+    events: pa.Table,
+    items: ItemTable,
+    by: Literal["time", "user"] = "user",
+    held_out: float = 0.2,
+    target_share: float = 0.2,
+    max_users: int | None = None,
+    seed: int = 0,
+) -> tuple[pa.Table, list[HeldOut]]:
+    """Training events and held-out requests that share nothing.
+
+    by="user" (strong generalisation): a random share `held_out` of the users is kept out of training altogether; the last
+    `target_share` of a held-out user's events (at least one event) is the target, what came before is the input.
+
+        training user   a b c d e       -> all of it is trained on
+        held-out user   f g h i | j     -> input f g h i, target j
+
+    by="time": the newest share `held_out` of all events is the target part; what came before is trained on, and is the
+    input of the users who have both.
+
+    Users without input or without a new item in their target are left out: every source answers them alike, or cannot
+    be judged.
+
+    Args:
+        max_users: at most so many users are kept out (by user) or asked about (by time), drawn at random.
+
+    Raises:
+        CandidatesError: an unknown split, a share outside (0, 1), or too few events to split.
+    """
+    if by not in ("time", "user"):
+        raise CandidatesError(f"split must be 'time' or 'user', found {by!r}")
+    if not (0 < held_out < 1 and 0 < target_share < 1):
+        raise CandidatesError(f"the shares of a split must lie between 0 and 1, found {held_out} and {target_share}")
+    if len(events) < 2:
+        raise CandidatesError(f"splitting needs at least two events, found {len(events)}")
+    rng = np.random.default_rng(seed)
+    if by == "user":
+        return _split_by_user(events, items, held_out, target_share, max_users, rng)
+    return _split_by_time(events, items, held_out, max_users, rng)
+
+
+def _split_by_user(
+    events: pa.Table,
+    items: ItemTable,
+    held_out: float,
+    target_share: float,
+    max_users: int | None,
+    rng: np.random.Generator,
+) -> tuple[pa.Table, list[HeldOut]]:
+    users = np.array(sorted(pc.unique(events["user_id"]).to_pylist()), object)
+    count = max(1, min(int(held_out * len(users)), max_users or len(users)))
+    chosen = pa.array(users[rng.permutation(len(users))[:count]], pa.string())
+    is_chosen = pc.is_in(events["user_id"], value_set=chosen)
+    timelines = Timelines.of(events.filter(is_chosen), items)
+    requests = []
+    for user in range(len(timelines)):
+        start, end = int(timelines.offsets[user]), int(timelines.offsets[user + 1])
+        cut = end - max(1, int(target_share * (end - start)))
+        requests += _requests_of(timelines, items, user, start, cut, end)
+    return events.filter(pc.invert(is_chosen)), requests
+
+
+def _split_by_time(
+    events: pa.Table, items: ItemTable, held_out: float, max_users: int | None, rng: np.random.Generator
+) -> tuple[pa.Table, list[HeldOut]]:
+    ts = np.sort(events["ts"].cast(pa.int64()).to_numpy())
+    cut_ts = int(ts[int((1 - held_out) * len(ts))])
+    earlier = pc.less(events["ts"], pa.scalar(cut_ts, events.schema.field("ts").type))
+    timelines = Timelines.of(events, items)
+    starts, ends = timelines.offsets[:-1], timelines.offsets[1:]
+    before = np.concatenate([[0], np.cumsum(timelines.ts < cut_ts)])
+    cuts = starts + before[ends] - before[starts]
+    asked = rng.permutation(np.flatnonzero((cuts > starts) & (cuts < ends)))[:max_users]
+    requests = []
+    for user in np.sort(asked).tolist():
+        requests += _requests_of(timelines, items, user, int(starts[user]), int(cuts[user]), int(ends[user]))
+    return events.filter(earlier), requests
+
+
+def _requests_of(timelines: Timelines, items: ItemTable, user: int, start: int, cut: int, end: int) -> list[HeldOut]:
+    """One request per merchant of the targets: rows start .. cut - 1 are the input, cut .. end - 1 the target."""
+    if cut == start:
+        return []
+    seen = np.unique(timelines.items[start:cut])
+    targets = np.setdiff1d(timelines.items[cut:end], seen)
+    newest = slice(max(start, cut - HISTORY_LIMIT), cut)
+    history = History(timelines.items[newest], timelines.kinds[newest], timelines.ts[newest])
+    merchants = items.merchant[targets]
+    return [
+        HeldOut(
+            Request(
+                user_id=timelines.users[user],
+                merchant=merchant,
+                country=timelines.countries[user],
+                ts=int(timelines.ts[cut]),
+                history=history,
+                exclude=seen,
+            ),
+            targets[merchants == merchant],
+        )
+        for merchant in np.unique(merchants).tolist()
+    ]
+
+
+def recall(proposed: np.ndarray, targets: np.ndarray, k: int) -> float:
+    """Recall@k = hits among the first k / min(k, n) for n targets, as in the public Mult-VAE protocol."""
+    return float(np.isin(proposed[:k], targets).sum()) / min(k, len(targets))
+
+
+def evaluate_sources(sources: Mapping[str, CandidateSource], held_out: Sequence[HeldOut]) -> dict[str, dict[str, Any]]:
+    """Recall@20 and @50 of each source: the mean over users of the mean over a user's requests, with standard errors.
+
+    Returns:
+        source -> {"recall@20", "recall@20_se", "recall@50", "recall@50_se", "users", "requests"}; NaN where there is
+        nothing to measure.
+    """
+    figures: dict[str, dict[str, Any]] = {}
+    for name, source in sources.items():
+        by_user: dict[str, list[list[float]]] = defaultdict(list)
+        for one in held_out:
+            proposed = source.propose(one.request, max(CUTOFFS)).items
+            by_user[one.request.user_id].append([recall(proposed, one.targets, k) for k in CUTOFFS])
+        figures[name] = _summary([np.mean(rows, axis=0) for rows in by_user.values()], len(held_out))
+    return figures
+
+
+def _summary(per_user: list[np.ndarray], requests: int) -> dict[str, Any]:
+    recalls = np.array(per_user, float).reshape(-1, len(CUTOFFS))
+    users = len(recalls)
+    summary: dict[str, Any] = {"users": users, "requests": requests}
+    for column, k in enumerate(CUTOFFS):
+        summary[f"recall@{k}"] = float(recalls[:, column].mean()) if users else float("nan")
+        error = recalls[:, column].std(ddof=1) / np.sqrt(users) if users > 1 else float("nan")
+        summary[f"recall@{k}_se"] = float(error)
+    return summary

@@ -1,0 +1,215 @@
+"""Maximum inner product search among one merchant's items: an exact scan, or an HNSW graph where there are many.
+
+Rows are item vectors with their bias as one more dimension and queries are user vectors with a 1 (LED paper, section
+4.2). Up to `exact_up_to` items a matrix-vector product over the merchant's slice is as fast as a graph and always right;
+above it, a graph of the merchant's own is built to a stated recall against that scan.
+"""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from candidates.config import IndexConfig
+from candidates.errors import CandidatesError
+from candidates.proposals import NOTHING, Proposal
+
+logger = logging.getLogger(__name__)
+
+NEVER = np.float32(-1e30)
+"""The bias of an item that is not available: no scan takes a score this low."""
+
+EF_LADDER = (50, 100, 200, 400, 800, 1_600, 3_200)
+
+
+@dataclass(frozen=True)
+class GraphFacts:
+    """What was measured when a graph was built; it travels in the bundle and in its manifest.
+
+    Attributes:
+        space: "ip", or "l2" where norms spread widely: with one more dimension sqrt(M^2 - |v|^2) all rows have norm M,
+            and the nearest row to (q, 0) is the one with the largest inner product (Bachrach et al., 2014).
+        items: rows in the graph. reachable: of them, how many one search with the largest ef found.
+        ef: the search width that gave `recall` at `recall_at` against the exact scan.
+    """
+
+    space: Literal["ip", "l2"]
+    items: int
+    reachable: int
+    ef: int
+    recall: float
+    recall_at: int
+    largest_norm: float
+
+
+def exact_search(
+    vectors: NDArray[np.float32], query: NDArray[np.float32], k: int, excluded: NDArray[np.integer] | None = None
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """The k best rows of vectors [n, d] for query [d] and their scores, best first, ties by row.
+
+    Rows in `excluded` and rows whose score is as low as NEVER makes it are not returned.
+    """
+    scores = vectors @ query
+    if excluded is not None and len(excluded):
+        scores[excluded] = NEVER
+    if k < len(scores):
+        # every row that ties with the k-th score is kept, so that ties are broken by row and not by the partition
+        bound = np.partition(scores, len(scores) - k)[len(scores) - k]
+        rows = np.flatnonzero(scores >= bound)
+    else:
+        rows = np.arange(len(scores))
+    found = scores[rows]
+    order = np.argsort(-found, kind="stable")[:k]
+    rows, found = rows[order], found[order]
+    usable = found > NEVER / 2
+    return (rows, found) if usable.all() else (rows[usable], found[usable])
+
+
+class GraphIndex:
+    """An HNSW graph over the available rows of one merchant."""
+
+    def __init__(self, graph: Any, facts: GraphFacts) -> None:
+        self._graph, self.facts = graph, facts
+        graph.set_num_threads(1)
+        graph.set_ef(facts.ef)  # hnswlib forgets it on loading
+
+    def search(
+        self, query: NDArray[np.float32], k: int, excluded: NDArray[np.integer]
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]] | None:
+        """As `exact_search`, approximately; None where k is more than the graph can give."""
+        wanted = k + len(excluded)
+        if wanted > min(self.facts.reachable, self.facts.ef):
+            return None
+        labels, distances = _search(self._graph, self.facts, query[None], wanted)
+        rows, scores = labels[0], _inner_products(self.facts, query[None], distances)[0]
+        kept = ~np.isin(rows, excluded) if len(excluded) else slice(None)
+        return rows[kept][:k], scores[kept][:k]
+
+    def save(self, path: Path) -> None:
+        self._graph.save_index(str(path))
+
+    @classmethod
+    def load(cls, path: Path, facts: Mapping[str, Any], dimension: int) -> "GraphIndex":
+        """Raises CandidatesError if the file is not the index that the facts describe."""
+        import hnswlib
+
+        known = GraphFacts(**facts)
+        graph = hnswlib.Index(space=known.space, dim=dimension + (known.space == "l2"))
+        try:
+            graph.load_index(str(path), max_elements=known.items)
+        except RuntimeError as error:
+            raise CandidatesError(f"{path}: expected an HNSW index of {known.items} items, found {error}") from None
+        return cls(graph, known)
+
+
+def build_graph(
+    vectors: NDArray[np.float32], queries: NDArray[np.float32], config: IndexConfig, seed: int = 0, threads: int = 1
+) -> GraphIndex | None:
+    """A graph whose ef is the least of EF_LADDER that reaches the wanted recall; None if none does (then scan).
+
+    Args:
+        vectors: float32 [n, d], rows with a bias of NEVER are left out.
+        queries: float32 [q, d], users like those who will ask.
+    """
+    rows = np.flatnonzero(vectors[:, -1] > NEVER / 2)
+    k = min(config.recall_at, len(rows))
+    exact = [exact_search(vectors, query, k)[0] for query in queries]
+    norms = np.linalg.norm(vectors[rows], axis=1)
+    spaces: tuple[Literal["ip", "l2"], ...] = ("l2", "ip") if norms.max() > 1.5 * np.median(norms) else ("ip", "l2")
+    for space in spaces:
+        graph = _grow(vectors, rows, space, float(norms.max()), config, seed, threads)
+        facts = GraphFacts(space, len(rows), 0, EF_LADDER[-1], 0.0, k, float(norms.max()))
+        facts = GraphFacts(**{**asdict(facts), "reachable": _reachable(graph, facts, queries[:1])})
+        for ef in EF_LADDER:
+            if ef < k or facts.reachable < 0.99 * len(rows):
+                continue
+            graph.set_ef(ef)
+            labels, _ = _search(graph, facts, queries, k)
+            hits = sum(len(np.intersect1d(one, best)) for one, best in zip(labels, exact, strict=True))
+            recall = hits / max(1, k * len(queries))
+            if recall >= config.recall:
+                return GraphIndex(graph, GraphFacts(**{**asdict(facts), "ef": ef, "recall": recall}))
+        logger.info("an HNSW graph in %s space over %d items misses recall %.2f", space, len(rows), config.recall)
+    return None
+
+
+def _grow(
+    vectors: NDArray[np.float32],
+    rows: NDArray[np.int64],
+    space: str,
+    largest: float,
+    config: IndexConfig,
+    seed: int,
+    threads: int,
+) -> Any:
+    import hnswlib
+
+    points = vectors[rows]
+    if space == "l2":
+        missing = np.sqrt(np.maximum(largest**2 - (points.astype(np.float64) ** 2).sum(axis=1), 0))
+        points = np.column_stack([points, missing.astype(np.float32)])
+    graph = hnswlib.Index(space=space, dim=points.shape[1])
+    graph.init_index(len(rows), M=config.links, ef_construction=config.ef_construction, random_seed=seed)
+    graph.add_items(points, rows, num_threads=threads)
+    return graph
+
+
+def _search(
+    graph: Any, facts: GraphFacts, queries: NDArray[np.float32], k: int
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    if facts.space == "l2":
+        queries = np.column_stack([queries, np.zeros(len(queries), np.float32)])
+    labels, distances = graph.knn_query(queries, k=k, num_threads=1)
+    return labels.astype(np.int64), distances
+
+
+def _inner_products(
+    facts: GraphFacts, queries: NDArray[np.float32], distances: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """hnswlib's distances back to <q, v>: 1 - <q, v>, or |q|^2 + M^2 - 2 <q, v>."""
+    if facts.space == "ip":
+        return 1 - distances
+    lengths = (queries**2).sum(axis=1, keepdims=True)
+    return ((lengths + facts.largest_norm**2 - distances) / 2).astype(np.float32)
+
+
+def _reachable(graph: Any, facts: GraphFacts, query: NDArray[np.float32]) -> int:
+    """How many rows a search can find at all: hnswlib raises when it is asked for more."""
+    count = facts.items
+    while count:
+        graph.set_ef(count)
+        try:
+            _search(graph, facts, query, count)
+        except RuntimeError:
+            count //= 2
+        else:
+            return count
+    return 0
+
+
+class MerchantIndexes:
+    """The rows of one country cut by merchant, with a graph for the merchants that have one.
+
+    Args:
+        vectors: float32 [R, d + 1], the bias last.
+        graphs: merchant position -> its graph.
+    """
+
+    def __init__(self, vectors: NDArray[np.float32], graphs: Mapping[int, GraphIndex]) -> None:
+        self.vectors, self.graphs = vectors, graphs
+
+    def search(
+        self, merchant: int, start: int, end: int, query: NDArray[np.float32], k: int, excluded: NDArray[np.int32]
+    ) -> Proposal:
+        """The best k rows of start .. end - 1, without the `excluded` rows; row numbers in the proposal."""
+        if k < 1 or start == end:
+            return NOTHING
+        excluded = excluded[(excluded >= start) & (excluded < end)] - start
+        graph = self.graphs.get(merchant)
+        found = graph.search(query, k, excluded) if graph is not None else None
+        rows, scores = found or exact_search(self.vectors[start:end], query, k, excluded)
+        return Proposal((rows + start).astype(np.int32), scores)

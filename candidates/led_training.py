@@ -1,0 +1,217 @@
+"""Training LED for each country: epochs of batches, the best epoch on held-out users kept, vectors and indexes written."""
+
+import json
+import logging
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from candidates import losses
+from candidates.config import LedConfig
+from candidates.encoder import user_vector, write_countries
+from candidates.evaluation import evaluate_sources
+from candidates.index import NEVER, GraphIndex, MerchantIndexes, build_graph
+from candidates.led import Led
+from candidates.led_examples import Batch, LedTimelines, batches, split_timelines
+from candidates.led_source import LedCountry
+from candidates.training_set import CountryTraining, TrainingSet, distinct_pairs
+from data.console import progress_bar
+from data.schema import EventKind
+
+logger = logging.getLogger(__name__)
+
+
+def train(training: TrainingSet, folder: Path) -> dict[str, Any]:
+    """Writes folder/led; returns per country the epochs, the validation recall of each, and what was measured of the indexes."""
+    metrics: dict[str, Any] = {}
+    for place, country in enumerate(training.countries):
+        vectors, figures = train_country(training, country)
+        figures["graphs"] = save_country(training, country, vectors, folder / "led" / str(place))
+        metrics[country.country] = figures
+    write_countries(folder / "led", [country.country for country in training.countries])
+    return metrics
+
+
+def train_country(training: TrainingSet, country: CountryTraining) -> tuple[NDArray[np.float32], dict[str, Any]]:
+    """(float32 [R, d + 1]: item vectors with their biases as the last column, figures).
+
+    Interrupted by the keyboard, training ends with the best epoch so far.
+    """
+    config = training.config.led
+    torch.manual_seed(training.seed)
+    torch.set_num_threads(training.threads)
+    rng = np.random.default_rng(training.seed)
+    timelines, kind = led_timelines(training, country)
+    model = initial_model(training, country, config)
+    optimizer = torch.optim.Adam([one for one in model.parameters() if one.requires_grad], lr=config.learning_rate)
+    best, best_recall, recalls, losses_seen = serving_vectors(model), -1.0, [], []
+    try:
+        with progress_bar(f"LED {country.country}", config.epochs) as bar:
+            for _ in range(config.epochs):
+                losses_seen.append(run_epoch(model, optimizer, timelines, config, rng))
+                vectors = serving_vectors(model)
+                recalls.append(validation_recall(training, country, vectors))
+                if not recalls[-1] <= best_recall:
+                    best, best_recall = vectors, recalls[-1]
+                bar.advance(note=f"loss {losses_seen[-1]:.4f}, validation recall@20 {recalls[-1]:.4f}")
+                if len(recalls) - 1 - int(np.argmax(recalls)) >= config.patience:
+                    break
+    except KeyboardInterrupt:
+        logger.warning(
+            "training of LED %s was interrupted: the best of %d epochs is kept; interrupt again to stop everything",
+            country.country,
+            len(recalls),
+        )
+    figures = {"epochs": len(recalls), "loss": losses_seen, "validation_recall@20": recalls, "targets": kind}
+    return best, figures
+
+
+def led_timelines(training: TrainingSet, country: CountryTraining) -> tuple[LedTimelines, str]:
+    """The country's timelines of distinct items in the model's rows, and what may be a target: "clicks" or "all".
+
+    Every event may be input; targets are clicks, landings and sales if the country has enough of them (LED paper, section
+    4.3), else every event.
+    """
+    config = training.config.led
+    user, item, row = distinct_pairs(training.timelines, country.users, len(training.items), config.timeline_limit)
+    beyond_view = training.timelines.kinds[row] != EventKind.view
+    enough = int(beyond_view.sum()) >= config.enough_clicks
+    clicks = config.targets == "clicks" or (config.targets == "auto" and enough)
+    merchant = np.asarray(training.items.merchant)[country.items.items].astype(np.int64)
+    offsets = np.searchsorted(user, np.arange(len(country.users) + 1)).astype(np.int64)
+    timelines = LedTimelines(
+        offsets=offsets,
+        items=country.items.rows[item],
+        is_target=beyond_view if clicks else np.ones(len(item), bool),
+        merchant=merchant,
+        merchant_offsets=np.asarray(country.items.merchant_rows),
+    )
+    return timelines, "clicks" if clicks else "all"
+
+
+def initial_model(training: TrainingSet, country: CountryTraining, config: LedConfig) -> Led:
+    """From SVD: the vectors as they are and biases that follow log popularity; at random: small vectors, biases of zero."""
+    rng = np.random.default_rng(training.seed)
+    shape = country.vectors.shape
+    noise = (rng.standard_normal(shape) * 0.1 / np.sqrt(shape[1])).astype(np.float32)
+    if config.initialisation == "random":
+        vectors, biases = noise, np.zeros(shape[0], np.float32)
+    else:
+        unknown = ~(country.vectors != 0).any(axis=1, keepdims=True)
+        vectors = np.where(unknown, noise, country.vectors).astype(np.float32)
+        biases = config.bias_scale * np.log1p(training.popularity[country.items.items])
+    return Led(
+        torch.from_numpy(vectors), torch.from_numpy(biases.astype(np.float32)), config.tuning, config.length_power
+    )
+
+
+def run_epoch(
+    model: Led,
+    optimizer: torch.optim.Optimizer,
+    timelines: LedTimelines,
+    config: LedConfig,
+    rng: np.random.Generator,
+) -> float:
+    """One pass over freshly split timelines; returns the mean loss of its batches (NaN where nothing could be split)."""
+    hidden = split_timelines(timelines, config.split, config.target_share, rng)
+    found = []
+    for batch in batches(timelines, hidden, config.batch_rows, config.negatives, config.dropout, rng):
+        loss = batch_loss(model, batch, timelines, config.loss)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        found.append(loss.item())
+    return float(np.mean(found)) if found else float("nan")
+
+
+def batch_loss(model: Led, batch: Batch, timelines: LedTimelines, loss: str) -> Tensor:
+    """The mean loss of a batch's targets, each against what its merchant could have shown instead."""
+    rows, targets = torch.from_numpy(batch.target_rows), torch.from_numpy(batch.target_items)
+    queries = model.queries(torch.from_numpy(batch.input_items), torch.from_numpy(batch.input_starts))
+    if loss == "multinomial":
+        return _multinomial_loss(model, batch, timelines, queries)
+    positive = model.pair_scores(queries, rows, targets)
+    negative = model.scores(queries, torch.from_numpy(batch.negatives))[rows]
+    allowed = None
+    if (batch.row_merchant != batch.row_merchant[0]).any():
+        same = batch.row_merchant[:, None] == timelines.merchant[batch.negatives][None, :]
+        allowed = torch.from_numpy(same[batch.target_rows])
+    catalogue = torch.from_numpy(np.diff(timelines.merchant_offsets)[batch.row_merchant[batch.target_rows]])
+    return losses.SAMPLED_LOSSES[loss](positive, negative, allowed, catalogue)
+
+
+def _multinomial_loss(model: Led, batch: Batch, timelines: LedTimelines, queries: Tensor) -> Tensor:
+    """The full softmax over each row's own merchant."""
+    total = queries.new_zeros(())
+    target_merchant = batch.row_merchant[batch.target_rows]
+    for merchant in np.unique(batch.row_merchant).tolist():
+        start, end = timelines.merchant_offsets[merchant : merchant + 2].tolist()
+        chosen = target_merchant == merchant
+        rows, row_of_target = np.unique(batch.target_rows[chosen], return_inverse=True)
+        scores = model.scores(queries[torch.from_numpy(rows)], torch.arange(start, end))
+        targets = torch.from_numpy(batch.target_items[chosen] - start)
+        total = total + losses.multinomial(scores, torch.from_numpy(row_of_target), targets) * len(targets)
+    return total / max(1, len(batch.target_rows))
+
+
+def serving_vectors(model: Led) -> NDArray[np.float32]:
+    """float32 [R, d + 1]: what is served, the bias as the last column."""
+    biases = model.biases.detach().numpy()[:, None]
+    return np.concatenate([model.item_vectors().numpy(), biases], axis=1).astype(np.float32)
+
+
+def validation_recall(training: TrainingSet, country: CountryTraining, vectors: NDArray[np.float32]) -> float:
+    """Recall@20 on the country's validation requests, by exact scan."""
+    available = with_unavailable(training, country, vectors)
+    source = LedCountry(country.items, MerchantIndexes(available, {}), training.config.led.length_power)
+    return float(evaluate_sources({"led": source}, country.validation)["led"]["recall@20"])
+
+
+def with_unavailable(
+    training: TrainingSet, country: CountryTraining, vectors: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """The vectors with a bias of NEVER for items that are not available: they still describe users."""
+    vectors = vectors.copy()
+    vectors[~np.asarray(training.items.available)[country.items.items], -1] = NEVER
+    return vectors
+
+
+def save_country(
+    training: TrainingSet, country: CountryTraining, vectors: NDArray[np.float32], folder: Path
+) -> dict[str, Any]:
+    """Writes one country's arrays and graphs; returns the facts of each graph by merchant id."""
+    config = training.config
+    vectors = with_unavailable(training, country, vectors)
+    country.items.save(folder)
+    np.save(folder / "vectors.npy", vectors)
+    graphs: dict[int, GraphIndex] = {}
+    for merchant in range(len(training.items.merchants)):
+        start, end = country.items.slice_of(merchant)
+        if end - start > config.index.exact_up_to:
+            queries = training_queries(training, country, vectors)
+            graph = build_graph(vectors[start:end], queries, config.index, training.seed, training.threads)
+            if graph is not None:
+                graph.save(folder / f"{merchant}.hnsw")
+                graphs[merchant] = graph
+    facts = {str(merchant): asdict(graph.facts) for merchant, graph in graphs.items()}
+    (folder / "led.json").write_text(json.dumps({"length_power": config.led.length_power, "graphs": facts}) + "\n")
+    return {training.items.merchants.id(int(merchant)): found for merchant, found in facts.items()}
+
+
+def training_queries(
+    training: TrainingSet, country: CountryTraining, vectors: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """float32 [q, d + 1]: what random training users would ask with; the index's recall is measured on them."""
+    rng = np.random.default_rng(training.seed)
+    users = rng.permutation(country.users)[: training.config.index.queries]
+    queries = np.empty((len(users), vectors.shape[1]), np.float32)
+    for place, user in enumerate(users.tolist()):
+        rows = country.items.rows_of(training.timelines.history(user).items)
+        queries[place] = user_vector(vectors, rows, training.config.led.length_power)
+    queries[:, -1] = 1
+    return queries

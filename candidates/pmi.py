@@ -1,0 +1,46 @@
+"""Pointwise mutual information of items in users' timelines: the matrix whose left singular vectors are item vectors."""
+
+import numpy as np
+from scipy import sparse
+
+from candidates.errors import CandidatesError
+
+
+def positive_pmi(cooccurrence: sparse.csr_array, context_power: float = 0.75) -> sparse.csr_array:
+    """The positive part of the PMI with a smoothed context distribution.
+
+    With n_ij the number of timelines that hold items i and j, n_i = sum_j n_ij and N = sum_i n_i,
+
+        PMI_ij = log( p(i, j) / (p(i) p_a(j)) ),   p(i, j) = n_ij / N,   p(i) = n_i / N,   p_a(j) = n_j^a / sum_k n_k^a.
+
+    LED paper, section 4.1, smoothed as in its section 9.3 and in Levy, Goldberg and Dagan (2015), section 3.1: the
+    smoothed distribution is normalised over the contexts, so that it sums to 1. Pairs that never met stay zero.
+
+    Args:
+        cooccurrence: symmetric, non-negative [I, I]; the diagonal is ignored.
+        context_power: a; 1 leaves the contexts as they are, smaller values favour rare contexts less.
+
+    Returns:
+        float32 [I, I], only entries above zero are stored. Not symmetric unless a = 1.
+
+    Raises:
+        CandidatesError: the matrix is not square or has a negative entry.
+    """
+    pairs = sparse.coo_array(cooccurrence)
+    if pairs.shape[0] != pairs.shape[1]:
+        raise CandidatesError(f"co-occurrence must be a square matrix, found shape {pairs.shape}")
+    if len(pairs.data) and pairs.data.min() < 0:
+        raise CandidatesError(f"co-occurrence counts must not be negative, found {pairs.data.min()}")
+    row, column = pairs.coords
+    kept = (row != column) & (pairs.data > 0)
+    row, column, counts = row[kept], column[kept], pairs.data[kept].astype(np.float64)
+    marginal = np.bincount(row, weights=counts, minlength=pairs.shape[0])
+    context = np.where(marginal > 0, marginal, 1.0) ** context_power * (marginal > 0)
+    # log(p(i, j) / p(i)) = log(n_ij / n_i): the total N cancels
+    with np.errstate(divide="ignore"):
+        log_marginal, log_context = np.log(marginal), np.log(context) - np.log(context.sum())
+    values = np.log(counts) - log_marginal[row] - log_context[column]
+    above = values > 0
+    return sparse.csr_array(
+        (values[above].astype(np.float32), (row[above], column[above])), shape=pairs.shape, dtype=np.float32
+    )

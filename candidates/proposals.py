@@ -1,0 +1,42 @@
+"""What a candidate source is, and what it answers."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.request import Request
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """Items of the request's merchant, best first, none twice.
+
+    Attributes:
+        items: int32 [n], item positions.
+        scores: float32 [n], not increasing; comparable within one proposal only.
+    """
+
+    items: NDArray[np.int32]
+    scores: NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+
+NOTHING = Proposal(np.empty(0, np.int32), np.empty(0, np.float32))
+
+
+class CandidateSource(Protocol):
+    """Anything that proposes items. Safe to call from several threads at once."""
+
+    name: str
+
+    def propose(self, request: Request, k: int) -> Proposal:
+        """At most k available items of the request's merchant, none from `request.exclude`.
+
+        A user without history is answered too. An unknown merchant (a position outside the bundle) or k < 1 gives
+        nothing.
+        """
+        ...

@@ -1,0 +1,79 @@
+"""The candidate sources of a bundle, each behind one interface: `load_sources(bundle, items)["led"].propose(request, k)`.
+
+A new source is one module with `train(training, folder)` and `load(folder, items)`, and one line in SOURCES. Loading maps
+arrays and computes next to nothing; a source is never changed after loading, so threads may share it.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from candidates import cbo, gbo, led_source
+from candidates.encoder import read_json
+from candidates.errors import CandidatesError
+from candidates.proposals import CandidateSource, Proposal
+from candidates.training_set import TrainingSet
+from data.bundle import Bundle
+from data.items import ItemTable
+
+__all__ = ["SOURCES", "CandidateSource", "Proposal", "SourceKind", "load_sources", "load_sources_from"]
+
+
+@dataclass(frozen=True)
+class SourceKind:
+    """How a source is made and mapped; both are given the folder of the bundle's candidates part.
+
+    Attributes:
+        train: writes the source's files and returns its figures for the manifest.
+        load: the source, from those files; raises a TandemError where they are missing or broken.
+    """
+
+    train: Callable[[TrainingSet, Path], dict[str, Any]]
+    load: Callable[[Path, ItemTable], CandidateSource]
+
+
+def _train_gbo(training: TrainingSet, folder: Path) -> dict[str, Any]:
+    training.best_of().save(folder / "gbo")
+    return {}
+
+
+def _train_cbo(training: TrainingSet, folder: Path) -> dict[str, Any]:
+    from candidates.cbo_training import train
+
+    return train(training, folder)
+
+
+def _train_led(training: TrainingSet, folder: Path) -> dict[str, Any]:
+    from candidates.led_training import train
+
+    return train(training, folder)
+
+
+SOURCES: dict[str, SourceKind] = {
+    "gbo": SourceKind(_train_gbo, gbo.load),
+    "cbo": SourceKind(_train_cbo, cbo.load),
+    "led": SourceKind(_train_led, led_source.load),
+}
+
+
+def load_sources(bundle: Bundle, items: ItemTable, names: Sequence[str] | None = None) -> dict[str, CandidateSource]:
+    """The named sources of a bundle (all it was trained with if None), in the order of the names.
+
+    Raises:
+        CandidatesError: a source that Tandem or the bundle does not have, or a broken file.
+        DataError: an array that is missing or broken.
+    """
+    return load_sources_from(bundle.candidates, items, names)
+
+
+def load_sources_from(folder: Path, items: ItemTable, names: Sequence[str] | None = None) -> dict[str, CandidateSource]:
+    """As `load_sources`, from the folder that `train_candidates` wrote."""
+    trained = read_json(folder / "config.json")["sources"]
+    names = trained if names is None else names
+    for name in names:
+        if name not in SOURCES:
+            raise CandidatesError(f"unknown candidate source {name!r}; expected one of {', '.join(SOURCES)}")
+        if name not in trained:
+            raise CandidatesError(f"{folder} has no source {name!r}; it was trained with {', '.join(trained)}")
+    return {name: SOURCES[name].load(folder, items) for name in names}
