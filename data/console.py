@@ -41,7 +41,7 @@ def set_up_logging(verbose: bool = False) -> None:
 
 
 @contextmanager
-def progress_bar(what: str, total: int | None) -> Iterator["Bar"]:
+def progress_bar(what: str, total: int | None, shown: bool = True) -> Iterator["Bar"]:
     """A bar on standard error: `with progress_bar("LED", steps) as bar: bar.advance(note="loss .31")`."""
     columns = (
         TextColumn("{task.description}"),
@@ -51,7 +51,7 @@ def progress_bar(what: str, total: int | None) -> Iterator["Bar"]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
     )
-    with Progress(*columns, console=notices, transient=not notices.is_terminal) as progress:
+    with Progress(*columns, console=notices, transient=not notices.is_terminal, disable=not shown) as progress:
         yield Bar(progress, progress.add_task(what, total=total, note=""))
 
 
@@ -60,7 +60,8 @@ class Bar:
         self._progress, self._task = progress, task
 
     def advance(self, by: int = 1, note: str | None = None) -> None:
-        self._progress.update(self._task, advance=by, **({} if note is None else {"note": note}))
+        fields: dict[str, Any] = {} if note is None else {"note": note}
+        self._progress.update(self._task, advance=by, **fields)
 
 
 def write_figures(path: Path | None, figures: dict[str, Any]) -> None:

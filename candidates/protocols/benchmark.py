@@ -1,0 +1,110 @@
+"""Fit models on one data set under its protocol and measure them, one row of figures per model and seed."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from candidates.errors import CandidatesError
+from candidates.protocols.interactions import read_interactions
+from candidates.protocols.metrics import STRONG, WEAK, Evaluation, Measures, evaluate
+from candidates.protocols.splits import PROTOCOL_SEED, Split, read_weak_split, strong_generalisation
+from candidates.reference.registry import build_model
+
+Part = Literal["validation", "test"]
+
+
+@dataclass(frozen=True)
+class DatasetRule:
+    """How a public data set is read: values above `above` are likes, `held_out` users each validate and test."""
+
+    above: float | None
+    held_out: int | None
+
+
+DATASETS: dict[str, DatasetRule] = {
+    "movielens-1m": DatasetRule(above=3.5, held_out=500),
+    "movielens-20m": DatasetRule(above=3.5, held_out=10_000),
+    "pairs": DatasetRule(above=None, held_out=None),
+}
+
+
+@dataclass(frozen=True)
+class Result:
+    """One model's row. Seconds are of fitting alone; `epochs` is None for a model without them."""
+
+    model: str
+    title: str
+    settings: dict[str, Any]
+    training_seconds: float
+    epochs: int | None
+    evaluation: Evaluation
+
+    def figures(self) -> dict[str, Any]:
+        """For a JSON file."""
+        return {
+            "model": self.model,
+            "title": self.title,
+            "settings": self.settings,
+            "training_seconds": round(self.training_seconds, 3),
+            "epochs": self.epochs,
+            "users": len(next(iter(self.evaluation.per_user.values()))),
+            **self.evaluation.figures(),
+        }
+
+
+def load_split(
+    dataset: str, path: Path, above: float | None = None, held_out: int | None = None, seed: int = PROTOCOL_SEED
+) -> Split:
+    """Read a data set and divide it by its protocol.
+
+    `pairs` is a folder with train.txt and test.txt (weak generalisation), or one file of `user item [value]` rows
+    (strong generalisation, by default with a tenth of the users, at most 10,000, each for validation and test).
+
+    Args:
+        above, held_out: other than the data set's own.
+        seed: of the draw of held-out users and hidden items; another than the protocol's is another benchmark.
+
+    Raises:
+        CandidatesError: an unknown data set, or a file that cannot be read as one.
+    """
+    if dataset not in DATASETS:
+        raise CandidatesError(f"there is no data set {dataset!r}; expected one of {', '.join(DATASETS)}")
+    rule, path = DATASETS[dataset], Path(path)
+    if dataset == "pairs" and path.is_dir() and (path / "train.txt").is_file():
+        if above is not None or held_out is not None:
+            raise CandidatesError(
+                f"{path} is a published split; a threshold or a number of held-out users cannot be set for it"
+            )
+        return read_weak_split(path, seed)
+    interactions = read_interactions(path, rule.above if above is None else above)
+    users = len(interactions.user_ids)
+    return strong_generalisation(interactions, held_out or rule.held_out or max(1, min(10_000, users // 10)), seed)
+
+
+def measures_of(split: Split) -> Measures:
+    return STRONG if split.protocol == "strong" else WEAK
+
+
+def run_model(
+    name: str, split: Split, settings: Mapping[str, str] | None = None, seed: int = 0, part: Part = "test"
+) -> Result:
+    """Fit one model and measure it on the test users (or, to choose settings by, on the validation users).
+
+    A model that stops early is fitted without what validation hides, and so is every model measured on validation.
+    """
+    model = build_model(name, settings, seed)
+    validated = model.stops_early or part == "validation"
+    started = time.perf_counter()
+    model.fit(split.train_for_validation if validated else split.train, split.validation if model.stops_early else None)
+    seconds = time.perf_counter() - started
+    history = getattr(model, "history", None)
+    return Result(
+        model=name,
+        title=model.title,
+        settings=asdict(model.config),
+        training_seconds=seconds,
+        epochs=None if history is None else len(history),
+        evaluation=evaluate(model.scores, split.test if part == "test" else split.validation, measures_of(split)),
+    )

@@ -1,0 +1,115 @@
+"""`tandem candidates benchmark`: reference models on a public data set, as its protocol measures them."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from candidates.errors import CandidatesError
+from data.console import JsonOption, console, write_figures
+
+if TYPE_CHECKING:
+    from candidates.protocols.benchmark import Result
+    from candidates.protocols.splits import Split
+
+DatasetOption = Annotated[str, typer.Option(help="movielens-1m, movielens-20m or pairs.")]
+PathOption = Annotated[
+    Path, typer.Option(help="Ratings (csv, dat, gz, zip), `user item` rows, or a folder with train.txt and test.txt.")
+]
+ModelOption = Annotated[list[str] | None, typer.Option("--model", "-m", help="Repeat for several; default: all.")]
+SetOption = Annotated[list[str] | None, typer.Option("--set", help="A setting, as in ease.l2=300. Repeatable.")]
+SeedsOption = Annotated[
+    list[int] | None, typer.Option("--seed", help="Of the models. Repeat for several runs; default: 0.")
+]
+AboveOption = Annotated[float | None, typer.Option(help="Only ratings above this are likes; MovieLens: 3.5.")]
+HeldOutOption = Annotated[int | None, typer.Option(help="Users for validation, and as many for test.")]
+PartOption = Annotated[str, typer.Option(help="test, or validation to choose settings by.")]
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Give an application the commands of this module."""
+    app.command()(benchmark)
+
+
+def benchmark(
+    path: PathOption,
+    dataset: DatasetOption = "movielens-1m",
+    model: ModelOption = None,
+    settings: SetOption = None,
+    seed: SeedsOption = None,
+    above: AboveOption = None,
+    held_out: HeldOutOption = None,
+    part: PartOption = "test",
+    json: JsonOption = None,
+) -> None:
+    """Fit reference models on a public data set and print Recall@k and NDCG@k with standard errors over users."""
+    from candidates.protocols.benchmark import load_split, run_model
+    from candidates.reference.registry import MODELS, build_model
+
+    if part not in ("test", "validation"):
+        raise CandidatesError(f"--part is {part!r}; expected test or validation")
+    names, chosen = model or list(MODELS), _settings(model or list(MODELS), settings or [])
+    for name in names:
+        build_model(name, chosen.get(name))  # a misspelt model or setting is told before the first hour of training
+    split = load_split(dataset, path, above, held_out)
+    console.print(_described(dataset, split))
+    results: list[Result] = []
+    try:
+        for name in names:
+            seeded = "seed" in vars(build_model(name).config)
+            for one in (seed or [0]) if seeded else [0]:
+                results.append(
+                    run_model(name, split, chosen.get(name), one, "test" if part == "test" else "validation")
+                )
+    finally:  # interrupted after hours, the finished rows are still worth reading
+        if results:
+            _print(results, part)
+            figures = {"dataset": dataset, "protocol": split.protocol, "part": part, "split": _sizes(split)}
+            write_figures(json, figures | {"models": [result.figures() for result in results]})
+
+
+def _settings(names: list[str], texts: list[str]) -> dict[str, dict[str, str]]:
+    """ "ease.l2=300" as {"ease": {"l2": "300"}}; the model's name may be left out if only one is run."""
+    chosen: dict[str, dict[str, str]] = {}
+    for text in texts:
+        left, equals, value = text.partition("=")
+        name, dot, key = left.rpartition(".")
+        name = name if dot else (names[0] if len(set(names)) == 1 else "")
+        if not equals or name not in names:
+            raise CandidatesError(f"--set is {text!r}; expected MODEL.SETTING=VALUE for one of {', '.join(names)}")
+        chosen.setdefault(name, {})[key] = value
+    return chosen
+
+
+def _sizes(split: "Split") -> dict[str, int]:
+    users, items = split.train.shape
+    return {
+        "training_users": users,
+        "items": items,
+        "training_interactions": int(split.train.nnz),
+        "validation_users": len(split.validation),
+        "test_users": len(split.test),
+    }
+
+
+def _described(dataset: str, split: "Split") -> str:
+    sizes = ", ".join(f"{count:,} {what.replace('_', ' ')}" for what, count in _sizes(split).items())
+    return f"{dataset}, {split.protocol} generalisation: {sizes}"
+
+
+def _print(results: list["Result"], part: str) -> None:
+    from rich.table import Table
+
+    measures = list(results[0].evaluation.per_user)
+    table = Table(title=f"Means over the {part} users ± standard errors")
+    for column in ("model", "seed", *measures, "epochs", "training s"):
+        table.add_column(column, justify="left" if column == "model" else "right")
+    for result in results:
+        values = [
+            f"{result.evaluation.mean(name):.4f} ± {result.evaluation.standard_error(name):.4f}" for name in measures
+        ]
+        epochs = "" if result.epochs is None else str(result.epochs)
+        table.add_row(
+            result.title, str(result.settings.get("seed", "")), *values, epochs, f"{result.training_seconds:.1f}"
+        )
+    console.print(table)

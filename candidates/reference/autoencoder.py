@@ -1,0 +1,152 @@
+"""Mult-DAE, Mult-VAE and their losses (Liang et al. 2018, "Variational Autoencoders for Collaborative Filtering")."""
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+
+from candidates.errors import CandidatesError
+from candidates.protocols.splits import HeldOutUsers
+from candidates.reference.epochs import Batch, Epoch, chosen_device, shuffled_batches, train_epochs
+from candidates.reference.model import ReferenceModel
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class AutoencoderConfig:
+    """items -> hidden -> latent -> hidden -> items, tanh between layers (section 4.3).
+
+    Attributes:
+        variational: Mult-VAE; else Mult-DAE.
+        loss: "multinomial" over all items, or "css": the same with its partition function estimated from `negatives`
+            drawn items (LED paper, section 4.3), so that the output layer is computed for the batch's own items and the
+            drawn ones alone.
+        dropout: share of a user's items the model is not told in training.
+        kl_cap, kl_epochs: the KL term's weight grows linearly to kl_cap over so many epochs.
+        weight_decay: L2 penalty, times the sum of squared weights per batch (Mult-DAE's published 0.01 / 500).
+    """
+
+    variational: bool = True
+    loss: Literal["multinomial", "css"] = "multinomial"
+    hidden: int = 600
+    latent: int = 200
+    dropout: float = 0.5
+    kl_cap: float = 0.2
+    kl_epochs: int = 100
+    weight_decay: float = 0.0
+    negatives: int = 1000
+    batch_size: int = 100
+    learning_rate: float = 1e-3
+    epochs: int = 150
+    patience: int = 15
+    seed: int = 0
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        sizes = (self.hidden, self.latent, self.negatives, self.batch_size, self.epochs, self.patience, self.kl_epochs)
+        if (
+            min(sizes) < 1
+            or not self.learning_rate > 0
+            or not 0 <= self.dropout < 1
+            or min(self.kl_cap, self.weight_decay) < 0
+        ):
+            raise CandidatesError(f"an autoencoder's sizes must be positive and its drop-out in [0, 1), found {self}")
+        if self.loss not in ("multinomial", "css"):
+            raise CandidatesError(f"an autoencoder's loss is 'multinomial' or 'css', found {self.loss!r}")
+
+
+class Autoencoder(ReferenceModel):
+    """Scores are the logits of the decoder, from the encoder's mean. `history`: one Epoch per epoch."""
+
+    title = "Autoencoder"
+    stops_early = True
+
+    def __init__(self, config: AutoencoderConfig | None = None) -> None:
+        self.config = config or AutoencoderConfig()
+        self.title = "Mult-VAE" if self.config.variational else "Mult-DAE"
+        if self.config.loss == "css":
+            self.title += " CSS"
+
+    def _fit(self, user_items: csr_matrix, validation: HeldOutUsers | None, show_progress: bool) -> None:
+        import torch
+
+        from candidates.reference.network import Network
+
+        config = self.config
+        self._device = chosen_device(config.device)
+        generator = torch.Generator(self._device).manual_seed(config.seed)
+        rng = np.random.default_rng(config.seed)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(config.seed)  # the layers' first weights
+            self.network = Network(user_items.shape[1], config).to(self._device)
+        optimizer = torch.optim.Adam(self.network.parameters(), lr=config.learning_rate)
+        updates_to_cap = config.kl_epochs * math.ceil(user_items.shape[0] / config.batch_size)
+        updates = 0
+
+        def epoch() -> float:
+            nonlocal updates
+            losses = []
+            for users in shuffled_batches(user_items, config.batch_size, rng):
+                optimizer.zero_grad()
+                kl_weight = config.kl_cap * min(1.0, updates / updates_to_cap)
+                loss = self._loss(Batch.of(users, self._device), kl_weight, generator)
+                loss.backward()
+                optimizer.step()
+                losses.append(loss.detach())
+                updates += 1
+            return float(torch.stack(losses).mean())
+
+        self.history: list[Epoch] = train_epochs(
+            self.title, self.network, epoch, self._scores, validation, config.epochs, config.patience, show_progress
+        )
+
+    def _loss(self, batch: Batch, kl_weight: float, generator: "torch.Generator") -> "Tensor":
+        """The negative evidence lower bound, KL weighed (equation 7), mean over the batch's users."""
+        hidden, kl = self.network(batch, self.config.dropout, generator)
+        if self.config.loss == "css":
+            reconstruction = self._sampled(hidden, batch, generator)
+        else:
+            reconstruction = multinomial_loss(self.network.logits(hidden), batch)
+        penalty = self.config.weight_decay * self.network.squared_weights() if self.config.weight_decay else 0.0
+        return reconstruction + kl_weight * kl + penalty
+
+    def _sampled(self, hidden: "Tensor", batch: Batch, generator: "torch.Generator") -> "Tensor":
+        """Mult-CSS. The drawn items are shared by the batch's users, so that their scores are one matrix product."""
+        import torch
+
+        items = self.network.items
+        drawn = torch.randint(items, (self.config.negatives,), generator=generator, device=hidden.device)
+        return css_loss(self.network.logits_of(hidden, batch), self.network.logits(hidden, drawn), batch, items)
+
+    def _scores(self, user_items: csr_matrix) -> NDArray[np.float32]:
+        import torch
+
+        with torch.inference_mode():
+            hidden, _ = self.network(Batch.of(user_items, self._device), 0.0, None)
+            return self.network.logits(hidden).cpu().numpy()
+
+
+def multinomial_loss(logits: "Tensor", batch: Batch) -> "Tensor":
+    """- sum over a user's items of log softmax(logits)_i, mean over users (equation 2). logits: float [R, items]."""
+    chosen = logits.log_softmax(1)[batch.rows, batch.items]
+    return -chosen.sum() / len(batch.lengths)
+
+
+def css_loss(positive: "Tensor", negative: "Tensor", batch: Batch, items: int) -> "Tensor":
+    """The multinomial loss with Z_i = exp(s_i) + (I - 1) / N sum over n of exp(s_n) (LED paper, section 4.3).
+
+    Args:
+        positive: float [N], the score of each of the batch's items. negative: float [R, negatives], of the drawn items.
+        items: I, the size of the catalogue.
+    """
+    import torch
+
+    rest = negative.logsumexp(1) + math.log(max(items - 1, 1e-30) / negative.shape[1])
+    partition = torch.logaddexp(positive, rest[batch.rows])
+    return (partition - positive).sum() / len(batch.lengths)

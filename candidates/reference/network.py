@@ -1,0 +1,73 @@
+"""The layers of Mult-DAE and Mult-VAE, with lookups where the input is sparse."""
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import embedding_bag
+
+from candidates.reference.epochs import Batch
+
+if TYPE_CHECKING:
+    from candidates.reference.autoencoder import AutoencoderConfig
+
+
+class Network(nn.Module):
+    """Encoder items -> hidden -> latent, decoder latent -> hidden; `logits` is the last layer, hidden -> items.
+
+    The first layer is a bag of embeddings (a user has a hundred items, not twenty thousand), the last one can be asked
+    for some items alone.
+    """
+
+    def __init__(self, items: int, config: "AutoencoderConfig") -> None:
+        super().__init__()
+        self.items, self.variational = items, config.variational
+        self.first = nn.Parameter(torch.empty(items, config.hidden))
+        self.first_bias = nn.Parameter(torch.empty(config.hidden))
+        self.encoder = nn.Linear(config.hidden, 2 * config.latent if config.variational else config.latent)
+        self.decoder = nn.Linear(config.latent, config.hidden)
+        self.last = nn.Parameter(torch.empty(items, config.hidden))
+        self.last_bias = nn.Parameter(torch.empty(items))
+        for weight in self.weights():
+            nn.init.xavier_normal_(weight)
+        for bias in (self.first_bias, self.encoder.bias, self.decoder.bias, self.last_bias):
+            nn.init.trunc_normal_(bias, std=0.001)
+
+    def weights(self) -> list[Tensor]:
+        return [self.first, self.encoder.weight, self.decoder.weight, self.last]
+
+    def squared_weights(self) -> Tensor:
+        return torch.stack([weight.square().sum() for weight in self.weights()]).sum()
+
+    def forward(self, batch: Batch, dropout: float, generator: torch.Generator | None) -> tuple[Tensor, Tensor]:
+        """The decoder's hidden layer, float [R, hidden], and the mean KL divergence from N(0, I) (0 for Mult-DAE).
+
+        Args:
+            dropout: share of items dropped, the others scaled up by 1 / (1 - dropout).
+            generator: of the drop-out and the latent noise; None means inference: the latent vector is its mean.
+        """
+        share = batch.lengths.clamp(min=1).rsqrt()[batch.rows]  # each row has length 1
+        if dropout:
+            kept = torch.rand(share.shape, generator=generator, device=share.device) >= dropout
+            share = share * kept / (1 - dropout)
+        bag = embedding_bag(batch.items, self.first, batch.offsets, mode="sum", per_sample_weights=share)
+        latent = self.encoder(torch.tanh(bag + self.first_bias))
+        divergence = latent.new_zeros(())
+        if self.variational:
+            mean, log_variance = latent.chunk(2, dim=1)
+            divergence = -0.5 * (1 + log_variance - mean.square() - log_variance.exp()).sum(1).mean()
+            latent = mean
+            if generator is not None:
+                noise = torch.randn(mean.shape, generator=generator, device=mean.device)
+                latent = mean + noise * (0.5 * log_variance).exp()
+        return torch.tanh(self.decoder(latent)), divergence
+
+    def logits(self, hidden: Tensor, items: Tensor | None = None) -> Tensor:
+        """float [R, items]: the scores of all items, or of the given positions int64 [n]."""
+        if items is None:
+            return hidden @ self.last.T + self.last_bias
+        return hidden @ self.last[items].T + self.last_bias[items]
+
+    def logits_of(self, hidden: Tensor, batch: Batch) -> Tensor:
+        """float [N]: of each of the batch's own items."""
+        return (hidden[batch.rows] * self.last[batch.items]).sum(1) + self.last_bias[batch.items]
