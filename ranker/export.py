@@ -1,0 +1,129 @@
+"""Compile the serving graph ahead of time (torch.export, AOTInductor), once per shape of model and machine."""
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+import tempfile
+import warnings
+from dataclasses import asdict
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ranker.serving_graph import ServingGraph, Wiring
+from ranker.specification import RankerError
+
+log = logging.getLogger(__name__)
+
+LARGEST = 1 << 20
+"""Candidates a package takes at once, at most."""
+
+_INDUCTOR = {
+    "aot_inductor.precompile_headers": False,  # they would take longer to compile than they save, for one file
+    "cpp.threads": 1,  # one thread per gateway worker
+}
+
+_GRAPH_VERSION = 1
+"""Counts up whenever `ServingGraph.forward` changes, so that no older package is taken for the new graph."""
+
+
+def instruction_set() -> str:
+    """The vector instructions that compiled code uses here; a package runs only where they exist."""
+    from torch._inductor.cpu_vec_isa import pick_vec_isa
+
+    return str(pick_vec_isa()) or "none"
+
+
+def package_key(wiring: Wiring) -> str:
+    """Names what a package depends on: the wiring, the graph, torch, and the machine's instructions. No weights."""
+    described = {
+        "graph": _GRAPH_VERSION,
+        "wiring": asdict(wiring),
+        "torch": torch.__version__,
+        "instructions": instruction_set(),
+    }
+    return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def package_cache() -> Path:
+    """Where compiled packages are kept between trainings: $XDG_CACHE_HOME/tandem, by default ~/.cache/tandem."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tandem" / "compiled"
+
+
+def compiled_package(wiring: Wiring, cache: Path | None = None) -> Path:
+    """The package of this wiring: from the cache, or compiled now (about 20 s) and put there.
+
+    Raises:
+        RankerError: there is no C++ compiler, or it fails.
+    """
+    package = (cache or package_cache()) / f"{package_key(wiring)}.pt2"
+    if package.is_file():
+        return package
+    package.parent.mkdir(parents=True, exist_ok=True)
+    require_compiler()
+    log.info("compiling the ranker's graph; once per shape of model")
+    with tempfile.TemporaryDirectory(dir=package.parent) as folder:
+        beside = Path(folder) / "scorer.pt2"
+        compile_graph(wiring, beside)
+        beside.replace(package)
+    return package
+
+
+def compile_graph(wiring: Wiring, package: Path) -> None:
+    """Export and compile; the number of candidates and of table rows stay free."""
+    inputs = example_inputs(wiring)
+    count = torch.export.Dim("candidates", min=2, max=LARGEST)
+    rows = [{0: torch.export.Dim.AUTO} for _ in inputs[-1]]
+    shapes = ({0: count}, {1: count}, *(_fixed(one) for one in inputs[2:-1]), rows)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        exported = torch.export.export(ServingGraph(wiring), inputs, dynamic_shapes=shapes)
+        try:
+            torch._inductor.aoti_compile_and_package(exported, package_path=str(package), inductor_configs=_INDUCTOR)
+        except Exception as error:  # inductor raises many kinds; the user can mend none but the compiler
+            said = " ".join(str(error).split())[:300]
+            raise RankerError(
+                f"compiling the ranker failed: {said}; expected a working C++ compiler (g++ 10 or later)"
+            ) from error
+
+
+def require_compiler() -> None:
+    """Raises RankerError naming what to install if there is no C++ compiler."""
+    wanted = os.environ.get("CXX")
+    if not any(shutil.which(name) for name in ([wanted] if wanted else ["g++", "clang++"])):
+        raise RankerError(
+            f"no C++ compiler found (looked for {wanted or 'g++ and clang++'}): the ranker's scorer is compiled ahead "
+            "of time; install one, for example with `apt-get install g++`"
+        )
+
+
+def example_inputs(wiring: Wiring) -> tuple[Any, ...]:
+    """Inputs of the right shapes and types; their sizes stand for any size where the export leaves them free."""
+    count, dimension = 7, wiring.dimension
+    tables = max((*wiring.request, *wiring.item, *wiring.bags), default=-1) + 1
+    vectors = 1 + len(wiring.request) + len(wiring.item) + len(wiring.bags)
+    return (
+        torch.zeros(count, wiring.dense),
+        torch.zeros(len(wiring.item), count, dtype=torch.int64),
+        torch.zeros(len(wiring.request), dtype=torch.int64),
+        [torch.zeros(length, dtype=torch.int64) for length in wiring.bag_lengths],
+        [torch.zeros(length) for length in wiring.bag_lengths],
+        torch.zeros(2, wiring.dense),
+        torch.ones(3),
+        _layers((wiring.dense, *wiring.bottom, dimension)),
+        _layers((dimension + vectors * (vectors - 1) // 2, *wiring.top, 1)),
+        [torch.zeros(11 + k, dimension) for k in range(tables)],
+    )
+
+
+def _layers(widths: tuple[int, ...]) -> list[Tensor]:
+    return [tensor for before, after in pairwise(widths) for tensor in (torch.zeros(after, before), torch.zeros(after))]
+
+
+def _fixed(value: Any) -> Any:
+    return [None] * len(value) if isinstance(value, list) else None

@@ -1,0 +1,260 @@
+"""Train DLRM: tables sharded and updated by torchrec's fused kernels, MLPs by AdamW, early stopping on later rows."""
+
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from data.console import progress_bar
+from data.ids import load_array
+from ranker.calibration import Platt, fit_platt
+from ranker.dlrm import DLRM, DlrmShape, tensors_of
+from ranker.examples import Examples
+from ranker.metrics import log_loss
+from ranker.sharding import plain_state, process_group, shard
+from ranker.specification import RankerError, Specification
+
+log = logging.getLogger(__name__)
+
+_PREDICT_ROWS = 16_384
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How DLRM is trained.
+
+    Attributes:
+        batch: rows per step. epochs: at most. checks: validations per epoch.
+        patience: validations without a better log loss before training stops.
+        learning_rate, weight_decay: of the MLPs (AdamW, decoupled decay).
+        table_learning_rate, table_weight_decay: of the tables (row-wise Adagrad; L2, on the rows of a batch).
+        threads: of torch while training; one gives the same model twice.
+    """
+
+    shape: DlrmShape = field(default_factory=DlrmShape)
+    batch: int = 512
+    epochs: int = 8
+    checks: int = 2
+    patience: int = 4
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-2
+    table_learning_rate: float = 0.02
+    table_weight_decay: float = 1e-5
+    threads: int = 1
+
+
+class DlrmRanker:
+    """DLRM with its calibration: fit, predict, save, load."""
+
+    name = "DLRM"
+
+    def __init__(self, specification: Specification, rows: dict[str, int], config: TrainingConfig) -> None:
+        self.specification, self.rows, self.config = specification, rows, config
+        self.platt = Platt()
+        self.model = DLRM(specification, rows, config.shape)
+        self.steps = 0
+
+    def fit(self, train: Examples, validation: Examples, seed: int, warm: bool = False) -> None:
+        """From scratch, or (`warm`) from the weights the model holds now. The best weights by validation are kept."""
+        with _threads(self.config.threads), _seeded(seed), process_group():
+            if not warm:
+                self.model, self.steps = DLRM(self.specification, self.rows, self.config.shape), 0
+            self._standardise(train)
+            self._train(train, validation, np.random.default_rng(seed))
+            self.platt = fit_platt(self.logits(validation), validation.label)
+
+    def logits(self, examples: Examples) -> NDArray[np.float64]:
+        """float64 [n], before calibration."""
+        return _predict(self.model, self.specification, examples)
+
+    def _standardise(self, train: Examples) -> None:
+        """Set the mean and scale of features that have none. One that does not vary is ignored: its scale is 0.
+
+        A warm start keeps the others: their weights were learnt for that scale. The weights of a feature that did not
+        vary, and of one that begins to, are 0, so that neither brings noise.
+        """
+        arch = self.model.dense
+        unscaled = arch.scale == 0 if self.steps else torch.ones(len(arch.scale), dtype=torch.bool)
+        mean = torch.from_numpy(train.dense.mean(axis=0, dtype=np.float64).astype(np.float32))
+        deviation = torch.from_numpy(train.dense.std(axis=0, dtype=np.float64).astype(np.float32))
+        constant = deviation < 1e-6
+        arch.mean[unscaled] = mean[unscaled]
+        arch.scale[unscaled] = torch.where(constant, 0.0, 1 / deviation.clamp(min=1e-6))[unscaled]
+        with torch.no_grad():
+            arch.first_layer.weight[:, unscaled if self.steps else constant] = 0
+
+    def _train(self, train: Examples, validation: Examples, random: np.random.Generator) -> None:
+        config, spec = self.config, self.specification
+        sharded = shard(self.model, config.table_learning_rate, config.table_weight_decay)
+        optimizer = _dense_optimizer(sharded, config)
+        steps = -(-len(train) // config.batch)
+        every = max(1, steps // config.checks)
+        best = _Best(config.patience)
+        best.check(log_loss(validation.label, _sigmoid(_predict(sharded, spec, validation))), sharded)
+        with progress_bar("DLRM", config.epochs * steps) as bar:
+            for step, rows in enumerate(_batches(len(train), config, random), 1):
+                loss = _step(sharded, optimizer, spec, train, rows)
+                bar.advance(note=f"training loss {loss:.4f}, validation {best.loss:.4f}")
+                if step % every == 0:
+                    found = log_loss(validation.label, _sigmoid(_predict(sharded, spec, validation)))
+                    if not best.check(found, sharded):
+                        break
+                self.steps += 1
+        self.model = DLRM(spec, self.rows, config.shape)
+        self.model.load_state_dict(best.state)
+        self.model.eval()
+
+    def save(self, folder: Path) -> None:
+        """model.json, weights.safetensors, and tables/<name>.npy, which the scorer maps into memory."""
+        (folder / "tables").mkdir(exist_ok=True)
+        state = self.model.state_dict()
+        for table in self.specification.tables:
+            np.save(folder / "tables" / f"{table}.npy", state.pop(table_key(table)).numpy())
+        save_file({name: tensor.contiguous() for name, tensor in state.items()}, folder / "weights.safetensors")
+        described = {"config": asdict(self.config), "platt": asdict(self.platt), "rows": self.rows, "steps": self.steps}
+        (folder / "model.json").write_text(json.dumps(described, indent=2) + "\n")
+
+    @classmethod
+    def load(cls, folder: Path, specification: Specification) -> "DlrmRanker":
+        """Raises RankerError where a file is missing or does not fit the specification."""
+        try:
+            described = json.loads((folder / "model.json").read_text())
+            ranker = cls(specification, described["rows"], config_of(described["config"]))
+            ranker.platt, ranker.steps = Platt(**described["platt"]), described["steps"]
+            state = load_file(folder / "weights.safetensors")
+            for table in specification.tables:
+                state[table_key(table)] = torch.from_numpy(np.array(load_array(folder / "tables" / f"{table}.npy")))
+            ranker.model.load_state_dict(state)
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+            said = " ".join(str(error).split())[:300]
+            raise RankerError(
+                f"{folder}: expected a model of specification {specification.name}, found {said}"
+            ) from error
+        ranker.model.eval()
+        return ranker
+
+    def adopt(self, older: "DlrmRanker", old_ids: dict[str, list[str]], new_ids: dict[str, list[str]]) -> None:
+        """Start from another ranker's weights; a table row goes to wherever its id now stands, new ids start afresh.
+
+        `old_ids`, `new_ids`: per table, the id of every row after the reserved ones.
+        """
+        state, old = self.model.state_dict(), older.model.state_dict()
+        for name, tensor in old.items():
+            if not name.startswith("embeddings."):
+                state[name].copy_(tensor)
+        for table in self.specification.tables:
+            key = table_key(table)
+            reserved = old[key].shape[0] - len(old_ids[table])
+            place = {one: k for k, one in enumerate(old_ids[table], reserved)}
+            state[key][:reserved] = old[key][:reserved]
+            both = [(k, place[one]) for k, one in enumerate(new_ids[table], reserved) if one in place]
+            if both:
+                to, source = torch.tensor(both).T
+                state[key][to] = old[key][source]
+        self.steps = older.steps
+
+
+def table_key(table: str) -> str:
+    """The name of a table's weight in the model's state."""
+    return f"embeddings.embedding_bags.{table}.weight"
+
+
+def config_of(found: dict[str, Any]) -> TrainingConfig:
+    shape = found["shape"]
+    fitting = DlrmShape(tuple(shape["bottom"]), tuple(shape["top"]), shape["dropout"])
+    return replace(TrainingConfig(**{**found, "shape": DlrmShape()}), shape=fitting)
+
+
+class _Best:
+    """The best weights so far, and whether there is still patience."""
+
+    def __init__(self, patience: int) -> None:
+        self.loss, self.state, self._left, self._patience = float("inf"), {}, patience, patience
+
+    state: dict[str, Tensor]
+
+    def check(self, loss: float, model: nn.Module) -> bool:
+        if loss < self.loss:
+            self.loss, self._left, self.state = loss, self._patience, plain_state(model)
+        else:
+            self._left -= 1
+        return self._left > 0
+
+
+def _dense_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.AdamW:
+    """Of everything but the tables, which the fused kernel updates; biases and the position bias do not decay."""
+    mine = [(name, one) for name, one in model.named_parameters() if "embeddings." not in name]
+    decayed = [one for name, one in mine if name.endswith("weight") and "position" not in name]
+    others = [one for name, one in mine if not (name.endswith("weight") and "position" not in name)]
+    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=config.learning_rate)
+
+
+def _step(
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    specification: Specification,
+    train: Examples,
+    rows: NDArray[np.int64],
+) -> float:
+    """One batch; the tables are updated during `backward`."""
+    model.train()
+    dense, bags, position = tensors_of(specification, train, rows)
+    optimizer.zero_grad()
+    loss = nn.functional.binary_cross_entropy_with_logits(
+        model(dense, bags, position), torch.from_numpy(train.label[rows])
+    )
+    if not torch.isfinite(loss):
+        raise RankerError("training diverged: the loss is not a finite number; expected lower learning rates")
+    loss.backward()
+    optimizer.step()
+    return float(loss.detach())
+
+
+def _batches(count: int, config: TrainingConfig, random: np.random.Generator) -> Iterator[NDArray[np.int64]]:
+    for _ in range(config.epochs):
+        order = random.permutation(count)
+        for start in range(0, count, config.batch):
+            yield order[start : start + config.batch]
+
+
+def _predict(model: nn.Module, specification: Specification, examples: Examples) -> NDArray[np.float64]:
+    model.eval()
+    found = np.empty(len(examples))
+    with torch.no_grad():
+        for start in range(0, len(examples), _PREDICT_ROWS):
+            rows = np.arange(start, min(start + _PREDICT_ROWS, len(examples)))
+            found[rows] = model(*tensors_of(specification, examples, rows)).numpy()
+    return found
+
+
+def _sigmoid(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    return Platt().probability(logits)
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Seeds torch inside the block and leaves its generator as it was outside."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
