@@ -1,0 +1,214 @@
+"""Do the report's intervals hold the truth? Many simulated A/B tests, without the gateway.
+
+    python bench/ab_coverage.py                                 20 tests on the demo marketplace, and as many A/A tests
+    python bench/ab_coverage.py --tests 200 --users 6000        more and smaller ones
+    python bench/ab_coverage.py --tests 0 --synthetic 1000      made-up users only: normal, lognormal, rare outcomes
+
+A marketplace test deals the users anew, shows them what stand-in policies choose, lets them answer, and reads the
+logs as `tandem report` does. The truth is the simulator's: the mean over all users had all been in the population.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Annotated
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+from rich.table import Table
+
+from data.console import JsonOption, SeedOption, console, progress_bar, set_up_logging, write_figures
+from data.simulator.config import preset
+from data.simulator.experiment import Experiment
+from data.simulator.marketplace import Marketplace
+from data.simulator.policies import AffinityPolicy, PopularPolicy
+from gateway.report.aggregates import metric_moments, open_logs, per_user
+from gateway.report.build import true_uplift
+from gateway.report.model import METRICS
+from gateway.report.statistics import (
+    DEFAULT_METHOD,
+    LEVEL,
+    Method,
+    NormalisedUplift,
+    NotEstimable,
+    RatioMoments,
+    Uplift,
+    normalised_uplift,
+    relative_uplift,
+    sample_ratio,
+)
+
+SHARES = {"A": 0.2, "B": 0.3, "C": 0.5}
+USERS_PER_ARM = 20_000
+Found = Uplift | NormalisedUplift | NotEstimable
+
+
+@dataclass
+class Coverage:
+    """How often one figure's interval held the truth. `below`, `above`: where the truth lay when it did not."""
+
+    figure: str
+    truth: float
+    covered: int = 0
+    below: int = 0
+    above: int = 0
+    not_estimable: int = 0
+    widths: list[float] = field(default_factory=list, repr=False)
+
+    def add(self, found: Found) -> None:
+        if isinstance(found, NotEstimable):
+            self.not_estimable += 1
+            return
+        self.below += self.truth < found.low
+        self.above += self.truth > found.high
+        self.covered += found.low <= self.truth <= found.high
+        self.widths.append(found.high - found.low)
+
+    @property
+    def tests(self) -> int:
+        return len(self.widths)
+
+    @property
+    def rate(self) -> float | None:
+        return self.covered / self.tests if self.tests else None
+
+    @property
+    def standard_error(self) -> float | None:
+        """Of the rate, if the true coverage is LEVEL."""
+        return math.sqrt(LEVEL * (1 - LEVEL) / self.tests) if self.tests else None
+
+    def figures(self) -> dict[str, object]:
+        counts = {name: value for name, value in asdict(self).items() if name != "widths"}
+        width = float(np.median(self.widths)) if self.widths else None
+        return {**counts, "tests": self.tests, "coverage": self.rate, "binomial_standard_error": self.standard_error,
+                "median_width": width}  # fmt: skip
+
+
+def marketplace_coverage(
+    experiment: Experiment, shares: Mapping[str, float], seeds: Iterable[int], done: Callable[[], None]
+) -> tuple[list[Coverage], int]:
+    """Uplifts over the first population, and normalised ones, of one test per seed; and the sample-ratio alarms.
+
+    `experiment` holds a policy per population: stand-ins here, trained sources and a ranker where there are some.
+    """
+    names = list(shares)
+    truth = {name: outcomes._asdict() for name, outcomes in experiment.truth.items()}
+    rows: dict[tuple[str, str], Coverage] = {}
+    alarms = 0
+    for seed in seeds:
+        test = experiment.run(shares, seed)
+        moments = metric_moments(per_user(open_logs(test.displays, test.tracked, "simulated")))
+        split = sample_ratio({name: groups["sales"].users for name, groups in moments.items()}, shares)
+        alarms += not isinstance(split, NotEstimable) and split.alarm
+        for metric in METRICS:
+            baseline, *others = (moments[name][metric.key] for name in names)
+            true = [true_uplift(truth, metric.key, name, names[0]) or 0.0 for name in names[1:]]
+            for name, group, value in zip(names[1:], others, true, strict=True):
+                figure = f"{metric.title}, {name} over {names[0]}"
+                rows.setdefault(("a", figure), Coverage(figure, value)).add(relative_uplift(group, baseline))
+            for name, group, value in zip(names[2:], others[1:], true[1:], strict=True):
+                if true[0]:
+                    figure = f"{metric.title}, {name} in {names[1]}'s"
+                    row = rows.setdefault(("b", figure), Coverage(figure, value / true[0]))
+                    row.add(normalised_uplift(group, others[0], baseline))
+        done()
+    return [rows[key] for key in sorted(rows, key=lambda key: key[0])], alarms
+
+
+def synthetic_coverage(tests: int, seed: int, done: Callable[[], None]) -> list[Coverage]:
+    """Independent made-up users, USERS_PER_ARM in each of A, B, C; C has twice B's uplift, so R = 2."""
+    rows = []
+    for number, (name, draw) in enumerate(DISTRIBUTIONS.items()):
+        for uplift in (0.05, 0.125, 0.25):
+            random = np.random.default_rng([seed, number, round(uplift * 1000)])
+            methods: tuple[Method, ...] = ("log-ratio", "symmetric")
+            found = [Coverage(f"{name}, {method}", uplift) for method in methods]
+            fieller = Coverage(f"{name}, R at {uplift:.1%}", 2.0)
+            for _ in range(tests):
+                a, b, c = (RatioMoments.of(draw(random, times)) for times in (1.0, 1 + uplift, 1 + 2 * uplift))
+                for row, method in zip(found, methods, strict=True):
+                    row.add(relative_uplift(b, a, method))
+                fieller.add(normalised_uplift(c, b, a))
+                done()
+            rows += [*found, fieller]
+    return rows
+
+
+def _normal(random: np.random.Generator, times: float) -> NDArray[np.float64]:
+    return times * random.normal(1.0, 1.0, USERS_PER_ARM)
+
+
+def _lognormal(random: np.random.Generator, times: float) -> NDArray[np.float64]:
+    return times * random.lognormal(0.0, 1.0, USERS_PER_ARM)
+
+
+def _rare(random: np.random.Generator, times: float) -> NDArray[np.float64]:
+    """Sales of users who differ in how often they come: 0.05 per user at the baseline."""
+    return random.poisson(0.05 * times * random.gamma(0.8, 1 / 0.8, USERS_PER_ARM)).astype(np.float64)
+
+
+DISTRIBUTIONS = {"normal": _normal, "lognormal": _lognormal, "rare sales": _rare}
+
+
+def stand_ins(marketplace: Marketplace) -> Experiment:
+    """Three policies of rising skill: the most popular items, and true affinity with much noise and with some."""
+    blurred, sharper = AffinityPolicy(marketplace, noise=1.5), AffinityPolicy(marketplace, noise=0.8)
+    return Experiment(marketplace, {"A": PopularPolicy(marketplace), "B": blurred, "C": sharper})
+
+
+def alike(marketplace: Marketplace) -> Experiment:
+    """An A/A test: the same policy in three populations, so every true uplift is zero."""
+    policy = PopularPolicy(marketplace)
+    return Experiment(marketplace, dict.fromkeys(SHARES, policy))
+
+
+def main(
+    tests: Annotated[int, typer.Option(help="A/B tests on the marketplace, and as many A/A tests; 0: none.")] = 20,
+    synthetic: Annotated[int, typer.Option(help="Tests per distribution of made-up users; 0: none.")] = 0,
+    preset_name: Annotated[str, typer.Option("--preset", help="The marketplace: small, demo or large.")] = "demo",
+    users: Annotated[int | None, typer.Option(help="Its users, if not the preset's.")] = None,
+    seed: SeedOption = 1,
+    json: JsonOption = None,
+) -> None:
+    """Print how often the report's 95 % intervals hold the truth."""
+    set_up_logging()
+    figures: dict[str, object] = {"level": LEVEL, "method": DEFAULT_METHOD, "simulated": True}
+    if tests:
+        config = preset(preset_name, seed=seed, **({} if users is None else {"users": users}))
+        marketplace = Marketplace.generate(config)
+        for title, experiment in (("A/B", stand_ins(marketplace)), ("A/A", alike(marketplace))):
+            with progress_bar(f"{title} tests", tests) as bar:
+                seeds = range(seed, seed + tests)
+                rows, alarms = marketplace_coverage(experiment, SHARES, seeds, bar.advance)
+            shown = f"{tests} simulated {title} tests of {len(experiment.users):,} users"
+            _print(shown, rows)
+            console.print(f"sample-ratio alarms: {alarms} of {tests}")
+            figures[title] = {"rows": [row.figures() for row in rows], "sample_ratio_alarms": alarms}
+    if synthetic:
+        with progress_bar("made-up users", synthetic * 3 * len(DISTRIBUTIONS)) as bar:
+            rows = synthetic_coverage(synthetic, seed, bar.advance)
+        _print(f"{synthetic} tests of {USERS_PER_ARM:,} made-up users per population", rows)
+        figures["synthetic"] = [row.figures() for row in rows]
+    write_figures(json, figures)
+
+
+def _print(title: str, rows: list[Coverage]) -> None:
+    """below, above: where the truth lay when missed. none: tests without an estimate. width: the median interval's."""
+    table = Table(title=f"{title} [bold red]SIMULATED[/]", title_justify="left", box=None, padding=(0, 2, 0, 0))
+    table.add_column("interval of", no_wrap=True)
+    for name in ("truth", "held it", "coverage", "below", "above", "none", "width"):
+        table.add_column(name, justify="right")
+    for row in rows:
+        held, coverage, width = f"{row.covered}/{row.tests}", "–", "–"
+        if row.rate is not None and row.standard_error is not None:
+            coverage = f"{row.rate:.1%} ± {row.standard_error:.1%}"
+            width = f"{np.median(row.widths):.3f}"
+        misses = str(row.below), str(row.above), str(row.not_estimable)
+        table.add_row(row.figure, f"{row.truth:.3f}", held, coverage, *misses, width)
+    console.print()
+    console.print(table)
+
+
+if __name__ == "__main__":
+    typer.run(main)
