@@ -1,9 +1,121 @@
 """The sub-commands of `tandem gateway`."""
 
+from pathlib import Path
+from typing import Annotated
+
 import typer
 
+from data.console import DEFAULT_WORKSPACE, JsonOption, WorkspaceOption, console, write_figures
+from data.workspace import Workspace
+from gateway.errors import GatewayError
+
 app = typer.Typer(no_args_is_help=True)
+
+DEFAULT_ADDRESS = "127.0.0.1:50051"
 
 
 def add_top_level_commands(root: typer.Typer) -> None:
     """Commands that need every part: `tandem demo`, `tandem train`, `tandem report`."""
+
+
+@app.command()
+def serve(
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    bundle: Annotated[
+        Path | None, typer.Option(help="Serve this bundle's folder; by default the workspace's current one.")
+    ] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on; only this machine by default.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 50051,
+    workers: Annotated[int, typer.Option(min=1, max=256, help="Processes that answer.")] = 2,
+    populations: Annotated[Path | None, typer.Option(help="Who is served from which sources (YAML).")] = None,
+    replay: Annotated[bool, typer.Option("--replay", help="Take the times that requests name.")] = False,
+    source_ms: Annotated[float, typer.Option(min=0.1, help="Deadline of one candidate source.")] = 20.0,
+    ranker_ms: Annotated[float, typer.Option(min=0.1, help="Deadline of the ranker.")] = 20.0,
+    total_ms: Annotated[float, typer.Option(min=1, help="From arrival to answer.")] = 100.0,
+    in_flight: Annotated[int, typer.Option(min=1, help="Requests at once per worker; one more is refused.")] = 32,
+) -> None:
+    """Answer banner requests over gRPC until stopped (Ctrl-C drains).
+
+    A newly published bundle and a changed populations file are taken up without a restart.
+    """
+    from gateway.config import Limits, ServerConfig
+    from gateway.populations import DEFAULT_POPULATIONS
+    from gateway.server import run_gateway
+
+    files = Workspace(workspace)
+    config = ServerConfig(
+        bundle=bundle or files.current,
+        log=files.log,
+        populations=populations or DEFAULT_POPULATIONS,
+        host=host,
+        port=port,
+        workers=workers,
+        replay=replay,
+        limits=Limits(source_ms=source_ms, ranker_ms=ranker_ms, total_ms=total_ms, in_flight=in_flight),
+    )
+    run_gateway(config)
+
+
+@app.command()
+def request(
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    address: Annotated[str, typer.Option(help="Where the gateway listens.")] = DEFAULT_ADDRESS,
+    user: Annotated[str | None, typer.Option(help="User id; by default one of the workspace.")] = None,
+    merchant: Annotated[str | None, typer.Option(help="Merchant id; by default the user's last.")] = None,
+    country: Annotated[str | None, typer.Option(help="By default the user's.")] = None,
+    slots: Annotated[int, typer.Option(min=1, help="Places to fill.")] = 6,
+    history: Annotated[
+        str | None, typer.Option(help="Item ids the user viewed, oldest first, with commas; by default their events.")
+    ] = None,
+    population: Annotated[str, typer.Option(help="See what this population would get (a preview).")] = "",
+    preview: Annotated[bool, typer.Option("--preview", help="Answer without logging a display.")] = False,
+    json_path: JsonOption = None,
+) -> None:
+    """Ask a running gateway for one banner and show it."""
+    from gateway.client import GatewayClient
+    from gateway.request_view import asker_of, print_banner
+    from proto.tandem.v1 import tandem_pb2 as pb
+
+    items = [one.strip() for one in history.split(",") if one.strip()] if history is not None else None
+    asker = asker_of(Workspace(workspace), user, merchant, country, items)
+    context = pb.Context(
+        user_id=asker.user_id, merchant_id=asker.merchant_id, country=asker.country, history=asker.history
+    )
+    with GatewayClient(address) as client:
+        response = client.get_banner(context, slots, preview or bool(population), population)
+    print_banner(response, asker, console)
+    figures = {
+        "population": response.population,
+        "bundle_version": response.bundle_version,
+        "degraded": list(response.degraded),
+        "stage_us": {one.stage: one.us for one in response.stage_times},
+        "slots": [
+            {"item_id": slot.item_id, "title": slot.title, "sources": list(slot.sources), "score": slot.score}
+            for slot in response.slots
+        ],
+    }
+    write_figures(json_path, figures)
+
+
+@app.command()
+def compact(
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    salvage: Annotated[
+        bool, typer.Option("--salvage", help="Keep what can be read of damaged files and put them aside.")
+    ] = False,
+    json_path: JsonOption = None,
+) -> None:
+    """Turn the log's closed write-ahead files into Parquet segments. A running gateway does so by itself."""
+    from data.eventlog import compact as compact_log
+
+    done = compact_log(Workspace(workspace).log, salvage)
+    console.print(
+        f"{done.files} files compacted: {done.displays} displays, {done.tracked} tracked events; "
+        f"{done.in_use} files are being written"
+    )
+    write_figures(json_path, vars(done))
+    if done.damaged and not salvage:
+        raise GatewayError(
+            f"damaged files in {Workspace(workspace).log / 'wal'}: {', '.join(done.damaged)}; expected checksums that "
+            "fit; --salvage keeps their whole records and puts the files aside"
+        )

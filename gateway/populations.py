@@ -1,0 +1,177 @@
+"""Which users are answered from which sources: the populations file, and the assignment of users to populations.
+
+Assignment is a pure function of the experiment's salt and the user's id, so it is sticky, the same in every process,
+and independent between experiments whose salts differ.
+"""
+
+import hashlib
+import json
+import logging
+import math
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from gateway.errors import GatewayError
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_POPULATIONS = Path(__file__).with_name("populations.yaml")
+SHARES_TOLERANCE = 1e-6
+
+_Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+
+
+@dataclass(frozen=True)
+class Population:
+    """One arm of an experiment: its share of the users and the sources that serve them."""
+
+    name: str
+    share: float
+    sources: tuple[str, ...]  # a set: sorted, none twice
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Populations whose shares sum to 1, and the salt that deals users to them.
+
+    Attributes:
+        populations: sorted by name, so that reordering the file moves nobody.
+        config_hash: of everything above; displays carry it, so a report sees when the file changed.
+    """
+
+    name: str
+    salt: str
+    populations: tuple[Population, ...]
+    config_hash: str = field(init=False)
+    _bounds: NDArray[np.float64] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        arms = [[one.name, one.share, one.sources] for one in self.populations]
+        text = json.dumps([self.name, self.salt, arms])
+        object.__setattr__(self, "config_hash", hashlib.sha256(text.encode()).hexdigest()[:12])
+        object.__setattr__(self, "_bounds", np.cumsum([one.share for one in self.populations])[:-1])
+
+    def population(self, name: str) -> Population:
+        """Raises GatewayError if there is none of that name."""
+        for one in self.populations:
+            if one.name == name:
+                return one
+        names = ", ".join(one.name for one in self.populations)
+        raise GatewayError(f"experiment {self.name} has no population {name!r}; expected one of {names}")
+
+    def assign(self, user_id: str) -> str:
+        """The name of the user's population: SHA-256 of "salt:user", first 8 bytes, as a fraction of 1."""
+        return self.populations[int(self._arms(np.frombuffer(self._digest(user_id), ">u8"))[0])].name
+
+    def assign_many(self, user_ids: Sequence[str]) -> NDArray[np.int64]:
+        """int64 [len(user_ids)]: for each user the position of `assign`'s answer in `populations`."""
+        digests = b"".join([self._digest(user_id) for user_id in user_ids])
+        return self._arms(np.frombuffer(digests, ">u8"))
+
+    def _digest(self, user_id: str) -> bytes:
+        return hashlib.sha256(f"{self.salt}:{user_id}".encode("utf-8", "surrogatepass")).digest()[:8]
+
+    def _arms(self, digests: NDArray[np.uint64]) -> NDArray[np.int64]:
+        fractions = digests.astype(np.float64) / 2.0**64
+        return np.searchsorted(self._bounds, fractions, side="right")
+
+
+class _PopulationModel(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    share: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
+    sources: Annotated[list[_Name], Field(min_length=1)]
+
+
+class _ExperimentModel(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    experiment: _Name
+    salt: Annotated[str, Field(min_length=1, max_length=128)]
+    populations: Annotated[dict[_Name, _PopulationModel], Field(min_length=1)]
+
+
+def load_experiment(path: Path, known_sources: Collection[str] | None = None) -> Experiment:
+    """Read a populations file.
+
+    Args:
+        known_sources: the names a population may use; None checks none.
+    Raises:
+        GatewayError: one sentence with file, field and what was expected there.
+    """
+    try:
+        found = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise GatewayError(f"{path}: expected a populations file, found {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError, ValueError) as error:
+        raise GatewayError(f"{path}: expected YAML, found {' '.join(str(error).split())}") from None
+    try:
+        model = _ExperimentModel.model_validate(found)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise GatewayError(f"{path}: {where}: {first['msg']}, found {first['input']!r:.80}") from None
+    _check_sources(path, model, known_sources)
+    total = math.fsum(one.share for one in model.populations.values())
+    if abs(total - 1) > SHARES_TOLERANCE:
+        raise GatewayError(f"{path}: populations: expected shares that sum to 1, found a sum of {total:.6g}")
+    return Experiment(
+        name=model.experiment,
+        salt=model.salt,
+        populations=tuple(
+            Population(name, one.share, tuple(sorted(one.sources))) for name, one in sorted(model.populations.items())
+        ),
+    )
+
+
+def _check_sources(path: Path, model: _ExperimentModel, known: Collection[str] | None) -> None:
+    for name, population in model.populations.items():
+        where = f"{path}: populations.{name}.sources"
+        if len(set(population.sources)) != len(population.sources):
+            raise GatewayError(f"{where}: expected every source once, found {', '.join(population.sources)}")
+        for source in population.sources:
+            if known is not None and source not in known:
+                raise GatewayError(f"{where}: expected some of {', '.join(sorted(known))}, found {source!r}")
+
+
+class WatchedExperiment:
+    """The experiment of a file that may change: `current` is the last good one."""
+
+    def __init__(self, path: Path, known_sources: Collection[str] | None, current: Experiment | None = None) -> None:
+        """Raises GatewayError if the file is wrong and there is no `current` to go on with."""
+        self._path, self._known = path, known_sources
+        self._seen: tuple[int, ...] = ()
+        if current is None:
+            self._seen = self._state()
+            current = load_experiment(path, known_sources)
+        self.current = current
+        self.refresh()
+
+    def refresh(self) -> bool:
+        """Take the file if it has changed and is right; say in the log if it is wrong. Returns whether it was taken."""
+        state = self._state()
+        if state == self._seen:
+            return False
+        self._seen = state
+        try:
+            found = load_experiment(self._path, self._known)
+        except GatewayError as error:
+            logger.error("%s; experiment %s stays in force", error, self.current.name)
+            return False
+        changed = found.config_hash != self.current.config_hash
+        if changed:
+            logger.info("populations %s (%s) are in force", found.name, found.config_hash)
+        self.current = found
+        return changed
+
+    def _state(self) -> tuple[int, ...]:
+        try:
+            found = self._path.stat()
+        except OSError:
+            return (0,)
+        return found.st_mtime_ns, found.st_size, found.st_ino

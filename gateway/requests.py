@@ -1,0 +1,179 @@
+"""Requests from outside: every field checked against its limit, then turned into a bundle's positions."""
+
+import math
+import time
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.ids import UNKNOWN
+from data.items import ItemTable
+from data.request import HISTORY_LIMIT, NO_HISTORY, History, Request
+from data.schema import EVENT_KINDS, EventKind
+from gateway.errors import RefusalError, invalid
+from proto.tandem.v1 import tandem_pb2 as pb
+
+ID_LENGTH = 128
+COUNTRY_LENGTH = 64
+HISTORY_LENGTH = 200
+EXCLUDE_LENGTH = 1_000
+SLOTS = 50
+CANDIDATES = 500
+RANKED_ITEMS = 500
+TRACKED_EVENTS = 1_000
+ORDER_VALUE = 1e9
+EARLIEST_US = 946_684_800_000_000  # 2000-01-01
+LATEST_US = 4_102_444_800_000_000  # 2100-01-01
+_DAY_US = 86_400_000_000
+
+
+def now_us() -> int:
+    return time.time_ns() // 1000
+
+
+def request_of(context: pb.Context, items: ItemTable, replay: bool, user_required: bool = True) -> Request:
+    """The request in positions. Items the bundle does not know are left out of history and exclusions.
+
+    Raises:
+        RefusalError: a field beyond its limit (INVALID_ARGUMENT), a merchant the bundle does not know (NOT_FOUND).
+    """
+    _check_id("context.user_id", context.user_id, required=user_required)
+    _check_id("context.merchant_id", context.merchant_id)
+    _check_length("context.country", context.country, COUNTRY_LENGTH)
+    _check_length("context.publisher", context.publisher, ID_LENGTH)
+    _check_length("context.device", context.device, ID_LENGTH)
+    _check_ids("context.exclude_item_ids", context.exclude_item_ids, EXCLUDE_LENGTH)
+    ts = _time_of(context.ts_us, replay)
+    merchant = items.merchants.position(context.merchant_id)
+    if merchant == UNKNOWN:
+        raise RefusalError("NOT_FOUND", f"context.merchant_id {context.merchant_id!r} is not in the bundle's catalog")
+    history = _history_of(context.history, items, ts)
+    if not context.exclude_item_ids:
+        return Request(context.user_id, merchant, context.country, ts, history, context.publisher, context.device)
+    exclude = items.items.positions(context.exclude_item_ids)
+    exclude = np.unique(exclude[exclude != UNKNOWN])
+    return Request(context.user_id, merchant, context.country, ts, history, context.publisher, context.device, exclude)
+
+
+def check_count(field: str, count: int, limit: int, least: int = 1) -> int:
+    """The count itself, if it is within its limits."""
+    if not least <= count <= limit:
+        raise invalid(f"{field} is {count}; expected {least} to {limit}")
+    return count
+
+
+def ranked_positions(item_ids: Sequence[str], merchant: int, items: ItemTable) -> NDArray[np.int32]:
+    """int32 [n]: positions of the items to rank; UNKNOWN where the bundle or the merchant has none such."""
+    _check_ids("item_ids", item_ids, RANKED_ITEMS)
+    positions = items.items.positions(item_ids) if item_ids else np.empty(0, np.int32)
+    own = items.slice_of(merchant)
+    positions[(positions < own.start) | (positions >= own.stop)] = UNKNOWN
+    return positions
+
+
+def checked_events(events: Sequence[pb.TrackedEvent]) -> Sequence[pb.TrackedEvent]:
+    """The events, every field within its limits; a time of 0 becomes now.
+
+    Raises:
+        RefusalError: names the first event and field at fault. Then none of the events is taken.
+    """
+    check_count("events: their number", len(events), TRACKED_EVENTS, least=0)
+    now = now_us()
+    for place, event in enumerate(events):
+        _check_event(f"events[{place}]", event, now)
+    return events
+
+
+def _check_event(where: str, event: pb.TrackedEvent, now: int) -> None:
+    for field in ("event_id", "user_id", "item_id", "merchant_id"):
+        _check_id(f"{where}.{field}", getattr(event, field))
+    _check_length(f"{where}.country", event.country, COUNTRY_LENGTH)
+    _check_kind(f"{where}.kind", event.kind)
+    shown = event.kind in (EventKind.click, EventKind.landing)
+    _check_id(f"{where}.display_id", event.display_id, required=shown)
+    _check_id(f"{where}.order_id", event.order_id, required=event.kind == EventKind.sale)
+    if not (math.isfinite(event.order_value) and 0 <= event.order_value <= ORDER_VALUE):
+        raise invalid(
+            f"{where}.order_value is {event.order_value}; expected a finite number from 0 to {ORDER_VALUE:.0f}"
+        )
+    if event.ts_us == 0:
+        event.ts_us = now
+    elif not EARLIEST_US <= event.ts_us <= LATEST_US:
+        raise invalid(f"{where}.ts_us is {event.ts_us}; expected microseconds since 1970, from 2000 to 2100")
+
+
+def _history_of(history: pb.History, items: ItemTable, ts: int) -> History:
+    """The newest known events, oldest first. Events after the request's own time count as of that time."""
+    count = len(history.item_ids)
+    if count == 0 and not history.kinds and not history.ts_us:
+        return NO_HISTORY
+    _check_ids("context.history.item_ids", history.item_ids, HISTORY_LENGTH)
+    for field in ("kinds", "ts_us"):
+        if len(getattr(history, field)) > count:
+            raise invalid(f"context.history.{field} has more entries than item_ids; expected at most {count}")
+    kinds = np.zeros(count, np.int8)
+    kinds[: len(history.kinds)] = _checked_kinds(history.kinds)
+    times = np.full(count, ts, np.int64)
+    times[: len(history.ts_us)] = _checked_times(history.ts_us, ts)
+    positions = items.items.positions(history.item_ids)
+    known = positions != UNKNOWN
+    if not known.all():
+        positions, kinds, times = positions[known], kinds[known], times[known]
+    if len(times) > 1 and (times[1:] < times[:-1]).any():
+        order = np.argsort(times, kind="stable")
+        positions, kinds, times = positions[order], kinds[order], times[order]
+    return History(positions[-HISTORY_LIMIT:], kinds[-HISTORY_LIMIT:], times[-HISTORY_LIMIT:])
+
+
+def _checked_kinds(kinds: Sequence[int]) -> list[int]:
+    for place, kind in enumerate(kinds):
+        _check_kind(f"context.history.kinds[{place}]", kind)
+    return list(kinds)
+
+
+def _checked_times(times: Sequence[int], ts: int) -> NDArray[np.int64]:
+    found = np.array(times, np.int64)
+    wrong = np.flatnonzero((found != 0) & ((found < EARLIEST_US) | (found > LATEST_US)))
+    if len(wrong):
+        place = int(wrong[0])
+        raise invalid(
+            f"context.history.ts_us[{place}] is {times[place]}; expected microseconds since 1970, from 2000 to 2100"
+        )
+    found[found == 0] = ts
+    return np.minimum(found, ts)
+
+
+def _time_of(ts: int, replay: bool) -> int:
+    if ts == 0:
+        return now_us()
+    if not replay:
+        raise invalid(f"context.ts_us is {ts}; expected 0 (now): this gateway was started without --replay")
+    if not EARLIEST_US <= ts <= LATEST_US:
+        raise invalid(f"context.ts_us is {ts}; expected microseconds since 1970, from 2000 to 2100")
+    return ts
+
+
+def _check_kind(where: str, kind: int) -> None:
+    if not 0 <= kind < len(EVENT_KINDS):
+        raise invalid(f"{where} is {kind}; expected 0 to {len(EVENT_KINDS) - 1} ({', '.join(EVENT_KINDS)})")
+
+
+def _check_id(where: str, value: str, required: bool = True) -> None:
+    if required and not value:
+        raise invalid(f"{where} is empty; expected 1 to {ID_LENGTH} characters")
+    _check_length(where, value, ID_LENGTH)
+
+
+def _check_ids(where: str, values: Sequence[str] | Iterable[str], limit: int) -> None:
+    values = list(values)
+    if len(values) > limit:
+        raise invalid(f"{where} has {len(values)} entries; expected at most {limit}")
+    if values and max(map(len, values)) > ID_LENGTH:
+        place = next(place for place, value in enumerate(values) if len(value) > ID_LENGTH)
+        _check_length(f"{where}[{place}]", values[place], ID_LENGTH)
+
+
+def _check_length(where: str, value: str, limit: int) -> None:
+    if len(value) > limit:
+        raise invalid(f"{where} has {len(value)} characters; expected at most {limit}")

@@ -1,0 +1,64 @@
+"""A bundle, loaded: everything a banner is made from, shared by the server and by its offline twins."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from candidates.proposals import CandidateSource
+from data.bundle import Bundle
+from data.items import ItemTable
+from data.request import Request
+
+
+class Scorer(Protocol):
+    """What the gateway needs of `ranker.scorer.BannerScorer`. Safe to call from several threads at once."""
+
+    def features(self, request: Request, positions: NDArray[np.int32]) -> Any:
+        """What the ranker sees of n items: an object with the fields of `ranker.scorer.BannerFeatures`."""
+        ...
+
+    def score(self, features: Any) -> NDArray[np.float32]:
+        """float32 [n]: a probability per item, in the order given."""
+        ...
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """What one version serves with.
+
+    Attributes:
+        sources: stage one, by name.
+        scorer: stage two; None if the bundle has no ranker yet: banners then keep the sources' own order.
+    """
+
+    version: str
+    simulated: bool
+    items: ItemTable
+    sources: dict[str, CandidateSource]
+    scorer: Scorer | None
+
+    @classmethod
+    def load(cls, path: Path | str, verify: bool = True) -> "Runtime":
+        """Open a bundle and load both stages.
+
+        Args:
+            path: a bundle's folder or the `current` link.
+            verify: check every file against its digest first.
+        Raises:
+            TandemError: no bundle there, or a part of it is not as it was sealed.
+        """
+        from candidates.sources import load_sources
+        from ranker.scorer import BannerScorer
+
+        bundle = Bundle.open(path, verify=verify)
+        items = ItemTable.load(bundle.catalog)
+        return cls(
+            version=bundle.version,
+            simulated=bundle.origin.simulated,
+            items=items,
+            sources=dict(load_sources(bundle, items)),
+            scorer=BannerScorer.load(bundle, items) if bundle.has("ranker") else None,
+        )

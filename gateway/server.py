@@ -1,0 +1,27 @@
+"""Start a gateway: the processes' common ground, laid before anything is forked."""
+
+import dataclasses
+import os
+
+from gateway.config import ServerConfig
+from gateway.supervisor import serve
+
+
+def run_gateway(config: ServerConfig) -> None:
+    """Serve a workspace's bundle until SIGTERM or SIGINT.
+
+    Libraries that compute are loaded here once, so that every worker, and every one that replaces another, starts at
+    once and shares their pages. Nothing of gRPC is loaded before the fork.
+
+    Raises:
+        TandemError: no bundle, a damaged one, a wrong populations file, a port in use, a log that cannot be written.
+    """
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[name] = "1"  # before these libraries are loaded: a worker computes in one thread
+    import ranker.scorer  # noqa: F401
+    from candidates.sources import SOURCES
+    from gateway.runtime import Runtime
+
+    if config.known_sources is None:
+        config = dataclasses.replace(config, known_sources=tuple(SOURCES))
+    serve(config, Runtime.load)

@@ -1,0 +1,174 @@
+"""One worker process: load the bundle, warm up, listen on the shared port, answer until told to stop.
+
+It talks to the supervisor through a pipe: "ready", then "alive" every second; or "failed" and a sentence.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from data.errors import TandemError
+from data.request import NO_HISTORY, History, Request
+from data.schema import EventKind
+from gateway.assembly import assemble
+from gateway.config import ServerConfig
+from gateway.populations import WatchedExperiment
+from gateway.runtime import Runtime
+
+logger = logging.getLogger(__name__)
+
+LoadRuntime = Callable[[Path, bool], Runtime]
+
+READY, ALIVE, FAILED = "ready", "alive", "failed "
+RECEIVE_BYTES = 512 * 1024
+_POPULATIONS_SECONDS = 0.5
+_WARM_UP_BANNERS = 20
+
+
+@dataclass(frozen=True)
+class Task:
+    """What the supervisor gives a worker.
+
+    Attributes:
+        bundle: the folder of one version, not the `current` link.
+        verify: check the bundle's digests before loading it.
+        report: the pipe's end to write to.
+        lifeline: a pipe that ends when the supervisor dies.
+    """
+
+    config: ServerConfig
+    bundle: Path
+    verify: bool
+    port: int
+    experiment: WatchedExperiment
+    report: int
+    lifeline: int
+    load: LoadRuntime
+
+
+def work(task: Task) -> int:
+    """A worker's whole life, after the fork. Returns its exit code."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C reaches us too; the supervisor decides
+    try:
+        one_thread_each()
+        runtime = task.load(task.bundle, task.verify)
+        warm_up(runtime)
+        return asyncio.run(_serve(task, runtime))
+    except TandemError as error:
+        _tell(task.report, FAILED + str(error))
+    except Exception as error:
+        logger.exception("worker %d failed", os.getpid())
+        _tell(task.report, f"{FAILED}{task.bundle.name}: {type(error).__name__}: {error}")
+    return 1
+
+
+def one_thread_each() -> None:
+    """Numerical libraries get one thread per worker: the workers are the parallelism."""
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    torch.set_num_threads(1)
+    threadpool_limits(1)
+
+
+def warm_up(runtime: Runtime) -> None:
+    """Assemble banners until every page and code path of the usual case has been touched."""
+    if not len(runtime.items):
+        return
+    chosen = np.random.default_rng(0).integers(0, len(runtime.items), (_WARM_UP_BANNERS, 8), dtype=np.int32)
+    now = time.time_ns() // 1000
+    for place, items in enumerate(chosen):
+        kinds = np.full(len(items), EventKind.view, np.int8)
+        history = History(items, kinds, np.full(len(items), now, np.int64)) if place else NO_HISTORY
+        request = Request("", int(runtime.items.merchant[items[0]]), "", now, history)
+        banner = assemble(runtime, request, list(runtime.sources), slots=6)
+        if place == 0 and banner.degraded:
+            logger.warning("bundle %s serves degraded: %s", runtime.version, "; ".join(banner.degraded))
+
+
+async def _serve(task: Task, runtime: Runtime) -> int:
+    import grpc
+
+    from data.eventlog import LogWriter
+    from gateway.services import Services
+
+    config, stopping = task.config, asyncio.Event()
+    log = LogWriter(config.log)
+    services = Services(runtime, task.experiment, log, config.limits, config.replay)
+    options = [("grpc.so_reuseport", 1), ("grpc.max_receive_message_length", RECEIVE_BYTES)]
+    server = grpc.aio.server(options=options)
+    health = await _add_services(server, services)
+    host = f"[{config.host}]" if ":" in config.host else config.host
+    server.add_insecure_port(f"{host}:{task.port}")
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
+    _watch_lifeline(task.lifeline, asyncio.get_running_loop(), stopping)
+    await server.start()
+    _tell(task.report, READY)
+    keepers = [asyncio.create_task(_stay_alive(task.report)), asyncio.create_task(_follow(task.experiment))]
+    await stopping.wait()
+    await health.enter_graceful_shutdown()
+    await server.stop(grace=config.drain_seconds)
+    for keeper in keepers:
+        keeper.cancel()
+    log.close()
+    logging.shutdown()
+    os._exit(0)  # a lane that hangs must not keep a drained worker
+
+
+async def _add_services(server: Any, services: Any) -> Any:
+    """Register the four services, their health and reflection. Returns the health service."""
+    from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+    from grpc_health.v1._async import HealthServicer
+    from grpc_reflection.v1alpha import reflection
+
+    from proto.tandem.v1 import tandem_pb2 as pb
+    from proto.tandem.v1 import tandem_pb2_grpc as rpc
+
+    rpc.add_BannerServiceServicer_to_server(services, server)
+    rpc.add_CandidateServiceServicer_to_server(services, server)
+    rpc.add_RankerServiceServicer_to_server(services, server)
+    rpc.add_TrackingServiceServicer_to_server(services, server)
+    names = [service.full_name for service in pb.DESCRIPTOR.services_by_name.values()]
+    servicer = HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
+    for name in ("", *names):
+        await servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
+    reflection.enable_server_reflection((*names, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+    return servicer
+
+
+async def _stay_alive(report: int) -> None:
+    while True:
+        _tell(report, ALIVE)
+        await asyncio.sleep(1)
+
+
+async def _follow(experiment: WatchedExperiment) -> None:
+    while True:
+        await asyncio.sleep(_POPULATIONS_SECONDS)
+        experiment.refresh()
+
+
+def _watch_lifeline(lifeline: int, loop: asyncio.AbstractEventLoop, stopping: asyncio.Event) -> None:
+    """Drain when the supervisor dies: nobody would replace or stop us any more."""
+
+    def wait() -> None:
+        os.read(lifeline, 1)
+        loop.call_soon_threadsafe(stopping.set)
+
+    threading.Thread(target=wait, name="lifeline", daemon=True).start()
+
+
+def _tell(report: int, line: str) -> None:
+    with contextlib.suppress(BrokenPipeError):  # the supervisor is gone; the lifeline says so too
+        os.write(report, f"{line.replace(chr(10), ' ')}\n".encode())
