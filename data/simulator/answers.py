@@ -59,7 +59,8 @@ class Answerer:
             display_ids: [n]; "d<opportunity>" by default.
 
         Raises:
-            DataError: an unknown opportunity or item, an item twice in a slate, or shapes that do not fit.
+            DataError: an unknown opportunity or item, another merchant's item, an item twice in a slate, or shapes that
+                do not fit.
         """
         which, shown = self._checked(opportunities, slates)
         if display_ids is not None and len(display_ids) != len(which):
@@ -97,13 +98,22 @@ class Answerer:
             raise DataError(f"opportunities {which.shape} and slates {shown.shape} do not fit; expected [n] and [n, S]")
         if which.size == 0 or shown.size == 0:
             return which, shown
-        last, items = len(self.marketplace.opportunities) - 1, len(self.marketplace.items)
+        at = self.marketplace.opportunities
+        last, items = len(at) - 1, len(self.marketplace.items)
         if which.min() < 0 or which.max() > last:
             wrong = which[(which < 0) | (which > last)][0]
             raise DataError(f"opportunity {wrong} is unknown; expected 0 to {last}")
         if shown.min() < NO_ITEM or shown.max() >= items:
             row, slot = np.argwhere((shown < NO_ITEM) | (shown >= items))[0]
             raise DataError(f"slate of opportunity {which[row]}, slot {slot}: item {shown[row, slot]} is unknown")
+        others = (self.marketplace.items.merchant[shown] != at.merchant[which][:, None]) & (shown != NO_ITEM)
+        if others.any():
+            row, slot = np.argwhere(others)[0]
+            item, merchant = self.marketplace.item_ids[shown[row, slot]], at.merchant[which[row]]
+            raise DataError(
+                f"slate of opportunity {which[row]}, slot {slot}: item {item} is another merchant's; "
+                f"expected one of {self.marketplace.merchant_ids[merchant]}"
+            )
         ordered = np.sort(shown, axis=1)
         twice = (ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] != NO_ITEM)
         if twice.any():

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from data.errors import DataError
 from data.simulator.config import MarketplaceConfig
 from data.simulator.items import PRICE_SPREAD, Items
 from data.simulator.tree import CategoryTree
@@ -224,8 +225,14 @@ def sigmoid(logit: Floats) -> Floats:
 
 
 def _root(rate: Callable[[float], float], target: float) -> float:
-    """The base in [-20, 20] at which an increasing rate reaches its target, by bisection."""
+    """The base in [-20, 20] at which an increasing rate reaches its target, by bisection.
+
+    Raises:
+        DataError: the rate cannot be had there.
+    """
     low, high = -20.0, 20.0
+    if not rate(low) < target < rate(high):
+        raise DataError(f"simulator config: a mean rate of {target} cannot be had; expected one nearer to the default")
     while high - low > 1e-6:
         middle = (low + high) / 2
         low, high = (middle, high) if rate(middle) < target else (low, middle)

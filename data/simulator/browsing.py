@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from data.schema import EventKind
 from data.simulator.behaviour import Behaviour
 from data.simulator.config import MICROSECONDS_PER_DAY, MarketplaceConfig
-from data.simulator.randomness import generator, pick
+from data.simulator.randomness import generator, pick, pick_from
 
 _SECOND = 1_000_000
 _BLOCK = 50_000  # sessions drawn at once; bounds memory, and is part of what a seed means
@@ -69,7 +69,7 @@ def browse(behaviour: Behaviour) -> Organic:
 
 def times_of_day(config: MarketplaceConfig, days: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.int64]:
     """int64 [n], UTC microseconds: a moment on each day (floor of `days`), more often in the evening."""
-    hour = pick(np.broadcast_to(np.cumsum(_HOUR_WEIGHTS), (len(days), 24)), rng.random(len(days)))
+    hour = pick_from(_HOUR_WEIGHTS[None, :], np.zeros(len(days), np.int64), rng.random(len(days)))
     within = ((hour + rng.random(len(days))) * 3600 * _SECOND).astype(np.int64)
     return config.start_us + np.floor(days).astype(np.int64) * MICROSECONDS_PER_DAY + within
 
@@ -129,8 +129,7 @@ def _session_leaves(
     whose = np.where(own, user, rng.integers(0, len(users), len(user)))
     slot = pick(np.cumsum(users.strengths[whose], axis=1), rng.random(len(user)))
     leaf = users.interests[whose, users.phase(whose, ts, config), slot].astype(np.int64)
-    near = np.cumsum(tree.similarity - np.eye(len(tree)), axis=1)
-    related = pick(near[leaf], rng.random(len(user)))
+    related = pick_from(tree.similarity - np.eye(len(tree)), leaf, rng.random(len(user)))
     return np.where(rng.random(len(user)) < config.related_share, related, leaf)
 
 

@@ -58,6 +58,14 @@ class BehaviourConfig:
     order_spread: float = 0.25  # standard deviation of log order value around the log price
     organic_sale_rate: float = 0.1  # of the sale probability of a landing, for an organic view
 
+    def __post_init__(self) -> None:
+        for name in ("banner_click_rate", "sale_rate"):
+            _require(0 < getattr(self, name) < 1, name, getattr(self, name), "a rate between 0 and 1")
+        for name in ("affinity_saturation", "style_width", "price_width"):
+            _require(getattr(self, name) > 0, name, getattr(self, name), "a positive number")
+        for name in ("style_floor", "organic_sale_rate"):
+            _require(0 <= getattr(self, name) <= 1, name, getattr(self, name), "0 to 1")
+
 
 @dataclass(frozen=True)
 class MarketplaceConfig:

@@ -46,6 +46,17 @@ def pick(cumulative: NDArray[np.floating], draws: NDArray[np.float64]) -> NDArra
     return (cumulative < ((1 - draws) * cumulative[:, -1])[:, None]).sum(axis=1)
 
 
+def pick_from(
+    weights: NDArray[np.floating], rows: NDArray[np.integer], draws: NDArray[np.float64]
+) -> NDArray[np.int64]:
+    """As `pick`, from row rows[n] of a small table of weights [r, k] that many draws share: memory n, not n * k."""
+    cumulative = np.cumsum(weights, axis=1)
+    count, columns = cumulative.shape
+    # Every row's cumulative share lies in its own unit interval, so that one search serves all rows.
+    shares = (cumulative / cumulative[:, -1:] + np.arange(count)[:, None]).ravel()
+    return np.clip(np.searchsorted(shares, rows + (1 - draws)) - rows * columns, 0, columns - 1)
+
+
 def _mixed(state: NDArray[np.uint64]) -> NDArray[np.uint64]:
     state = (state ^ (state >> _SHIFTS[0])) * _MULTIPLY_1
     state = (state ^ (state >> _SHIFTS[1])) * _MULTIPLY_2

@@ -37,6 +37,8 @@ def save_parts(folder: Path, behaviour: Behaviour, organic: Organic, opportuniti
         "config": behaviour.config.to_json(),
         "categories": list(behaviour.tree.paths),
         "crowd": behaviour.crowd.tolist(),
+        "organic": len(organic),
+        "opportunities": len(opportunities),
         "click_base": behaviour.click_base,
         "sale_base": behaviour.sale_base,
     }
@@ -60,13 +62,23 @@ def load_parts(folder: Path) -> tuple[Behaviour, Organic, Opportunities]:
         bases = float(truth["click_base"]), float(truth["sale_base"])
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"{folder / 'marketplace.json'}: expected the fields of a marketplace, found {error}") from None
-    behaviour = Behaviour(config, tree, _load(folder, Items), _load(folder, Users), crowd, *bases)
-    return behaviour, _load(folder, Organic), _load(folder, Opportunities)
+    items, users = _load(folder, Items, sum(config.merchant_sizes)), _load(folder, Users, config.users)
+    behaviour = Behaviour(config, tree, items, users, crowd, *bases)
+    return (
+        behaviour,
+        _load(folder, Organic, truth.get("organic")),
+        _load(folder, Opportunities, truth.get("opportunities")),
+    )
 
 
-def _load(folder: Path, kind: type[_Part]) -> _Part:
-    """The arrays of one part; all rows of a part must be of one length where the part says so."""
+def _load(folder: Path, kind: type[_Part], rows: int | None) -> _Part:
+    """The arrays of one part, memory-mapped; all of them have `rows` rows, except offsets."""
     arrays = {field.name: load_array(folder / _file(kind, field.name)) for field in dataclasses.fields(kind)}
+    for name, array in arrays.items():
+        if not name.endswith("offsets") and len(array) != rows:
+            raise DataError(
+                f"{folder / _file(kind, name)}: expected {rows} rows, found {len(array)}; simulate it again"
+            )
     return kind(**arrays)
 
 

@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from data.simulator.config import MICROSECONDS_PER_DAY, MarketplaceConfig
 from data.simulator.items import Items
-from data.simulator.randomness import generator, pick
+from data.simulator.randomness import generator, pick_from
 from data.simulator.tree import CategoryTree
 
 
@@ -51,9 +51,8 @@ class Users:
 def make_users(config: MarketplaceConfig, tree: CategoryTree, items: Items) -> Users:
     rng = generator(config.seed, "users")
     count, merchants = config.users, len(config.merchant_sizes)
-    country = pick(np.tile(np.cumsum(0.6 ** np.arange(len(config.countries))), (count, 1)), rng.random(count)).astype(
-        np.int8
-    )
+    country_sizes = 0.6 ** np.arange(len(config.countries))
+    country = pick_from(country_sizes[None, :], np.zeros(count, np.int64), rng.random(count)).astype(np.int8)
     late = rng.random(count) < config.late_arrivals
     known = np.sqrt(np.array(config.merchant_sizes)) * rng.gamma(0.7, size=(count, merchants)) + 1e-9
     number = rng.integers(1, config.interests + 1, count)
@@ -82,20 +81,19 @@ def _drifting_interests(
     rng = generator(config.seed, "interests")
     sold = np.bincount(items.leaf, minlength=len(tree)) > 0
     demand = rng.gamma(0.8, size=len(tree)) * rng.lognormal(0, 0.5, (len(config.countries), len(tree))) * sold
-    by_country = np.cumsum(demand, axis=1)
-    near = np.cumsum((tree.similarity - np.eye(len(tree)) + 1e-6) * sold, axis=1)
+    near = (tree.similarity - np.eye(len(tree)) + 1e-6) * sold
     phases = int(np.ceil(config.days / config.phase_days)) + 1
     shape = (config.users, config.interests)
     of_user = np.repeat(country, config.interests)
 
     def fresh() -> NDArray[np.int16]:
-        return pick(by_country[of_user], rng.random(of_user.size)).reshape(shape).astype(np.int16)
+        return pick_from(demand, of_user, rng.random(of_user.size)).reshape(shape).astype(np.int16)
 
     interests = np.empty((config.users, phases, config.interests), np.int16)
     interests[:, 0] = fresh()
     for phase in range(1, phases):
         old = interests[:, phase - 1]
-        related = pick(near[old.ravel()], rng.random(old.size)).reshape(shape).astype(np.int16)
+        related = pick_from(near, old.ravel(), rng.random(old.size)).reshape(shape).astype(np.int16)
         new = np.where(rng.random(shape) < 0.5, related, fresh())
         interests[:, phase] = np.where(rng.random(shape) < config.drift, new, old)
     return interests
