@@ -1,5 +1,106 @@
 """The sub-commands of `tandem ranker`."""
 
+from dataclasses import replace
+from typing import Annotated, Any, Literal
+
 import typer
+from rich.table import Table
+
+from data.console import (
+    DEFAULT_WORKSPACE,
+    JsonOption,
+    SeedOption,
+    WorkspaceOption,
+    console,
+    write_figures,
+)
+from data.workspace import Workspace
 
 app = typer.Typer(no_args_is_help=True)
+
+OriginOption = Annotated[
+    Literal["log", "timelines", "both"] | None,
+    typer.Option("--from", help="The display log, examples pooled from timelines, or both. Default: log, if any."),
+]
+LabelOption = Annotated[
+    Literal["click", "sale"],
+    typer.Option(help="A logged slot is positive if its click landed, or if that led to a sale."),
+]
+
+_COLUMNS = ("auc", "log_loss", "normalised_entropy", "calibration_error", "ndcg@10", "grouped_auc")
+
+
+@app.command("train")
+def train_command(
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    origin: OriginOption = None,
+    label: LabelOption = "click",
+    seed: SeedOption = 0,
+    epochs: Annotated[int | None, typer.Option(min=1, help="At most so many passes over the rows.")] = None,
+    threads: Annotated[int, typer.Option(min=1, help="Of torch; one gives the same model twice.")] = 1,
+    warm: Annotated[bool, typer.Option("--warm/--cold", help="Start from the ranker in service, if any.")] = True,
+    rivals: Annotated[bool, typer.Option(help="Also train the logistic regression, to compare.")] = True,
+    json_file: JsonOption = None,
+) -> None:
+    """Train DLRM and put it into service in a new bundle. Shows its metrics on later rows beside its rivals'."""
+    from ranker.bundling import train_bundle
+    from ranker.train_banner import RankerConfig
+
+    place = Workspace(workspace)
+    config = RankerConfig(label=label, rivals=rivals)
+    training = replace(config.training, threads=threads, epochs=epochs or config.training.epochs)
+    bundle = train_bundle(place, origin, replace(config, training=training), seed, warm)
+    figures = bundle.metrics["ranker"]
+    rows = figures["examples"]
+    title = f"{rows['test']:,} later rows of {rows['test_requests']:,} requests"
+    console.print(metrics_table(figures, title, place.origin().name))
+    console.print(calibration_table(figures["DLRM"]))
+    console.print(f"bundle {bundle.version} is in service, its ranker trained on {rows['train']:,} rows")
+    write_figures(json_file, {"bundle": bundle.version, **figures})
+
+
+@app.command("evaluate")
+def evaluate_command(
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    origin: OriginOption = None,
+    label: LabelOption = "click",
+    json_file: JsonOption = None,
+) -> None:
+    """Measure the ranker in service on the later part of the display log, or of the pooled examples."""
+    from ranker.bundling import evaluate_bundle
+
+    place = Workspace(workspace)
+    figures = evaluate_bundle(place, origin, label)
+    console.print(metrics_table(figures, f"{figures['rows']:,} later rows ({figures['origin']})", place.origin().name))
+    console.print(calibration_table(figures["DLRM"]))
+    write_figures(json_file, figures)
+
+
+@app.command("export")
+def export_command(workspace: WorkspaceOption = DEFAULT_WORKSPACE) -> None:
+    """Compile the ranker in service for this machine, into a new bundle: needed after moving a bundle."""
+    from ranker.bundling import export_bundle
+
+    bundle = export_bundle(Workspace(workspace))
+    console.print(f"bundle {bundle.version} is in service")
+
+
+def metrics_table(figures: dict[str, Any], rows: str, origin: str) -> Table:
+    """One line per ranker."""
+    table = Table(title=f"Rankers on {rows} · {origin}")
+    table.add_column("ranker")
+    for name in _COLUMNS:
+        table.add_column(name.replace("_", " "), justify="right")
+    for name in ("DLRM", "logistic regression", "popularity", "constant"):
+        if name in figures:
+            table.add_row(name, *(f"{figures[name][one]:.4f}" if one in figures[name] else "" for one in _COLUMNS))
+    return table
+
+
+def calibration_table(figures: dict[str, Any]) -> Table:
+    table = Table(title="Calibration of DLRM: equally many rows per line, by rising prediction")
+    for name in ("rows", "predicted", "observed"):
+        table.add_column(name, justify="right")
+    for part in figures["calibration"]:
+        table.add_row(f"{part['rows']:,}", f"{part['predicted']:.4f}", f"{part['observed']:.4f}")
+    return table
