@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+import data.criteo.cli
 from data.console import DEFAULT_WORKSPACE, JsonOption, WorkspaceOption, console, progress_bar, write_figures
 from data.simulator.cli import add_commands
 from data.workspace import Workspace
@@ -115,3 +116,4 @@ def _print_merchants(rows: list[dict[str, Any]], of: int) -> None:
 
 
 add_commands(app)
+data.criteo.cli.add_commands(app)

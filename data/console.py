@@ -63,6 +63,10 @@ class Bar:
         fields: dict[str, Any] = {} if note is None else {"note": note}
         self._progress.update(self._task, advance=by, **fields)
 
+    def expect(self, total: int | None) -> None:
+        """Say how much there will be, once that is known."""
+        self._progress.update(self._task, total=total)
+
 
 def write_figures(path: Path | None, figures: dict[str, Any]) -> None:
     """Write a command's figures as JSON with what is needed to repeat them; does nothing if `path` is None."""

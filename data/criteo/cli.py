@@ -1,0 +1,159 @@
+"""`tandem data criteo`, `criteo-download` and `criteo-made-up`."""
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from data.console import JsonOption, SeedOption, console, notices, progress_bar, write_figures
+from data.criteo.layout import CATEGORICAL, SPLITS, SplitKind
+from data.errors import DataError
+
+if TYPE_CHECKING:
+    from data.criteo.manifest import Manifest
+
+FilesArgument = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="FILE", help="Kaggle's train.txt or Terabyte's day_*, plain or gzipped.", show_default=False
+    ),
+]
+OutputOption = Annotated[Path, typer.Option("--output", "-o", help="The new folder.", show_default=False)]
+WorkersOption = Annotated[int, typer.Option(min=1, help="Worker processes, about 100 MiB of memory each.")]
+SplitOption = Annotated[
+    SplitKind,
+    typer.Option(
+        help="`day7`: seven equal chunks, the last one halved into test and validation, as DLRM's own code for Kaggle. "
+        "`last-file`: the last file halved so, the others train, as for Terabyte. "
+        "`chronological`: --fractions in the order of rows. `random`: 8:1:1 by --seed."
+    ),
+]
+FractionsOption = Annotated[str, typer.Option(help="Train, validation and test shares of `chronological`.")]
+ThresholdOption = Annotated[
+    int, typer.Option(min=1, help="Ids that the training rows hold fewer times share the row for unknown ids.")
+]
+MaxRowsOption = Annotated[
+    int | None, typer.Option(min=3, help="Most rows of one embedding table; ids beyond share rows by hash.")
+]
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Add this module's commands to `tandem data`."""
+    app.command("criteo")(criteo)
+    app.command("criteo-download")(criteo_download)
+    app.command("criteo-made-up")(criteo_made_up)
+
+
+def criteo(
+    files: FilesArgument,
+    output: OutputOption,
+    split: SplitOption = "day7",
+    fractions: FractionsOption = "0.8,0.1,0.1",
+    seed: Annotated[int, typer.Option(min=0, help="Of the `random` split.")] = 0,
+    threshold: ThresholdOption = 10,
+    max_rows: MaxRowsOption = None,
+    workers: WorkersOption = os.cpu_count() or 1,
+    restart: Annotated[bool, typer.Option("--restart", help="Drop an unfinished conversion and begin anew.")] = False,
+    json_file: JsonOption = None,
+) -> None:
+    """Turn Criteo's click logs into columnar files that the ranker trains on.
+
+    Killed in the middle, the same command goes on where it was. Vocabularies come from the training rows alone; a
+    missing id is row 0 of its embedding table, an id without a row of its own is row 1.
+    """
+    from data.criteo.convert import convert
+    from data.criteo.manifest import Options
+
+    shares = _three_numbers(fractions)
+    options = Options(split=split, fractions=shares, seed=seed, at_least=threshold, max_rows=max_rows)
+    began = time.perf_counter()
+    manifest = convert(files, output, options, workers, restart)
+    seconds = time.perf_counter() - began
+    rows = sum(source.rows for source in manifest.sources)
+    _show(manifest, output)
+    console.print(f"{rows:,} rows in {seconds:.1f} s with {workers} workers ({rows / seconds:,.0f} rows/s)")
+    write_figures(json_file, {"seconds": seconds, "rows": rows, "workers": workers, "manifest": manifest.model_dump()})
+
+
+def criteo_download(
+    which: Annotated[str, typer.Argument(help="`kaggle` or `terabyte`.", show_default=False)],
+    folder: Annotated[Path, typer.Argument(help="Where the files go.", show_default=False)],
+    accept_terms: Annotated[
+        bool, typer.Option("--accept-terms", help="You have read the terms and accept them.")
+    ] = False,
+    sha256: Annotated[str | None, typer.Option(help="What the file's SHA-256 must be.")] = None,
+    url: Annotated[list[str] | None, typer.Option(help="Fetch from here instead, say a mirror of your own.")] = None,
+) -> None:
+    """Fetch Criteo's public click logs from their owner, after showing the owner's terms and asking.
+
+    Broken off, the same command goes on where it was.
+    """
+    from data.criteo.download import PUBLIC_SETS, download
+
+    if which not in PUBLIC_SETS:
+        raise DataError(f"data set {which!r}: expected {' or '.join(PUBLIC_SETS)}")
+    wanted = PUBLIC_SETS[which]
+    urls = url or list(wanted.urls)
+    if sha256 and len(urls) > 1:
+        raise DataError(f"--sha256 checks one file, but {len(urls)} are to be fetched; name one with --url")
+    console.print(f"{wanted.title}\n\n{wanted.terms}\n\nThe full terms: {wanted.terms_url}", highlight=False)
+    if not accept_terms:
+        if not sys.stdin.isatty():
+            raise DataError("the terms have not been accepted: expected --accept-terms where nobody can be asked")
+        typer.confirm("Have you read the full terms, and do you accept them?", abort=True)
+    for one in urls:
+        with progress_bar(f"fetch {one.rsplit('/', 1)[-1]}, bytes", None) as bar:
+            path = download(one, folder, sha256, advance=bar.advance, expect=bar.expect)
+        console.print(f"{path}  SHA-256 in {path.name}.sha256")
+    if which == "kaggle":
+        notices.print("unpack it with `tar -xzf`; then `tandem data criteo train.txt -o FOLDER`")
+
+
+def criteo_made_up(
+    rows: Annotated[int, typer.Argument(min=1, help="How many rows.", show_default=False)],
+    file: Annotated[Path, typer.Argument(help="The new file; gzipped if its name ends in .gz.", show_default=False)],
+    seed: SeedOption = 0,
+) -> None:
+    """Write a file of Criteo's layout with made-up rows, to try the tools without anyone's data."""
+    from data.criteo.made_up import write_made_up
+
+    if file.exists():
+        raise DataError(f"{file} exists already; expected a new file")
+    with progress_bar("rows", rows) as bar:
+        write_made_up(file, rows, seed, file.suffix == ".gz", bar.advance)
+
+
+def _three_numbers(text: str) -> tuple[float, float, float]:
+    try:
+        first, second, third = map(float, text.split(","))
+    except ValueError:
+        raise DataError(f"--fractions {text}: expected three numbers such as 0.8,0.1,0.1") from None
+    return first, second, third
+
+
+def _show(manifest: "Manifest", output: Path) -> None:
+    from rich.table import Table
+
+    sizes = Table(title=f"{output}: splits")
+    for column in ("split", "rows", "click rate", "ids missing", "ids unknown"):
+        sizes.add_column(column, justify="left" if column == "split" else "right")
+    for name in SPLITS:
+        size = manifest.splits[name]
+        fields = max(size.rows * len(CATEGORICAL), 1)
+        missing = sum(feature.missing[name] for feature in manifest.categorical) / fields
+        unknown = sum(feature.unknown[name] for feature in manifest.categorical) / fields
+        click_rate = f"{size.clicks / size.rows:.2%}" if size.rows else "-"
+        sizes.add_row(name, f"{size.rows:,}", click_rate, f"{missing:.2%}", f"{unknown:.2%}")
+    console.print(sizes)
+    tables = Table(title="embedding tables: rows (two of them reserved)", show_header=False)
+    for _ in range(7):
+        tables.add_column(justify="right")
+    cells = [f"{feature.name} {feature.rows:,}{'#' * feature.hashed}" for feature in manifest.categorical]
+    for first in range(0, len(cells), 7):
+        tables.add_row(*cells[first : first + 7])
+    console.print(tables)
+    total = sum(feature.rows for feature in manifest.categorical)
+    console.print(f"{total:,} rows of {len(cells)} tables; # shares rows by hash")

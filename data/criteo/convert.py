@@ -1,0 +1,259 @@
+"""Conducts the conversion: parse every block once, count training's ids, encode every row to its place, seal, rename.
+
+Everything is written in `<output>.unfinished`, whose files each appear whole. After a kill the same command skips what
+is there already; the bytes of the result do not depend on kills, on the number of workers or on the size of blocks.
+"""
+
+import errno
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.console import progress_bar
+from data.criteo import work
+from data.criteo.blocks import Block, blocks_of, in_order_of_days
+from data.criteo.layout import CATEGORICAL, DENSE, SPLITS, TEST, VALIDATION
+from data.criteo.manifest import Feature, Manifest, Options, Source, SplitSize
+from data.criteo.parse import BadLine
+from data.criteo.partition import Partition
+from data.criteo.pool import Pool, workers
+from data.criteo.vocabulary import Vocabulary
+from data.criteo.work import Folders, Part
+from data.errors import DataError
+from data.ids import load_array
+from data.workspace import write_text_atomically
+
+BLOCK_BYTES = 8 << 20
+
+
+def convert(
+    sources: list[Path],
+    output: Path,
+    options: Options,
+    processes: int,
+    restart: bool = False,
+    block_bytes: int = BLOCK_BYTES,
+) -> Manifest:
+    """Convert files of Criteo's layout into the columnar folder `output`, or go on with a conversion that was killed.
+
+    Args:
+        sources: in the order of time (Terabyte's day_* are put in order of days).
+        processes: workers; memory is about 100 MiB for each.
+        restart: drop an unfinished conversion into the same folder first.
+
+    Raises:
+        DataError: a source is empty, broken, or not of the layout (file, line); `output` exists; an unfinished
+        conversion
+            of other files or with other options is in the way; the disk is full. Bad input leaves nothing behind.
+    """
+    sources = in_order_of_days(sources)
+    if sum(options.fractions) <= 0 or abs(sum(options.fractions) - 1) > 1e-9 or min(options.fractions) < 0:
+        raise DataError(f"fractions {options.fractions}: expected three numbers of at least 0 that add up to 1")
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise DataError(f"{output} exists already; expected a new folder, since a conversion is never overwritten")
+    for source in sources:
+        if not source.is_file():
+            raise DataError(f"{source}: no such file")
+        if not source.stat().st_size:
+            raise DataError(f"{source} is empty; expected rows of 40 fields separated by tabs")
+    folders = Folders(output.with_name(f"{output.name}.unfinished"))
+    with _locked(folders.root, _plan(sources, options, block_bytes), restart):
+        try:
+            with workers(processes) as pool:
+                manifest = _convert(sources, folders, options, pool, block_bytes)
+        except OSError as error:
+            if error.errno == errno.ENOSPC:
+                raise DataError(
+                    f"{folders.root}: the disk is full; make room and repeat the command to go on"
+                ) from None
+            raise
+        if output.is_dir():
+            output.rmdir()
+        folders.result.rename(output)
+        shutil.rmtree(folders.root)
+    return manifest
+
+
+def _convert(sources: list[Path], folders: Folders, options: Options, pool: Pool, block_bytes: int) -> Manifest:
+    digests = [pool.submit(work.digest, source) for source in sources]
+    try:
+        parts, rows_of_files = _parse(sources, folders, pool, block_bytes)
+        partition = _partition(options, rows_of_files)
+        empty = tuple(k for k in (VALIDATION, TEST) if options.split == "chronological" and options.fractions[k] == 0)
+        partition.check(may_be_empty=empty)
+    except DataError:
+        shutil.rmtree(folders.root)  # what cannot be finished is not left half-written
+        raise
+    tasks = [
+        (feature, parts, partition, options.at_least, folders)
+        for feature, name in enumerate(CATEGORICAL)
+        if not (folders.vocabulary / f"{name}.ids.npy").exists()
+    ]
+    with progress_bar("count ids by feature", len(tasks)) as bar:
+        for _ in pool.in_order(work.count_feature, tasks):
+            bar.advance()
+    tallies = _encode(parts, partition, folders, options, pool)
+    found = [
+        Source(name=path.name, bytes=path.stat().st_size, sha256=sha256.result(), rows=rows)
+        for path, sha256, rows in zip(sources, digests, rows_of_files, strict=True)
+    ]
+    manifest = _manifest(options, found, partition, folders, tallies, pool)
+    manifest.write(folders.result)
+    return manifest
+
+
+def _parse(sources: list[Path], folders: Folders, pool: Pool, block_bytes: int) -> tuple[list[Part], list[int]]:
+    """Every block parsed into the spool. Answers the blocks in the order of rows, and the rows of each source."""
+    known = folders.root / "parts.json"
+    if known.exists():
+        found = json.loads(known.read_text())
+        return [Part(*part) for part in found["parts"]], found["rows_of_files"]
+    folders.spool.mkdir(exist_ok=True)
+    parts: list[Part] = []
+    rows_of_files = [0] * len(sources)
+    with progress_bar("parse the text, bytes", sum(path.stat().st_size for path in sources)) as bar:
+        try:
+            for (block, _), rows in pool.in_order(work.parse_to_spool, _blocks(sources, folders.spool, block_bytes)):
+                parts.append(Part(block.name, sum(rows_of_files), rows))
+                rows_of_files[block.file] += rows
+                bar.advance(block.advance, note=f"{sum(rows_of_files):,} rows")
+        except BadLine as error:  # every earlier block has been counted by now
+            line = rows_of_files[error.file] + error.line + 1
+            raise DataError(f"{sources[error.file]}, line {line}: {error.what}") from None
+    if 0 in rows_of_files:
+        raise DataError(f"{sources[rows_of_files.index(0)]} holds no row; expected rows of 40 fields separated by tabs")
+    found = {"parts": [[part.name, part.first, part.rows] for part in parts], "rows_of_files": rows_of_files}
+    write_text_atomically(known, json.dumps(found))
+    return parts, rows_of_files
+
+
+def _blocks(sources: list[Path], spool: Path, block_bytes: int) -> Iterator[tuple[Block, Path]]:
+    for file, path in enumerate(sources):
+        for block in blocks_of(file, path, block_bytes):
+            done = (spool / f"{block.name}.npy").exists()
+            yield (replace(block, text=None) if done else block), spool
+
+
+def _partition(options: Options, rows_of_files: list[int]) -> Partition:
+    rows = sum(rows_of_files)
+    match options.split:
+        case "day7":
+            return Partition.day7(rows)
+        case "last-file":
+            if len(rows_of_files) < 2:
+                raise DataError(
+                    "--split last-file: expected at least two files, the last of them for validation and test"
+                )
+            return Partition.last_file(rows_of_files)
+        case "chronological":
+            return Partition.chronological(rows, options.fractions)
+        case "random":
+            return Partition.random(rows, options.seed)
+
+
+def _encode(
+    parts: list[Part], partition: Partition, folders: Folders, options: Options, pool: Pool
+) -> NDArray[np.int64]:
+    """Every parsed block into the splits' files. Answers the tallies of the splits, int64 [3, TALLIES]."""
+    ready = folders.root / "arrays.ready"
+    if not ready.exists():
+        for name, rows in zip(SPLITS, partition.before(partition.rows).tolist(), strict=True):
+            work.create_arrays(folders.result / name, rows)
+        ready.touch()
+    tallies = np.zeros((len(SPLITS), work.TALLIES), np.int64)
+    tasks = [
+        (part, partition, options.max_rows, folders)
+        for part in parts
+        if not (folders.encoded / f"{part.name}.npy").exists()
+    ]
+    with progress_bar("encode, blocks", len(tasks)) as bar:
+        for (part, *_), _ in pool.in_order(work.encode_part, tasks):
+            (folders.spool / f"{part.name}.npy").unlink()
+            bar.advance()
+    for part in parts:
+        tallies += load_array(folders.encoded / f"{part.name}.npy")
+    return tallies
+
+
+def _manifest(
+    options: Options,
+    sources: list[Source],
+    partition: Partition,
+    folders: Folders,
+    tallies: NDArray[np.int64],
+    pool: Pool,
+) -> Manifest:
+    files = sorted(path for path in folders.result.rglob("*.npy"))
+    names = [path.relative_to(folders.result).as_posix() for path in files]
+    digests = {name: digest for name, (_, digest) in zip(names, pool.in_order(work.settle, files), strict=True)}
+    sizes = partition.before(partition.rows)
+    splits = {name: SplitSize(rows=int(sizes[k]), clicks=int(tallies[k, work.CLICKS])) for k, name in enumerate(SPLITS)}
+    features = []
+    for k, name in enumerate(CATEGORICAL):
+        vocabulary = Vocabulary.load(folders.vocabulary, k, options.max_rows)
+        missing, unknown = (
+            {split: int(tallies[s, first + k]) for s, split in enumerate(SPLITS)}
+            for first in (work.MISSING, work.UNKNOWN)
+        )
+        features.append(
+            Feature(
+                name=name,
+                rows=vocabulary.rows,
+                ids=len(vocabulary.ids),
+                hashed=vocabulary.hashed,
+                missing=missing,
+                unknown=unknown,
+            )
+        )
+    return Manifest(
+        options=options, sources=tuple(sources), splits=splits, dense=DENSE, categorical=tuple(features), files=digests
+    )
+
+
+def _plan(sources: list[Path], options: Options, block_bytes: int) -> str:
+    """What a conversion must have in common with an unfinished one to go on with it."""
+    states = [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in sources]
+    plan = {"sources": states, "options": options.model_dump(), "block_bytes": block_bytes}
+    return json.dumps(plan, indent=2) + "\n"
+
+
+@contextmanager
+def _locked(root: Path, plan: str, restart: bool) -> Iterator[None]:
+    """The folder of an unfinished conversion that follows `plan`, new or found, for this process alone.
+
+    Raises:
+        DataError: another process is at work there, or what is there follows another plan.
+    """
+    root.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(root / "lock", os.O_RDWR | os.O_CREAT)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise DataError(
+                f"{root}: another process is converting into this folder; wait for it or name another"
+            ) from None
+        if restart:
+            for path in root.iterdir():
+                if path.is_dir():
+                    shutil.rmtree(path)
+                elif path.name != "lock":
+                    path.unlink()
+        follows = root / "plan.json"
+        if follows.exists() and follows.read_text() != plan:
+            raise DataError(
+                f"{root} holds an unfinished conversion of other files, or of changed ones, or with other options; "
+                "repeat that command to finish it, or add --restart to drop it"
+            )
+        write_text_atomically(follows, plan)
+        yield
+    finally:
+        os.close(descriptor)

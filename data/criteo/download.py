@@ -1,0 +1,136 @@
+"""Fetches Criteo's public files from Criteo's own addresses, once their terms are accepted; resumable and checked."""
+
+import base64
+import hashlib
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from http.client import HTTPException, HTTPMessage
+from pathlib import Path
+
+from data.errors import DataError
+from data.workspace import write_text_atomically
+
+_PIECE = 1 << 20
+_TIMEOUT_S = 60
+
+
+@dataclass(frozen=True)
+class PublicSet:
+    """A public data set: where its owner offers it, and on what terms."""
+
+    title: str
+    urls: tuple[str, ...]
+    terms_url: str
+    terms: str
+
+
+PUBLIC_SETS = {
+    "kaggle": PublicSet(
+        title="Criteo Display Advertising Challenge (Kaggle, 2014): 45.8 million rows of 7 days, 4.6 GB packed",
+        urls=("https://go.criteo.net/criteo-research-kaggle-display-advertising-challenge-dataset.tar.gz",),
+        terms_url="https://ailab.criteo.com/ressources/",
+        terms="Criteo Labs Data Terms of Use. In short: for non-commercial use only; you may publish analyses, with a "
+        "reference to Criteo, as long as the data cannot be rebuilt from them; you may neither pass the data on nor "
+        "reverse engineer them; whoever breaks the terms must destroy all copies and what was derived from them.",
+    ),
+    "terabyte": PublicSet(
+        title="Criteo 1TB Click Logs: 4.4 billion rows of 24 days, about 350 GB packed",
+        urls=tuple(f"https://storage.googleapis.com/criteo-cail-datasets/day_{day}.gz" for day in range(24)),
+        terms_url="https://huggingface.co/datasets/criteo/CriteoClickLogs",
+        terms="Creative Commons BY-NC-SA 4.0. In short: name Criteo as the source; non-commercial use only; what you "
+        "derive and share carries the same licence.",
+    ),
+}
+
+
+def download(
+    url: str,
+    folder: Path,
+    sha256: str | None = None,
+    advance: Callable[[int], None] = lambda by: None,
+    expect: Callable[[int | None], None] = lambda total: None,
+) -> Path:
+    """Fetch a file into `folder`, going on with a part fetched before if the server still offers the same file.
+
+    The file is checked against `sha256` or, without one, against the MD5 in the server's `x-goog-hash` or `Content-MD5`
+    header. Its SHA-256 is written beside it (`<name>.sha256`), and is checked if the file is there already.
+    `expect` and `advance` are told how many bytes there are, and how many more have come.
+
+    Raises:
+        DataError: the server cannot be reached or refuses, the connection breaks (repeat to go on), or a digest
+        differs.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    final = folder / url.rsplit("/", 1)[-1]
+    part, validator = final.with_name(f"{final.name}.part"), final.with_name(f"{final.name}.part.etag")
+    if final.exists():
+        _check_again(final, sha256)
+        return final
+    have = part.stat().st_size if part.exists() and validator.exists() else 0
+    request = urllib.request.Request(url, headers={"Accept-Encoding": "identity"})
+    if have:
+        request.add_header("Range", f"bytes={have}-")
+        request.add_header("If-Range", validator.read_text())
+    try:
+        with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as answer:
+            headers: HTTPMessage = answer.headers
+            goes_on = answer.status == 206 and headers.get("Content-Range", "").startswith(f"bytes {have}-")
+            have = have if goes_on else 0
+            total = have + int(headers["Content-Length"]) if headers.get("Content-Length") else None
+            tag = headers.get("ETag") or headers.get("Last-Modified")
+            if tag and not tag.startswith("W/"):  # a weak tag cannot vouch for single bytes
+                write_text_atomically(validator, tag)
+            else:
+                validator.unlink(missing_ok=True)
+            expect(total)
+            advance(have)
+            with part.open("ab" if have else "wb") as file:
+                while piece := answer.read(_PIECE):
+                    file.write(piece)
+                    advance(len(piece))
+    except urllib.error.HTTPError as error:
+        if error.code == 416:  # nothing is left to fetch, or another file is there now
+            part.unlink(missing_ok=True)
+        raise DataError(
+            f"{url}: the server answered {error.code} {error.reason}; see the owner's page for a new address"
+        ) from None
+    except (urllib.error.URLError, HTTPException, OSError) as error:
+        raise DataError(
+            f"{url}: the connection failed ({error}); repeat the command to go on where it stopped"
+        ) from None
+    if total is not None and part.stat().st_size != total:
+        raise DataError(f"{url}: {part.stat().st_size} of {total} bytes came; repeat the command to go on")
+    _check_and_settle(part, final, sha256, headers, url)
+    validator.unlink(missing_ok=True)
+    return final
+
+
+def _check_and_settle(part: Path, final: Path, sha256: str | None, headers: HTTPMessage, url: str) -> None:
+    found = _digest(part, "sha256")
+    md5 = _md5_of(headers)
+    if (sha256 and found != sha256.lower()) or (not sha256 and md5 and _digest(part, "md5") != md5):
+        part.unlink()
+        raise DataError(f"{url}: the file that came differs from its checksum; it was removed, repeat the command")
+    write_text_atomically(final.with_name(f"{final.name}.sha256"), f"{found}  {final.name}\n")
+    part.replace(final)
+
+
+def _check_again(final: Path, sha256: str | None) -> None:
+    noted = final.with_name(f"{final.name}.sha256")
+    expected = (sha256 or (noted.read_text().split()[0] if noted.exists() else "")).lower()
+    if expected and _digest(final, "sha256") != expected:
+        raise DataError(f"{final} differs from its SHA-256 {expected[:12]}…; remove it and repeat the command")
+
+
+def _md5_of(headers: HTTPMessage) -> str | None:
+    """The MD5 the server states, in hexadecimal."""
+    stated = [field.strip() for value in headers.get_all("x-goog-hash", []) for field in value.split(",")]
+    encoded = next((field[4:] for field in stated if field.startswith("md5=")), headers.get("Content-MD5"))
+    return base64.b64decode(encoded).hex() if encoded else None
+
+
+def _digest(path: Path, name: str) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, name).hexdigest()
