@@ -97,17 +97,21 @@ def _described(dataset: str, split: "Split") -> str:
     return f"{dataset}, {split.protocol} generalisation: {sizes}"
 
 
+def _short(figure: float) -> str:
+    """.3606, as these tables are usually written."""
+    return f"{figure:.4f}".removeprefix("0")
+
+
 def _print(results: list["Result"], part: str) -> None:
     from rich.table import Table
 
     measures = list(results[0].evaluation.per_user)
-    table = Table(title=f"Means over the {part} users ± standard errors")
-    for column in ("model", "seed", *measures, "epochs", "training s"):
-        table.add_column(column, justify="left" if column == "model" else "right")
+    table = Table(title=f"Means over the {part} users ± standard errors; seconds of training")
+    for column in ("model", "seed", *measures, "epochs", "seconds"):
+        table.add_column(column, justify="left" if column == "model" else "right", no_wrap=True)
     for result in results:
-        values = [
-            f"{result.evaluation.mean(name):.4f} ± {result.evaluation.standard_error(name):.4f}" for name in measures
-        ]
+        measured = result.evaluation
+        values = [f"{_short(measured.mean(name))} ± {_short(measured.standard_error(name))}" for name in measures]
         epochs = "" if result.epochs is None else str(result.epochs)
         table.add_row(
             result.title, str(result.settings.get("seed", "")), *values, epochs, f"{result.training_seconds:.1f}"

@@ -43,11 +43,11 @@ class ReferenceModel(ABC):
             raise CandidatesError(
                 f"the user-item matrix {user_items.shape} is empty; expected at least one interaction"
             )
-        if validation is not None and validation.targets.shape[1] != user_items.shape[1]:
-            raise CandidatesError(
-                f"validation users have {validation.targets.shape[1]} items; expected {user_items.shape[1]}, the matrix's"
-            )
-        self._items = user_items.shape[1]
+        items = user_items.shape[1]
+        if validation is not None and validation.targets.shape[1] != items:
+            found = validation.targets.shape[1]
+            raise CandidatesError(f"validation users have {found} items, the matrix {items}; expected the same")
+        self._items = items
         self._fit(user_items, validation, show_progress)
         return self
 
