@@ -1,6 +1,5 @@
 """`tandem data simulate`: make a marketplace and write it into a workspace, marked as simulated."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -18,8 +17,6 @@ from data.errors import DataError
 from data.workspace import Origin, Workspace
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from data.simulator import Marketplace
 
 ORIGIN_NAME = "simulated marketplace"
@@ -47,16 +44,17 @@ def simulate(
     simulator/. Everything made from it is marked SIMULATED.
     """
     from data import simulator
+    from data.tables import refuse_to_overwrite
 
     changes: dict[str, Any] = {"seed": seed, "users": users, "personalisation": personalisation}
     config = simulator.preset(preset, **{name: value for name, value in changes.items() if value is not None})
     place = Workspace(workspace)
     with progress_bar("simulating", 3) as bar:
-        _refuse_unless_empty(place, replace)
+        refuse_to_overwrite(place, replace)
         bar.advance(0, note="users and their views")
         marketplace = simulator.Marketplace.generate(config)
         bar.advance(note="writing")
-        write_marketplace(place, marketplace)
+        write_marketplace(place, marketplace, replace)
         bar.advance(note="describing")
         figures = describe(marketplace)
         bar.advance()
@@ -64,26 +62,28 @@ def simulate(
     write_figures(json, {"simulated": True, "preset": preset, **figures})
 
 
-def write_marketplace(place: Workspace, marketplace: "Marketplace") -> Origin:
-    """Write events.parquet (the training period's), catalog.parquet, simulator/ and, last of all, origin.json.
+def write_marketplace(place: Workspace, marketplace: "Marketplace", replace: bool = False) -> Origin:
+    """Write simulator/, then events.parquet (the training period's), catalog.parquet and origin.json.
 
     Whatever origin.json was there goes first, so a run cut short leaves a workspace that says it holds no events.
+
+    Raises:
+        DataError: the workspace holds events already and `replace` is false, or its folder cannot be written.
     """
+    from data.tables import refuse_to_overwrite, store
+
     events = marketplace.organic_events(0, marketplace.config.train_days)
     catalog = marketplace.catalog()
-    place.root.mkdir(parents=True, exist_ok=True)
-    (place.root / "origin.json").unlink(missing_ok=True)
-    marketplace.save(place.simulator)
-    _write_parquet(catalog, place.catalog)
-    _write_parquet(events, place.events)
-    origin = Origin(
-        name=ORIGIN_NAME,
-        simulated=True,
-        fingerprint=marketplace.config.fingerprint(),
-        events=len(events),
-        items=len(catalog),
-    )
-    place.write_origin(origin)
+    refuse_to_overwrite(place, replace)
+    try:
+        place.root.mkdir(parents=True, exist_ok=True)
+        (place.root / "origin.json").unlink(missing_ok=True)
+        marketplace.save(place.simulator)
+    except OSError as error:
+        raise DataError(f"{place.root}: expected a folder that can be written, found {error}") from error
+    fingerprint = marketplace.config.fingerprint()
+    origin = Origin(ORIGIN_NAME, simulated=True, fingerprint=fingerprint, events=len(events), items=len(catalog))
+    store(place, events, catalog, origin, replace=True)
     return origin
 
 
@@ -122,27 +122,6 @@ def describe(marketplace: "Marketplace") -> dict[str, Any]:
         "share_of_views_on_top_tenth_of_items": float(np.sort(views)[::-1][: len(views) // 10].sum() / views.sum()),
         "expected_per_display": banners,
     }
-
-
-def _refuse_unless_empty(place: Workspace, replace: bool) -> None:
-    if replace or not (place.root / "origin.json").exists():
-        return
-    origin = place.origin()
-    raise DataError(
-        f"{place.root} already holds {origin.events:,} events ({origin.name}); "
-        "expected an empty workspace, or --replace"
-    )
-
-
-def _write_parquet(table: "pa.Table", path: Path) -> None:
-    """Replace `path` so that a reader sees the old file or the new, never half."""
-    import os
-
-    import pyarrow.parquet as pq
-
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    pq.write_table(table, beside)
-    beside.replace(path)
 
 
 def _show(figures: dict[str, Any], place: Workspace) -> None:

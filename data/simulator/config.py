@@ -40,7 +40,7 @@ def _require(condition: bool, name: str, value: object, expected: str) -> None:
 class BehaviourConfig:
     """How users answer banners. Weights are on the logit scale; docs/simulator.md has the formulas."""
 
-    affinity_weight: float = 3.0
+    affinity_weight: float = 2.5
     affinity_saturation: float = 0.3  # the affinity at which about half of its weight is reached
     quality_weight: float = 0.4
     familiarity_weight: float = 0.4
@@ -52,7 +52,7 @@ class BehaviourConfig:
     landing_logit: float = 1.6
     landing_affinity_weight: float = 1.0
     sale_rate: float = 0.13  # of landings of such banners; the base of the sale logit is set to give it
-    sale_affinity_weight: float = 1.5
+    sale_affinity_weight: float = 1.0
     sale_quality_weight: float = 0.3
     sale_price_weight: float = 0.3  # per standard deviation of log price within the leaf
     order_spread: float = 0.25  # standard deviation of log order value around the log price
@@ -88,7 +88,7 @@ class MarketplaceConfig:
     start: str = "2026-01-05"
     train_days: int = 28
     test_days: int = 14
-    personalisation: float = 0.8
+    personalisation: float = 0.6
     sessions_per_user: float = 8.0
     views_per_session: float = 3.5
     opportunities_per_user: float = 2.5
@@ -99,8 +99,8 @@ class MarketplaceConfig:
     zipf_exponent: float = 0.9
     quality_in_popularity: float = 0.5  # correlation of quality with the score that items are ranked by
     unavailable_share: float = 0.02
-    related_share: float = 0.2  # sessions about something near an interest in the tree
-    best_seller_share: float = 0.15  # views of the merchant's best-sellers, whatever the session is about
+    related_share: float = 0.25  # sessions about something near an interest in the tree
+    best_seller_share: float = 0.25  # views of the merchant's best-sellers, whatever the session is about
     considered: int = 8  # items on the shelf of which a view is the one liked best
     late_arrivals: float = 0.2  # users who turn up only during the period
     publishers: tuple[str, ...] = ("news", "weather", "forum", "recipes", "sport")

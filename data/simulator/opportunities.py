@@ -35,7 +35,7 @@ class Opportunities:
 
 
 def make_opportunities(config: MarketplaceConfig, users: Users) -> Opportunities:
-    """Poisson per user by activity, in the part of the test period in which the user is there.
+    """Poisson per user by exposure, in the part of the test period in which the user is there.
 
     The merchant is drawn from those the user knows, with an advertising budget per merchant.
 
@@ -46,7 +46,7 @@ def make_opportunities(config: MarketplaceConfig, users: Users) -> Opportunities
     first = np.maximum(users.arrival, config.train_days)
     present = (config.days - first) / config.test_days
     user = np.repeat(
-        np.arange(len(users), dtype=np.int32), rng.poisson(config.opportunities_per_user * users.activity * present)
+        np.arange(len(users), dtype=np.int32), rng.poisson(config.opportunities_per_user * users.exposure * present)
     )
     if not len(user):
         raise DataError(

@@ -17,7 +17,8 @@ class Users:
 
     Attributes:
         country: int8 [U], position in the config's countries.
-        activity: float64 [U], mean 1, heavy-tailed: sessions and opportunities come in proportion to it.
+        activity: float64 [U], mean 1, heavy-tailed: sessions come in proportion to it.
+        exposure: float64 [U], mean 1, heavy-tailed, correlated with activity: opportunities come in proportion to it.
         arrival: float64 [U], the day from which on the user exists.
         phase_shift: float64 [U], days; phases change at different times for different users.
         interests: int16 [U, P, K], leaves. strengths: float64 [U, K] in [0, 1]; 0: the user has fewer interests.
@@ -29,6 +30,7 @@ class Users:
 
     country: NDArray[np.int8]
     activity: NDArray[np.float64]
+    exposure: NDArray[np.float64]
     arrival: NDArray[np.float64]
     phase_shift: NDArray[np.float64]
     interests: NDArray[np.int16]
@@ -56,10 +58,13 @@ def make_users(config: MarketplaceConfig, tree: CategoryTree, items: Items) -> U
     late = rng.random(count) < config.late_arrivals
     known = np.sqrt(np.array(config.merchant_sizes)) * rng.gamma(0.7, size=(count, merchants)) + 1e-9
     number = rng.integers(1, config.interests + 1, count)
+    activity = rng.lognormal(-0.5, 1.0, count)
+    exposure = np.sqrt(activity) * rng.lognormal(0.0, 0.8, count)
     strengths = rng.uniform(0.4, 1.0, (count, config.interests))
     return Users(
         country=country,
-        activity=rng.lognormal(-0.5, 1.0, count),
+        activity=activity,
+        exposure=exposure / exposure.mean(),
         arrival=np.where(late, rng.uniform(0, config.days, count), 0.0),
         phase_shift=rng.uniform(0, config.phase_days, count),
         interests=_drifting_interests(config, tree, items, country),
