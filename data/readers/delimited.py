@@ -59,6 +59,12 @@ class TextFile:
                     yield line, [cell.encode("latin-1") for cell in cells]
                 line = reader.line_num + 1
 
+    def has_rows(self) -> bool:
+        try:
+            return next(islice(self.rows(), 0 if self.layout.header else 1, None), None) is not None
+        except csv.Error:
+            return True
+
     def line_of(self, row: int) -> int | None:
         """The line on which data row `row` (from 0) begins; None if it cannot be told."""
         header = 0 if self.layout.header else 1
@@ -81,7 +87,9 @@ def read_delimited(text: TextFile, columns: Sequence[str] | None) -> tuple[pa.Ta
     try:
         return _parse(text, wanted), names
     except pa.ArrowInvalid as error:
-        _explain(text, names, wanted, error)
+        if text.has_rows():
+            _explain(text, names, wanted, error)
+        return pa.table({name: pa.array([], pa.string()) for name in wanted}), names
 
 
 def _parse(text: TextFile, wanted: Sequence[str]) -> pa.Table:
@@ -126,14 +134,15 @@ def _explain(text: TextFile, names: Sequence[str], wanted: Sequence[str], error:
             if len(cells) != len(names):
                 raise DataError(f"{where}: expected {len(names)} values, found {len(cells)}")
             for name, cell in zip(names, cells, strict=True):
-                if name in wanted and not _decodes(cell, text.layout.encoding):
+                if name in wanted and not decodes(cell, text.layout.encoding):
                     raise DataError(f"{where}, column {name!r}: expected {text.layout.encoding}, found {cell[:40]!r}")
     except csv.Error as found:
         raise DataError(f"{text.label}: {found}") from error
     raise DataError(f"{text.label}: {' '.join(str(error).split())}") from error
 
 
-def _decodes(cell: bytes, encoding: str) -> bool:
+def decodes(cell: bytes, encoding: str) -> bool:
+    """Whether the bytes are text in the encoding."""
     try:
         cell.decode(encoding)
     except UnicodeDecodeError:

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data.errors import DataError
-from data.readers.delimited import CSV, TSV, Layout, TextFile, read_delimited
+from data.readers.delimited import CSV, TSV, Layout, TextFile, decodes, read_delimited
 
 _READ_ERRORS = (OSError, EOFError, zlib.error, zipfile.BadZipFile, pa.ArrowException)
 
@@ -108,7 +108,25 @@ def stream_of(file: Path, member: str | None = None) -> Iterator[IO[bytes]]:
 
 
 def _open_parquet(file: Path, columns: Sequence[str] | None) -> Source:
-    with pq.ParquetFile(file) as parquet:
-        names = tuple(parquet.schema_arrow.names)
-        table = parquet.read(columns=[name for name in names if columns is None or name in columns])
-    return Source(str(file), table, names, lambda row: None)
+    try:
+        with pq.ParquetFile(file) as parquet:
+            names = tuple(parquet.schema_arrow.names)
+            table = parquet.read(columns=[name for name in names if columns is None or name in columns])
+    except UnicodeDecodeError as error:
+        raise DataError(f"{file} cannot be read to its end: its columns' names are not UTF-8") from error
+    source = Source(str(file), table, names, lambda row: None)
+    for name in table.column_names:
+        _validate(source, name)
+    return source
+
+
+def _validate(source: Source, name: str) -> None:
+    """Parquet readers take what a file says is text: check that it is UTF-8, as others of our columns are."""
+    try:
+        source.column(name).validate(full=True)
+    except pa.ArrowInvalid:
+        if pa.types.is_string(source.column(name).type):
+            for row, cell in enumerate(source.column(name).cast(pa.binary()).to_pylist()):
+                if cell is not None and not decodes(cell, "utf-8"):
+                    source.fail(name, row, f"expected utf-8, found {cell[:40]!r}")
+        raise
