@@ -28,6 +28,9 @@ TUNED_FOR_USERS = 5000
 LEAST_EXPECTED_USERS = 5
 """A chi-square test needs about this many expected users in every population."""
 
+LARGEST_SUM = 1e100
+"""Sums beyond this are no outcome of users; kept out, nothing below can overflow."""
+
 Method = Literal["log-ratio", "symmetric"]
 DEFAULT_METHOD: Method = "log-ratio"
 
@@ -66,8 +69,9 @@ class RatioMoments:
             raise ValueError(f"expected one y and one d per user, found {numerator.shape} and {denominator.shape}")
         if not len(numerator):
             return cls()
-        away_y, away_d = numerator - numerator.mean(), denominator - denominator.mean()
-        squares = float(away_y @ away_y), float(away_d @ away_d), float(away_y @ away_d)
+        with np.errstate(over="ignore", invalid="ignore"):  # `problem` says it
+            away_y, away_d = numerator - numerator.mean(), denominator - denominator.mean()
+            squares = float(away_y @ away_y), float(away_d @ away_d), float(away_y @ away_d)
         return cls(len(numerator), float(numerator.mean()), float(denominator.mean()), *squares)
 
     @classmethod
@@ -106,7 +110,12 @@ class RatioMoments:
             return 0.0
         ratio = self.ratio
         spread = self.squares_y - 2 * ratio * self.products + ratio * ratio * self.squares_d
-        return max(0.0, spread) / (self.users - 1) / (self.users * self.mean_d**2)
+        return max(0.0, spread) / (self.users - 1) / self.users / self.mean_d / self.mean_d
+
+    @property
+    def relative_error(self) -> float:
+        """The ratio's standard error over the ratio, which must not be 0."""
+        return math.sqrt(self.variance) / self.ratio
 
     def problem(self) -> str | None:
         """Why neither the ratio nor its variance can be estimated; None if they can."""
@@ -116,7 +125,8 @@ class RatioMoments:
             return "one user"
         if self.mean_d <= 0:
             return "nothing to divide by"
-        if not (math.isfinite(self.ratio) and math.isfinite(self.variance)):
+        sums = self.mean_y, self.mean_d, self.squares_y, self.squares_d, self.products
+        if not all(abs(one) < LARGEST_SUM for one in sums):  # also catches NaN
             return "values too large to add up"
         return None
 
@@ -162,10 +172,8 @@ class SampleRatio:
 
 def mean_with_interval(group: RatioMoments) -> "Mean | NotEstimable":
     """The ratio and its symmetric interval at LEVEL."""
-    if group.users == 0 or group.mean_d <= 0 or not math.isfinite(group.ratio):
-        return NotEstimable(group.problem() or "no users")
     if problem := group.problem():
-        return Mean(group.ratio, NotEstimable(problem))
+        return Mean(group.ratio, NotEstimable(problem)) if group.users == 1 else NotEstimable(problem)
     if group.variance == 0:
         return Mean(group.ratio, NotEstimable("users do not differ"))
     half = _z() * math.sqrt(group.variance)
@@ -186,7 +194,7 @@ def relative_uplift(
     if problem := _pair_problem(treated, baseline):
         return NotEstimable(problem)
     ratio = treated.ratio / baseline.ratio
-    parts = treated.variance / treated.ratio**2, baseline.variance / baseline.ratio**2
+    parts = treated.relative_error**2, baseline.relative_error**2
     log_error = math.sqrt(sum(parts))
     error, sequential = ratio * log_error, always_valid_factor(treated.users + baseline.users)
     freedom = _degrees_of_freedom(parts, (treated.users, baseline.users))
@@ -229,6 +237,13 @@ def normalised_uplift(
     return NormalisedUplift(c / b, (middle - root) / leading, (middle + root) / leading, b < 0)
 
 
+def fieller_holds(treated: RatioMoments, reference: RatioMoments, baseline: RatioMoments, ratio: float) -> bool:
+    """Is `ratio` in Fieller's set for the normalised uplift? Told also where the set is unbounded."""
+    difference = (treated.ratio - baseline.ratio) - ratio * (reference.ratio - baseline.ratio)
+    spread = treated.variance + ratio**2 * reference.variance + (1 - ratio) ** 2 * baseline.variance
+    return difference**2 <= _z() ** 2 * spread
+
+
 def always_valid_factor(users: int) -> float:
     """How many standard errors an interval needs to hold at every moment at once.
 
@@ -269,7 +284,7 @@ def _pair_problem(treated: RatioMoments, baseline: RatioMoments) -> str | None:
             return f"no outcome in the {name} population"
     if baseline.variance == 0 and treated.variance == 0:
         return "users do not differ"
-    if baseline.ratio**2 <= _z() ** 2 * baseline.variance:
+    if _z() * baseline.relative_error >= 1:
         return "too few outcomes in the baseline population"
     return None
 
