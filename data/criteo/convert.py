@@ -24,7 +24,7 @@ from data.criteo.layout import CATEGORICAL, DENSE, SPLITS, TEST, VALIDATION
 from data.criteo.manifest import Feature, Manifest, Options, Source, SplitSize
 from data.criteo.parse import BadLine
 from data.criteo.partition import Partition
-from data.criteo.pool import Pool, workers
+from data.criteo.pool import Pool, WorkerDied, workers
 from data.criteo.vocabulary import Vocabulary
 from data.criteo.work import Folders, Part
 from data.errors import DataError
@@ -69,6 +69,11 @@ def convert(
         try:
             with workers(processes) as pool:
                 manifest = _convert(sources, folders, options, pool, block_bytes)
+        except WorkerDied:
+            raise
+        except DataError:  # what cannot be finished is not left half-written; no worker is writing any more
+            shutil.rmtree(folders.root)
+            raise
         except OSError as error:
             if error.errno == errno.ENOSPC:
                 raise DataError(
@@ -84,14 +89,10 @@ def convert(
 
 def _convert(sources: list[Path], folders: Folders, options: Options, pool: Pool, block_bytes: int) -> Manifest:
     digests = [pool.submit(work.digest, source) for source in sources]
-    try:
-        parts, rows_of_files = _parse(sources, folders, pool, block_bytes)
-        partition = _partition(options, rows_of_files)
-        empty = tuple(k for k in (VALIDATION, TEST) if options.split == "chronological" and options.fractions[k] == 0)
-        partition.check(may_be_empty=empty)
-    except DataError:
-        shutil.rmtree(folders.root)  # what cannot be finished is not left half-written
-        raise
+    parts, rows_of_files = _parse(sources, folders, pool, block_bytes)
+    partition = _partition(options, rows_of_files)
+    empty = tuple(k for k in (VALIDATION, TEST) if options.split == "chronological" and options.fractions[k] == 0)
+    partition.check(may_be_empty=empty)
     tasks = [
         (feature, parts, partition, options.at_least, folders)
         for feature, name in enumerate(CATEGORICAL)
@@ -191,7 +192,9 @@ def _manifest(
     tallies: NDArray[np.int64],
     pool: Pool,
 ) -> Manifest:
-    files = sorted(path for path in folders.result.rglob("*.npy"))
+    for left in folders.result.rglob(".*"):  # of a worker that was killed while it wrote
+        left.unlink()
+    files = sorted(folders.result.rglob("*.npy"))
     names = [path.relative_to(folders.result).as_posix() for path in files]
     digests = {name: digest for name, (_, digest) in zip(names, pool.in_order(work.settle, files), strict=True)}
     sizes = partition.before(partition.rows)

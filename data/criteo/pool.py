@@ -30,6 +30,10 @@ def workers(count: int) -> Iterator["Pool"]:
         executor.shutdown(wait=True, cancel_futures=True)
 
 
+class WorkerDied(DataError):
+    """A worker ended without an answer. What the others did is on disk."""
+
+
 class Pool:
     def __init__(self, executor: ProcessPoolExecutor, count: int) -> None:
         self._executor, self._ahead = executor, count + 2
@@ -67,7 +71,7 @@ def _answer_of(future: "Future[Answer]") -> Answer:
     try:
         return future.result()
     except BrokenProcessPool:
-        raise DataError(
+        raise WorkerDied(
             "a worker process died, perhaps for want of memory; repeat the command to go on, with fewer --workers if "
             "it dies again"
         ) from None
