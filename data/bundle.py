@@ -1,10 +1,10 @@
 """Bundles: immutable directories with everything the gateway needs, one per version, sealed by a manifest of digests.
 
-    bundles/<version>/manifest.json   format, version, time, git revision, origin, metrics, SHA-256 of every file
-    bundles/<version>/catalog/        the item table
-    bundles/<version>/candidates/     what stage one's sources load
-    bundles/<version>/ranker/         what stage two's scorer loads
-    bundles/current                   a link to the version in service, replaced atomically
+bundles/<version>/manifest.json   format, version, time, git revision, origin, metrics, SHA-256 of every file
+bundles/<version>/catalog/        the item table
+bundles/<version>/candidates/     what stage one's sources load
+bundles/<version>/ranker/         what stage two's scorer loads
+bundles/current                   a link to the version in service, replaced atomically
 """
 
 import hashlib
@@ -64,7 +64,9 @@ class Bundle:
         try:
             found = json.loads(manifest.read_text())
         except OSError:
-            raise DataError(f"{path} is not a bundle: expected manifest.json in it; `tandem train` writes one") from None
+            raise DataError(
+                f"{path} is not a bundle: expected manifest.json in it; `tandem train` writes one"
+            ) from None
         except ValueError as error:
             raise DataError(f"{manifest}: expected JSON, found {error}") from None
         if not isinstance(found, dict) or found.get("format_version") != FORMAT_VERSION:
@@ -96,7 +98,8 @@ class Bundle:
             if name not in present:
                 raise DataError(f"bundle {self.version}: {name} is missing")
             if sha256_of(self.path / name) != self.files[name]:
-                raise DataError(f"bundle {self.version}: {name} differs from its SHA-256 in the manifest; expected {self.files[name][:12]}…")
+                expected = f"expected {self.files[name][:12]}…"
+                raise DataError(f"bundle {self.version}: {name} differs from its SHA-256 in the manifest; {expected}")
 
 
 class BundleDraft:
@@ -140,6 +143,7 @@ class BundleDraft:
             "metrics": self.metrics,
             "files": files,
         }
+        manifest = json.loads(json.dumps(manifest))  # as it will be read: keys are strings, and sort as strings
         manifest["manifest_sha256"] = _digest_of(manifest)
         write_text_atomically(self.path / "manifest.json", json.dumps(manifest, indent=2, sort_keys=True) + "\n")
         final = self._workspace.bundles / version

@@ -43,7 +43,7 @@ class Workspace:
         """Raises DataError if the workspace holds no events yet."""
         try:
             return Origin(**json.loads(self._origin.read_text()))
-        except FileNotFoundError:
+        except OSError:
             raise DataError(
                 f"{self.root} holds no events: expected origin.json there; "
                 "fill it with `tandem data import` or `tandem data simulate`"
@@ -56,11 +56,18 @@ class Workspace:
 
 
 def write_text_atomically(path: Path, text: str) -> None:
-    """Replace `path` so that a reader sees the old text or the new, never half."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Replace `path` so that a reader sees the old text or the new, never half.
+
+    Raises:
+        DataError: its folder cannot be made or written.
+    """
     beside = path.with_name(f".{path.name}.{os.getpid()}")
-    with beside.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with beside.open("w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except OSError as error:
+        raise DataError(f"{path}: expected a place that can be written, found {error}") from error

@@ -39,6 +39,10 @@ def import_file(
         raise DataError(f"format {format_name!r}: expected one of {', '.join(FORMATS)}")
     refuse_to_overwrite(workspace, replace)
     options = options or ImportOptions()
+    if format_name != "mapping" and (options.columns or options.constants or options.kinds):
+        raise DataError(
+            f"--map, --constant and --kind-map are for format mapping; format {format_name} knows its columns"
+        )
     imported = FORMATS[format_name](file, options)
     origin = Origin(
         name=format_name if format_name in _OWN_NAMES else file.name,

@@ -163,7 +163,7 @@ little_events = st.lists(
 
 
 @settings(max_examples=40, deadline=None)
-@given(little_events)
+@given(drawn=little_events)
 def test_attribution_is_the_loops_whatever_the_order_of_ties(drawn, logs):
     rows = [
         logs.event(number, kind, item=item, ts=ts, display=None if kind == "sale" else name)
