@@ -152,8 +152,15 @@ class WatchedExperiment:
         self.current = current
         self.refresh()
 
-    def refresh(self) -> bool:
-        """Take the file if it has changed and is right; say in the log if it is wrong. Returns whether it was taken."""
+    def refresh(self, level: int = logging.INFO) -> bool:
+        """Take the file if it has changed and is right.
+
+        Args:
+            level: of the line that says so in the log. A wrong file is logged as an error, unless `level` is lower
+                than INFO: of the processes that follow one file, one needs to speak.
+        Returns:
+            Whether other populations are in force now.
+        """
         state = self._state()
         if state == self._seen:
             return False
@@ -161,11 +168,12 @@ class WatchedExperiment:
         try:
             found = load_experiment(self._path, self._known)
         except GatewayError as error:
-            logger.error("%s; experiment %s stays in force", error, self.current.name)
+            wrong = logging.ERROR if level >= logging.INFO else level
+            logger.log(wrong, "%s; experiment %s stays in force", error, self.current.name)
             return False
         changed = found.config_hash != self.current.config_hash
         if changed:
-            logger.info("populations %s (%s) are in force", found.name, found.config_hash)
+            logger.log(level, "populations %s (%s) are in force", found.name, found.config_hash)
         self.current = found
         return changed
 

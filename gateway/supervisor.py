@@ -1,16 +1,13 @@
 """Keep workers running: start them, replace dead ones, change the bundle under traffic, drain at the end.
 
-The supervisor itself answers no request and holds no gRPC object, torch model or thread, so that it can fork at any
-time. A new bundle is verified and warmed up by its first new worker; the old workers go on until all new ones listen.
+The supervisor itself answers no request and holds no gRPC object or thread, so that it can fork at any time. A new
+bundle is verified and warmed up by its first new worker; the old workers go on until all new ones listen.
 """
 
-import contextlib
 import logging
 import os
 import selectors
 import signal
-import socket
-import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,36 +16,26 @@ from data.errors import TandemError
 from gateway.config import ServerConfig
 from gateway.errors import GatewayError
 from gateway.populations import WatchedExperiment
-from gateway.worker import ALIVE, FAILED, READY, LoadRuntime, Task, work
+from gateway.processes import Child, fork_child, reserve_port
+from gateway.worker import FAILED, READY, LoadRuntime, Task, work
 
 logger = logging.getLogger(__name__)
 
 _TICK = 0.1
 _FIRST_BACK_OFF, _LONGEST_BACK_OFF = 0.1, 10.0
 _HEALTHY_SECONDS = 10.0
-
-
-@dataclass
-class _Worker:
-    pid: int
-    report: int
-    heard: float
-    started: float
-    ready: bool = False
-    draining: bool = False
-    kill_at: float = float("inf")
-    unread: str = ""
+_GRACE_SECONDS = 5.0
+"""A draining worker that has used up its time is killed so much later."""
 
 
 @dataclass
 class _Generation:
-    """The workers of one bundle version."""
+    """The workers of one bundle version, and when the next one may start."""
 
     bundle: Path
-    workers: list[_Worker] = field(default_factory=list)
+    workers: list[Child] = field(default_factory=list)
     back_off: float = _FIRST_BACK_OFF
     restart_at: float = 0.0
-    verified: bool = False
 
 
 class Supervisor:
@@ -58,17 +45,16 @@ class Supervisor:
         """Raises GatewayError if the populations file is wrong or the port is taken."""
         self._config, self._load = config, load
         self._experiment = WatchedExperiment(config.populations, config.known_sources)
-        self._socket = _reserve(config.host, config.port)
+        self._socket = reserve_port(config.host, config.port)
         self.port: int = self._socket.getsockname()[1]
         self._lifeline, self._lifeline_end = os.pipe()
-        self._selector = selectors.DefaultSelector()
         self._serving: _Generation | None = None
         self._coming: _Generation | None = None
-        self._leaving: list[_Worker] = []
+        self._leaving: list[Child] = []
         self._refused: Path | None = None  # a bundle that failed; not tried again until `current` names another
-        self._stopping = False
-        self._compaction = 0  # pid
+        self._compaction: Child | None = None
         self._compact_at = time.monotonic()
+        self._stopping = False
 
     def run(self) -> None:
         """Serve. Returns once every worker has drained.
@@ -81,25 +67,20 @@ class Supervisor:
         self._coming = _Generation(self._config.bundle.resolve())
         try:
             while not self._stopping:
-                self._tick()
+                self._listen()
+                self._kill_silent()
+                self._experiment.refresh()
+                self._look_for_bundle()
+                self._advance_coming()
+                if self._serving is not None:
+                    self._fill(self._serving)
+                self._compact_beside()
         finally:
             self._drain()
         self._compact_here()
 
     def _on_signal(self, number: int, _: object) -> None:
         self._stopping = True
-
-    def _tick(self) -> None:
-        for key, _ in self._selector.select(_TICK):
-            self._hear(key.data)
-        self._bury()
-        self._kill_silent()
-        self._experiment.refresh()
-        self._look_for_bundle()
-        self._advance_coming()
-        if self._serving is not None:
-            self._fill(self._serving, verify=False)
-        self._compact_beside()
 
     # Bundles
 
@@ -109,8 +90,8 @@ class Supervisor:
         found = self._config.bundle.resolve()
         if found not in (self._serving.bundle, self._refused):
             logger.info("bundle %s appeared; verifying and warming up", found.name)
-            self._refused = None
             self._coming = _Generation(found)
+            self._refused = None
 
     def _advance_coming(self) -> None:
         """Bring the coming generation up: one worker verifies and warms up, then the others follow."""
@@ -119,25 +100,23 @@ class Supervisor:
             return
         if not coming.workers:
             self._start(coming, verify=True)
-            return
         if not coming.workers[0].ready:
             return
-        self._fill(coming, verify=False)
+        self._fill(coming)
         if len(coming.workers) == self._config.workers and all(worker.ready for worker in coming.workers):
             old, self._serving, self._coming = self._serving, coming, None
             for worker in old.workers if old is not None else []:
-                self._drain_worker(worker)
-            address = f"{self._config.host}:{self.port}"
-            logger.info(
-                "bundle %s is in service on %s with %d workers", coming.bundle.name, address, len(coming.workers)
-            )
+                self._send_off(worker)
+            where, count = f"{self._config.host}:{self.port}", len(coming.workers)
+            logger.info("bundle %s is in service on %s with %d workers", coming.bundle.name, where, count)
 
     def _refuse_coming(self, sentence: str) -> None:
+        """Give the coming generation up. Without an older one to go on with, the gateway cannot start."""
         coming, self._coming = self._coming, None
         if coming is None:
             return
         for worker in coming.workers:
-            self._drain_worker(worker)
+            self._send_off(worker)
         if self._serving is None:
             raise GatewayError(sentence)
         self._refused = coming.bundle
@@ -145,56 +124,49 @@ class Supervisor:
 
     # Workers
 
-    def _fill(self, generation: _Generation, verify: bool) -> None:
+    def _fill(self, generation: _Generation) -> None:
         while len(generation.workers) < self._config.workers and time.monotonic() >= generation.restart_at:
-            self._start(generation, verify)
+            self._start(generation, verify=False)
 
     def _start(self, generation: _Generation, verify: bool) -> None:
-        receive, send = os.pipe()
         task = Task(
             config=self._config,
             bundle=generation.bundle,
             verify=verify,
             port=self.port,
             experiment=self._experiment,
-            report=send,
             lifeline=self._lifeline,
             load=self._load,
         )
-        sys.stdout.flush()
-        pid = os.fork()
-        if pid == 0:
-            code = 1
-            try:
-                self._become_child(receive)
-                code = work(task)
-            finally:
-                os._exit(code)
-        os.close(send)
-        now = time.monotonic()
-        worker = _Worker(pid, receive, heard=now, started=now)
-        generation.workers.append(worker)
-        self._selector.register(receive, selectors.EVENT_READ, worker)
+        generation.workers.append(fork_child(lambda report: work(task, report), self._own_descriptors()))
 
-    def _become_child(self, receive: int) -> None:
-        """Let go of what is the supervisor's: other workers' pipes, the reserved socket, the end of the lifeline."""
-        for one in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(one, signal.SIG_DFL)
-        os.close(receive)
-        os.close(self._lifeline_end)
-        for key in list(self._selector.get_map().values()):
-            os.close(key.fd)
-        self._selector.close()
-        self._socket.close()
+    def _own_descriptors(self) -> list[int]:
+        """What no child may hold: other workers' pipes, the reserved socket, our end of the lifeline."""
+        pipes = [child.report for child in self._children() if child.report is not None]
+        return [*pipes, self._socket.fileno(), self._lifeline_end]
 
-    def _hear(self, worker: _Worker) -> None:
-        received = os.read(worker.report, 65536)
-        if not received:
-            self._forget_pipe(worker)
-            return
-        *lines, worker.unread = (worker.unread + received.decode(errors="replace")).split("\n")
-        for line in lines:
-            worker.heard = time.monotonic()
+    def _children(self) -> list[Child]:
+        generations = [one for one in (self._serving, self._coming) if one is not None]
+        others = [] if self._compaction is None else [self._compaction]
+        return [*(worker for one in generations for worker in one.workers), *self._leaving, *others]
+
+    def _listen(self) -> None:
+        """Hear what the workers say, for a moment, and notice those that have ended."""
+        with selectors.DefaultSelector() as selector:
+            for child in self._children():
+                if child.report is not None:
+                    selector.register(child.report, selectors.EVENT_READ, child)
+            for key, _ in selector.select(_TICK):
+                self._hear(key.data)
+        for generation in (self._serving, self._coming):
+            for worker in list(generation.workers) if generation is not None else []:
+                status = worker.exit_code()
+                if status is not None and generation is not None:
+                    self._bury(generation, worker, status)
+        self._leaving = [worker for worker in self._leaving if not self._is_gone(worker)]
+
+    def _hear(self, worker: Child) -> None:
+        for line in worker.read_lines():
             if line == READY:
                 worker.ready = True
             elif line.startswith(FAILED):
@@ -203,38 +175,16 @@ class Supervisor:
                     self._refuse_coming(sentence)
                 else:
                     logger.error("worker %d: %s", worker.pid, sentence)
-            elif line != ALIVE:
-                logger.warning("worker %d said %r", worker.pid, line)
 
-    def _forget_pipe(self, worker: _Worker) -> None:
-        with contextlib.suppress(KeyError):
-            self._selector.unregister(worker.report)
-            os.close(worker.report)
-
-    def _bury(self) -> None:
-        """Notice workers that have ended."""
-        for generation in (self._serving, self._coming):
-            for worker in list(generation.workers if generation is not None else []):
-                status = _exit_of(worker.pid)
-                if status is None or generation is None:
-                    continue
-                self._hear_last_words(worker)
-                if worker in generation.workers:
-                    generation.workers.remove(worker)
-                    self._on_death(generation, worker, status)
-        for worker in list(self._leaving):
-            if _exit_of(worker.pid) is not None:
-                self._forget_pipe(worker)
-                self._leaving.remove(worker)
-
-    def _hear_last_words(self, worker: _Worker) -> None:
-        while worker.report in self._selector.get_map():
+    def _bury(self, generation: _Generation, worker: Child, status: int) -> None:
+        while worker.report is not None:  # its last words
             self._hear(worker)
-
-    def _on_death(self, generation: _Generation, worker: _Worker, status: int) -> None:
+        if worker not in generation.workers:
+            return
         how = f"by signal {-status}" if status < 0 else f"with exit code {status}"
+        generation.workers.remove(worker)
         if generation is self._coming:
-            self._refuse_coming(f"bundle {generation.bundle.name}: its worker ended {how} before it was ready")
+            self._refuse_coming(f"bundle {generation.bundle.name}: its worker ended {how} before all were ready")
             return
         now = time.monotonic()
         if now - worker.started > _HEALTHY_SECONDS:
@@ -243,54 +193,51 @@ class Supervisor:
         logger.error("worker %d ended %s; another starts in %.1f s", worker.pid, how, generation.back_off)
         generation.back_off = min(generation.back_off * 2, _LONGEST_BACK_OFF)
 
+    def _is_gone(self, worker: Child) -> bool:
+        if worker.exit_code() is None:
+            if time.monotonic() > worker.kill_at:
+                worker.kill()
+            return False
+        while worker.report is not None:
+            worker.read_lines()
+        return True
+
     def _kill_silent(self) -> None:
         now = time.monotonic()
-        for worker in self._leaving:
-            if now > worker.kill_at:
-                _signal(worker.pid, signal.SIGKILL)
         for worker in self._serving.workers if self._serving is not None else []:
             if worker.ready and now - worker.heard > self._config.silence_seconds:
                 logger.error("worker %d has given no sign of life for %.0f s; killed", worker.pid, now - worker.heard)
-                _signal(worker.pid, signal.SIGKILL)
+                worker.kill()
                 worker.heard = now
 
-    def _drain_worker(self, worker: _Worker) -> None:
-        worker.draining = True
-        worker.kill_at = time.monotonic() + self._config.drain_seconds + 5
-        _signal(worker.pid, signal.SIGTERM)
+    def _send_off(self, worker: Child) -> None:
+        worker.drain(self._config.drain_seconds + _GRACE_SECONDS)
         self._leaving.append(worker)
 
     def _drain(self) -> None:
         """Let every worker finish what it has begun."""
         for generation in (self._serving, self._coming):
             for worker in generation.workers if generation is not None else []:
-                self._drain_worker(worker)
+                self._send_off(worker)
         self._serving = self._coming = None
         while self._leaving:
-            for key, _ in self._selector.select(_TICK):
-                self._hear(key.data)
-            self._bury()
-            self._kill_silent()
+            self._listen()
 
     # The log
 
     def _compact_beside(self) -> None:
         """Compact the log in a process of its own, out of the requests' way."""
-        if self._compaction:
-            if _exit_of(self._compaction) is not None:
-                self._compaction = 0
-            return
-        if self._serving is None or time.monotonic() < self._compact_at:
-            return
-        self._compact_at = time.monotonic() + self._config.compact_seconds
-        self._compaction = os.fork()
-        if self._compaction == 0:
-            try:
-                self._become_child(os.dup(self._lifeline))
-                os.nice(10)
-                self._compact_here()
-            finally:
-                os._exit(0)
+        if self._compaction is not None:
+            if self._is_gone(self._compaction):
+                self._compaction = None
+        elif self._serving is not None and time.monotonic() >= self._compact_at:
+            self._compact_at = time.monotonic() + self._config.compact_seconds
+            self._compaction = fork_child(self._compact_nicely, self._own_descriptors())
+
+    def _compact_nicely(self, _: int) -> int:
+        os.nice(10)
+        self._compact_here()
+        return 0
 
     def _compact_here(self) -> None:
         from data.eventlog import compact
@@ -310,34 +257,3 @@ def serve(config: ServerConfig, load: LoadRuntime) -> None:
         TandemError: it cannot start; nothing is left running.
     """
     Supervisor(config, load).run()
-
-
-def _reserve(host: str, port: int) -> socket.socket:
-    """Hold the port without listening on it: the workers share it with us. Raises GatewayError if it is taken."""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        with socket.socket(family, kind, protocol) as trial:
-            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            trial.bind(address)  # without SO_REUSEPORT: fails if any other gateway is there
-        held = socket.socket(family, kind, protocol)
-        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        held.bind(address)
-    except (OSError, OverflowError) as error:
-        sentence = f"{host}:{port}: expected a free port to listen on, found {getattr(error, 'strerror', error)}"
-        raise GatewayError(sentence) from None
-    return held
-
-
-def _exit_of(pid: int) -> int | None:
-    """The exit code of a child that has ended (negative: the signal), None while it runs."""
-    try:
-        ended, status = os.waitpid(pid, os.WNOHANG)
-    except ChildProcessError:
-        return 0
-    return os.waitstatus_to_exitcode(status) if ended else None
-
-
-def _signal(pid: int, number: signal.Signals) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, number)

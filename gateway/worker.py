@@ -8,6 +8,7 @@ import contextlib
 import logging
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -42,7 +43,6 @@ class Task:
     Attributes:
         bundle: the folder of one version, not the `current` link.
         verify: check the bundle's digests before loading it.
-        report: the pipe's end to write to.
         lifeline: a pipe that ends when the supervisor dies.
     """
 
@@ -51,33 +51,38 @@ class Task:
     verify: bool
     port: int
     experiment: WatchedExperiment
-    report: int
     lifeline: int
     load: LoadRuntime
 
 
-def work(task: Task) -> int:
-    """A worker's whole life, after the fork. Returns its exit code."""
+def work(task: Task, report: int) -> int:
+    """A worker's whole life, after the fork.
+
+    Args:
+        report: the pipe's end to write to.
+    Returns:
+        The process's exit code.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C reaches us too; the supervisor decides
     try:
         one_thread_each()
         runtime = task.load(task.bundle, task.verify)
         warm_up(runtime)
-        return asyncio.run(_serve(task, runtime))
+        return asyncio.run(_serve(task, runtime, report))
     except TandemError as error:
-        _tell(task.report, FAILED + str(error))
+        _tell(report, FAILED + str(error))
     except Exception as error:
         logger.exception("worker %d failed", os.getpid())
-        _tell(task.report, f"{FAILED}{task.bundle.name}: {type(error).__name__}: {error}")
+        _tell(report, f"{FAILED}{task.bundle.name}: {type(error).__name__}: {error}")
     return 1
 
 
 def one_thread_each() -> None:
     """Numerical libraries get one thread per worker: the workers are the parallelism."""
-    import torch
     from threadpoolctl import threadpool_limits
 
-    torch.set_num_threads(1)
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
     threadpool_limits(1)
 
 
@@ -96,7 +101,7 @@ def warm_up(runtime: Runtime) -> None:
             logger.warning("bundle %s serves degraded: %s", runtime.version, "; ".join(banner.degraded))
 
 
-async def _serve(task: Task, runtime: Runtime) -> int:
+async def _serve(task: Task, runtime: Runtime, report: int) -> int:
     import grpc
 
     from data.eventlog import LogWriter
@@ -113,8 +118,8 @@ async def _serve(task: Task, runtime: Runtime) -> int:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
     _watch_lifeline(task.lifeline, asyncio.get_running_loop(), stopping)
     await server.start()
-    _tell(task.report, READY)
-    keepers = [asyncio.create_task(_stay_alive(task.report)), asyncio.create_task(_follow(task.experiment))]
+    _tell(report, READY)
+    keepers = [asyncio.create_task(_stay_alive(report)), asyncio.create_task(_follow(task.experiment))]
     await stopping.wait()
     await health.enter_graceful_shutdown()
     await server.stop(grace=config.drain_seconds)
@@ -156,7 +161,7 @@ async def _stay_alive(report: int) -> None:
 async def _follow(experiment: WatchedExperiment) -> None:
     while True:
         await asyncio.sleep(_POPULATIONS_SECONDS)
-        experiment.refresh()
+        experiment.refresh(logging.DEBUG)  # the supervisor follows the file too, and speaks for all
 
 
 def _watch_lifeline(lifeline: int, loop: asyncio.AbstractEventLoop, stopping: asyncio.Event) -> None:
