@@ -1,0 +1,94 @@
+"""`tandem data import` and `describe`, as typed."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+import tandem
+from data.cli import app
+from data.errors import DataError
+
+EVENTS = """event_id,ts,user_id,kind,item_id,merchant_id,country,order_value
+e1,2024-05-01,u1,view,i1,m1,FR,
+e2,2024-05-02,u1,sale,i2,m1,FR,3.5
+e3,2024-05-03,u2,view,i3,m2,DE,
+"""
+
+
+@pytest.fixture
+def events(tmp_path):
+    path = tmp_path / "events.csv"
+    path.write_text(EVENTS)
+    return path
+
+
+def tandem_data(*words):
+    return CliRunner().invoke(app, [str(word) for word in words], catch_exceptions=True)
+
+
+def test_import_then_describe_count_what_came_in(events, tmp_path):
+    workspace = tmp_path / "workspace"
+    found = tandem_data("import", events, "-w", workspace, "--json", tmp_path / "import.json")
+    assert found.exit_code == 0, found.output
+    assert json.loads((tmp_path / "import.json").read_text())["figures"]["events"] == 3
+    found = tandem_data("describe", "-w", workspace, "--json", tmp_path / "describe.json")
+    assert found.exit_code == 0, found.output
+    assert "m1" in found.output
+    figures = json.loads((tmp_path / "describe.json").read_text())["figures"]
+    assert figures["origin"]["simulated"] is False
+    assert figures["events by kind"] == {"view": 2, "click": 0, "landing": 0, "sale": 1}
+    assert (figures["users"], figures["merchants"], figures["countries"]) == (2, 2, 2)
+    assert figures["first event"] == "2024-05-01T00:00:00+00:00"
+    assert figures["items per user"] == {"median": 1, "90 %": 1, "most": 2}
+    assert [(row["merchant_id"], row["items"], row["sales"]) for row in figures["by merchant"]] == [
+        ("m1", 2, 1),
+        ("m2", 1, 0),
+    ]
+
+
+def test_a_mapping_is_given_in_words(events, tmp_path):
+    words = ("--map", "item_id=merchant_id", "--constant", "merchant_id=a=b", "--kind-map", "sale=skip")
+    found = tandem_data(
+        "import", events, "--format", "mapping", *words, "-w", tmp_path, "--json", tmp_path / "figures.json"
+    )
+    assert found.exit_code == 0, found.output
+    assert json.loads((tmp_path / "figures.json").read_text())["figures"]["items"] == 2
+    assert "a=b" in tandem_data("describe", "-w", tmp_path).output
+
+
+@pytest.mark.parametrize("words", [("--map", "user_id"), ("--map", "=x"), ("--constant", "a=1", "--constant", "a=2")])
+def test_a_pair_that_is_none_is_a_usage_error(events, tmp_path, words):
+    found = tandem_data("import", events, "--format", "mapping", "-w", tmp_path / "workspace", *words)
+    assert found.exit_code == 2
+    assert not (tmp_path / "workspace").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (("--format", "netflix"), "format 'netflix': expected one of events, rees46"),
+        (("--map", "user_id=x"), "are for format mapping"),
+        (("--catalog", "nowhere.csv"), r"nowhere\.csv: expected a file, found nothing there"),
+    ],
+)
+def test_what_a_user_can_mend_is_said_in_one_sentence(events, tmp_path, words, expected):
+    found = tandem_data("import", events, "-w", tmp_path / "workspace", *words)
+    with pytest.raises(DataError, match=expected):
+        raise found.exception
+
+
+def test_the_command_prints_the_sentence_alone_and_exits_with_2(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["tandem", "data", "describe", "-w", str(tmp_path)])
+    with pytest.raises(SystemExit) as stopped:
+        tandem.main()
+    assert stopped.value.code == 2
+    printed = capsys.readouterr().err
+    assert "holds no events" in printed
+    assert "Traceback" not in printed
+
+
+def test_an_unknown_engine_is_refused(events, tmp_path):
+    tandem_data("import", events, "-w", tmp_path)
+    with pytest.raises(DataError, match="engine 'hadoop': expected one of duckdb, spark"):
+        raise tandem_data("describe", "-w", tmp_path, "--engine", "hadoop").exception

@@ -1,0 +1,314 @@
+"""Importers on made-up files in the layouts of the public data sets, and on the real ones where they are at hand."""
+
+import gzip
+import math
+import zipfile
+from collections import Counter
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import pytest
+
+from data.errors import DataError
+from data.importers import FORMATS, ImportOptions, import_file
+from data.readers import read_events
+from data.schema import CATALOG_SCHEMA, EVENT_SCHEMA
+from data.tables import load_catalog, load_events, store
+from data.workspace import Origin, Workspace
+
+REES46 = """ts,user_id,event,item_id,category_code,category_id,brand_id,price_z
+1700000000,7,view,3,2,5,2,0.5
+1700000010,8,cart,3,2,5,2,0.5
+1700000020,8,purchase,3,2,5,2,-1.5
+1700000020,8,purchase,3,2,5,2,-1.5
+1700000030,9,view,3,2,5,9,0.5
+1700000040,9,view,4,2,6,3425,0.0
+"""
+
+
+@pytest.fixture
+def load(tmp_path):
+    def load(text, format_name, name="log.csv", **options):
+        path = tmp_path / name
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return FORMATS[format_name](path, ImportOptions(**options))
+
+    return load
+
+
+def column(imported, name):
+    return imported.events[name].to_pylist()
+
+
+def test_rees46_brands_are_merchants_and_prices_positive(load):
+    imported = load(REES46, "rees46")
+    assert imported.events.schema == EVENT_SCHEMA
+    assert imported.catalog.schema == CATALOG_SCHEMA
+    assert column(imported, "kind") == ["view", "click", "sale", "view", "view"]
+    assert column(imported, "merchant_id") == ["2", "2", "2", "2", "3425"]
+    assert column(imported, "order_value") == [None, None, pytest.approx(math.exp(-1.5)), None, None]
+    assert imported.report["second copies of an event dropped"] == 1
+    assert imported.report["events moved to the merchant of their item"] == 1
+    three, four = imported.catalog.to_pylist()
+    assert (three["item_id"], three["merchant_id"], three["category"]) == ("3", "2", "2/5")
+    assert (four["category"], four["price"]) == ("2/6", 1.0)
+    assert three["price"] == pytest.approx(math.exp(0.5))
+
+
+def test_rees46_as_published_is_read_too(load):
+    imported = load(
+        "event_time,event_type,product_id,category_id,category_code,brand,price,user_id,user_session\n"
+        "2021-02-03 00:00:00 UTC,view,11,21,garden.tools,acme,4.5,7,a\n"
+        "2021-02-03 00:00:01 UTC,remove_from_cart,11,21,,,4.5,7,a\n"
+        "2021-02-03 00:00:02 UTC,purchase,5,22,,,1.5,7,a\n",
+        "rees46",
+    )
+    assert column(imported, "merchant_id") == ["acme", "unknown"]
+    assert column(imported, "order_value") == [None, 1.5]
+    assert imported.report["removals from a cart left out"] == 1
+    assert {row["item_id"]: row["category"] for row in imported.catalog.to_pylist()} == {
+        "11": "garden/tools/21",
+        "5": "22",
+    }
+
+
+def test_retailrocket_carts_are_clicks_and_every_sale_counts_one(load):
+    imported = load(
+        "ts,user,event,item\n1700000000,1,view,6\n1700000010,1,addtocart,6\n1700000010,1,addtocart,6\n"
+        "1700000020,1,transaction,6\n",
+        "retailrocket",
+    )
+    assert column(imported, "kind") == ["view", "click", "sale"]
+    assert column(imported, "order_value") == [None, None, 1.0]
+    assert set(column(imported, "merchant_id")) == {"retailrocket"}
+    assert imported.report["second copies of an event dropped"] == 1
+
+
+def test_retailrocket_as_published_has_orders_and_milliseconds(load):
+    imported = load(
+        "timestamp,visitorid,event,itemid,transactionid\n1700000000117,77,view,88,\n"
+        "1700000010827,77,transaction,88,42\n",
+        "retailrocket",
+    )
+    assert column(imported, "order_id") == [None, "42"]
+    assert imported.events["ts"].cast(pa.int64()).to_pylist() == [1_700_000_000_117_000, 1_700_000_010_827_000]
+
+
+RATINGS = "userId,movieId,rating\n1,10,5\n1,20,3\n2,10,4\n2,30,4.5\n2,40,3.5\n"
+
+
+def test_movielens_keeps_what_was_liked_in_file_order(load, tmp_path):
+    (tmp_path / "movies.csv").write_text(
+        'movieId,title,genres\n10,"Film, The (1999)",Drama|War\n20,Unseen,(no genres listed)\n'
+    )
+    imported = load(RATINGS, "movielens")
+    assert list(zip(column(imported, "user_id"), column(imported, "item_id"), strict=True)) == [
+        ("1", "10"),
+        ("2", "10"),
+        ("2", "30"),
+    ]
+    moments = imported.events["ts"].cast(pa.int64()).to_pylist()
+    assert moments == sorted(set(moments))
+    assert imported.report["ratings below 4 left out"] == 2
+    assert [(row["item_id"], row["title"], row["category"]) for row in imported.catalog.to_pylist()] == [
+        ("10", "Film, The (1999)", "Drama/War"),
+        ("20", "Unseen", ""),
+        ("30", "30", ""),
+    ]
+
+
+def test_movielens_1m_comes_as_dat_files_or_in_its_archive(load, tmp_path):
+    ratings = b"1::70::5::1700000000\n1::80::3::1700000010\n2::70::4::1700000005\n"
+    movies = '70::Caf\u00e9: "One" Night (1999)::Drama\n80::Nobody::War|Western\n'.encode("latin-1")
+    (tmp_path / "movies.dat.gz").write_bytes(gzip.compress(movies))
+    apart = load(ratings, "movielens", "ratings.dat")
+    with zipfile.ZipFile(tmp_path / "ml-1m.zip", "w") as archive:
+        archive.writestr("ml-1m/ratings.dat", ratings)
+        archive.writestr("ml-1m/movies.dat", movies)
+    together = FORMATS["movielens"](tmp_path / "ml-1m.zip", ImportOptions())
+    assert apart == together
+    assert apart.events["ts"].cast(pa.int64()).to_pylist() == [1_700_000_000_000_000, 1_700_000_005_000_000]
+    assert apart.catalog["title"].to_pylist() == ['Caf\u00e9: "One" Night (1999)', "Nobody"]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("1::2::5\n", r"row 1 \(line 1\): expected 4 values, found 3"),
+        ("1::2::5::1700000000\n1::2::five::1700000000\n", r"row 2 \(line 2\), column 'rating'"),
+        ("1::2::1::1700000000\n", "no event remains"),
+    ],
+)
+def test_a_wrong_dat_file_is_refused_by_row(load, text, expected):
+    with pytest.raises(DataError, match=expected):
+        load(text, "movielens", "ratings.dat")
+
+
+def test_a_zip_without_ratings_is_refused(tmp_path):
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.writestr("readme", "nothing")
+    with pytest.raises(DataError, match=r"expected ratings\.csv or ratings\.dat in the archive"):
+        FORMATS["movielens"](tmp_path / "x.zip", ImportOptions())
+
+
+MAPPED = "when,who,sku,action,amount,shelf\n1700000000,a,x,look,,tools/saws\n"
+MAPPED += "1700000001,a,x,buy,12.5,tools/saws\n1700000001,a,x,buy,12.5,tools/saws\n1700000002,b,y,bounce,,\n"
+OPTIONS = {
+    "columns": {
+        "ts": "when",
+        "user_id": "who",
+        "item_id": "sku",
+        "kind": "action",
+        "order_value": "amount",
+        "category": "shelf",
+    },
+    "constants": {"merchant_id": "shop1", "country": "DE"},
+    "kinds": {"look": "view", "buy": "sale", "bounce": "skip"},
+}
+
+
+def test_any_file_comes_in_with_a_mapping(load):
+    imported = load(MAPPED, "mapping", **OPTIONS)
+    assert column(imported, "event_id") == ["1", "2", "3"]
+    assert column(imported, "kind") == ["view", "sale", "sale"]
+    assert column(imported, "order_value") == [None, 12.5, 12.5]
+    assert set(column(imported, "merchant_id")) == {"shop1"}
+    assert set(column(imported, "country")) == {"DE"}
+    assert imported.report["rows of kinds to skip left out"] == 1
+    assert imported.catalog.to_pylist()[0]["category"] == "tools/saws"
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"columns": {**OPTIONS["columns"], "who": "x"}}, "'who': expected one of event_id, ts"),
+        ({"columns": {**OPTIONS["columns"], "user_id": "nobody"}}, "column 'nobody' is missing; found 'when', 'who'"),
+        ({"columns": {"ts": "when"}}, "column '(kind|user_id)' is missing"),
+        ({"constants": {"country": "DE"}}, "column 'merchant_id' is missing"),
+        ({"constants": {"merchant_id": "m", "ts": "1"}}, "'ts' is both mapped to a column and given as a constant"),
+        ({"constants": {"merchant_id": "m", "display_id": "a\nb"}}, "--constant: row 1, column 'display_id'"),
+        ({"kinds": {"look": "stare"}}, "--kind-map look=stare: expected one of view"),
+        ({"kinds": {"look": "view", "bounce": "skip"}}, r"row 2 \(line 3\), column 'action': .* found 'buy'"),
+        (
+            {"columns": {name: of for name, of in OPTIONS["columns"].items() if name != "order_value"}},
+            r"row 2 \(line 3\), column 'order_value': expected the value of the sale",
+        ),
+    ],
+)
+def test_a_wrong_mapping_is_refused_in_one_sentence(load, change, expected):
+    with pytest.raises(DataError, match=expected):
+        load(MAPPED, "mapping", **{**OPTIONS, **change})
+
+
+EVENTS = "event_id,ts,user_id,kind,item_id,merchant_id,country\ne2,2,u1,view,i1,m1,FR\ne1,1,u1,view,i2,m2,FR\n"
+
+
+def test_a_catalog_says_whose_an_item_is(load, tmp_path):
+    catalog = tmp_path / "catalog.csv"
+    catalog.write_text("item_id,merchant_id,title\ni1,m9,Chair\n")
+    for format_name in ("events", "mapping"):
+        imported = load(EVENTS, format_name, catalog=catalog)
+        assert sorted(column(imported, "merchant_id")) == ["m2", "m9"]
+        assert imported.catalog["title"].to_pylist() == ["Chair"]
+        assert imported.report["events moved to the merchant of their item"] == 1
+        assert imported.report["events of items that the catalog lacks"] == 1
+
+
+def test_a_catalog_of_other_items_is_refused(load, tmp_path):
+    (tmp_path / "catalog.csv").write_text("item_id,merchant_id\nother,m1\n")
+    with pytest.raises(DataError, match="expected the items of the events, found none of them"):
+        load(EVENTS, "events", catalog=tmp_path / "catalog.csv")
+
+
+@pytest.fixture
+def workspace(tmp_path):
+    return Workspace(tmp_path / "deep" / "workspace")
+
+
+def test_an_import_fills_a_workspace_in_order_of_time(workspace, tmp_path):
+    (tmp_path / "events.csv").write_text(EVENTS)
+    import_file(workspace, tmp_path / "events.csv", "events")
+    assert load_events(workspace)["event_id"].to_pylist() == ["e1", "e2"]
+    assert load_catalog(workspace)["item_id"].to_pylist() == ["i1", "i2"]
+    origin = workspace.origin()
+    assert (origin.name, origin.simulated, origin.events, origin.items) == ("events.csv", False, 2, 2)
+    assert sorted(path.name for path in workspace.root.iterdir()) == [
+        "catalog.parquet",
+        "events.parquet",
+        "origin.json",
+    ]
+
+
+def test_a_failed_import_writes_nothing_and_spoils_nothing(workspace, tmp_path):
+    good, bad = tmp_path / "good.csv", tmp_path / "bad.csv"
+    good.write_text(EVENTS)
+    bad.write_text(EVENTS.replace("view", "look"))
+    with pytest.raises(DataError):
+        import_file(workspace, bad, "events")
+    assert not workspace.root.exists()
+    import_file(workspace, good, "events")
+    before = {path.name: path.read_bytes() for path in workspace.root.iterdir()}
+    with pytest.raises(DataError, match="--replace"):
+        import_file(workspace, good, "events")
+    with pytest.raises(DataError, match="column 'kind'"):
+        import_file(workspace, bad, "events", replace=True)
+    assert {path.name: path.read_bytes() for path in workspace.root.iterdir()} == before
+
+
+def test_a_disk_that_fails_midway_leaves_the_old_events(workspace, tmp_path, monkeypatch):
+    (tmp_path / "events.csv").write_text(EVENTS)
+    import_file(workspace, tmp_path / "events.csv", "events")
+    before = {path.name: path.read_bytes() for path in workspace.root.iterdir()}
+    written, write_table = [], pq.write_table
+
+    def fail_at_the_second(*args, **kwargs):
+        written.append(args)
+        if len(written) == 2:
+            raise OSError(28, "No space left on device")
+        write_table(*args, **kwargs)
+
+    monkeypatch.setattr(pq, "write_table", fail_at_the_second)
+    with pytest.raises(DataError, match="No space left on device"):
+        import_file(workspace, tmp_path / "events.csv", "events", replace=True)
+    assert {path.name: path.read_bytes() for path in workspace.root.iterdir()} == before
+
+
+def test_other_events_take_a_simulations_truth_away(workspace, tmp_path):
+    (tmp_path / "events.csv").write_text(EVENTS)
+    imported = FORMATS["events"](tmp_path / "events.csv", ImportOptions())
+    store(workspace, imported.events, imported.catalog, Origin("made up", True, "", 2, 2))
+    workspace.simulator.mkdir()
+    import_file(workspace, tmp_path / "events.csv", "events", replace=True)
+    assert not workspace.simulator.exists()
+    assert not workspace.origin().simulated
+
+
+def test_a_workspaces_events_are_events_again(workspace, tmp_path):
+    (tmp_path / "rees46.csv").write_text(REES46)
+    import_file(workspace, tmp_path / "rees46.csv", "rees46")
+    assert read_events(workspace.events).events == load_events(workspace)
+
+
+def test_the_rees46_sample_comes_in_whole(shared_data):
+    imported = FORMATS["rees46"](shared_data("rees46-sample/events.csv.gz"), ImportOptions())
+    assert Counter(column(imported, "kind")) == {"view": 181_284, "sale": 30, "click": 6}
+    assert len(imported.catalog) == 36_378
+    assert imported.report["events moved to the merchant of their item"] == 121
+    owner = dict(zip(imported.catalog["item_id"].to_pylist(), imported.catalog["merchant_id"].to_pylist(), strict=True))
+    assert [owner[item] for item in column(imported, "item_id")] == column(imported, "merchant_id")
+    assert pc.min(imported.catalog["price"]).as_py() > 0
+
+
+def test_the_retailrocket_buyers_come_in_whole(shared_data):
+    imported = FORMATS["retailrocket"](shared_data("retailrocket-buyers/events.csv.gz"), ImportOptions())
+    assert Counter(column(imported, "kind")) == {"view": 75_374, "click": 12_456, "sale": 9_551}
+    assert len(set(column(imported, "user_id"))) == 2_174
+
+
+def test_movielens_1m_comes_in_whole(shared_data):
+    imported = FORMATS["movielens"](shared_data("movielens-1m/ratings.csv.gz"), ImportOptions())
+    assert imported.report["rows read"] == 1_000_209
+    assert len(imported.events) == 575_281
+    assert len(imported.catalog) == 3_883
+    assert not any(title.isdigit() for title in imported.catalog["title"].to_pylist())
