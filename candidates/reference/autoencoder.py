@@ -85,7 +85,7 @@ class Autoencoder(ReferenceModel):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)  # the layers' first weights
             self.network = Network(user_items.shape[1], config).to(self._device)
-        optimizer = torch.optim.Adam(self.network.parameters(), lr=config.learning_rate)
+        optimizer = torch.optim.Adam(self.network.parameters(), lr=config.learning_rate, fused=True)
         updates_to_cap = config.kl_epochs * math.ceil(user_items.shape[0] / config.batch_size)
         updates = 0
 
