@@ -1,4 +1,4 @@
-"""Small helpers that turn arrays of positions into Arrow columns of strings, without a Python loop over rows."""
+"""Arrays of positions turned into Arrow columns of strings, without a Python loop over rows."""
 
 from collections.abc import Sequence
 
