@@ -20,6 +20,9 @@ from gateway.report.statistics import RatioMoments
 NO_SOURCE = "(none)"
 """The source of a slot whose log names none."""
 
+TOTAL = "total"
+"""A banner's time in all stages together."""
+
 POPULARITY_BINS_PER_DECADE = 4
 
 
@@ -202,15 +205,19 @@ def degraded(logs: Logs) -> dict[str, dict[str, int]]:
 
 
 def latency(displays: pa.Table) -> tuple[StageLatency, ...]:
-    """Percentiles of the time spent in each stage, microseconds, slowest median first but "total" last."""
+    """Percentiles of the time spent in each stage, microseconds, in the order logged, and of their sum per display."""
     column = displays["stage_us"].combine_chunks()
-    stages = np.array(column.keys.to_pylist(), dtype=object)
-    times = column.items.to_numpy(zero_copy_only=False).astype(np.float64)
-    found = []
-    for stage in sorted(set(stages)):
-        mine = times[stages == stage]
-        found.append(StageLatency(stage, len(mine), *(float(np.percentile(mine, point)) for point in (50, 99))))
-    return tuple(sorted(found, key=lambda stage: (stage.stage == "total", -stage.p50_us)))
+    offsets = column.offsets.to_numpy()
+    stages = np.array(column.keys.to_pylist(), dtype=object)[offsets[0] : offsets[-1]]
+    times = column.items.to_numpy(zero_copy_only=False).astype(np.float64)[offsets[0] : offsets[-1]]
+    timed = np.diff(offsets) > 0
+    samples = {stage: times[stages == stage] for stage in dict.fromkeys(stages)}
+    if samples and TOTAL not in samples:
+        samples[TOTAL] = np.add.reduceat(times, (offsets[:-1] - offsets[0])[timed])
+    return tuple(
+        StageLatency(stage, len(sample), *(float(np.percentile(sample, point)) for point in (50, 99)))
+        for stage, sample in samples.items()
+    )
 
 
 def versions(logs: Logs, column: str) -> tuple[Version, ...]:

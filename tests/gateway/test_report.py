@@ -210,10 +210,14 @@ def test_what_failed_open_is_counted_by_population():
     assert {one.name: one.degraded for one in found.populations} == {"A": 0, "B": 2}
 
 
-def test_latency_is_the_percentile_of_each_stage():
-    rows = [display(f"d{one}", "u0", stage_us=[("rank", one), ("total", 10 * one)]) for one in range(101)]
-    found = {stage.stage: stage for stage in report_of(rows).latency}
-    assert (found["rank"].p50_us, found["rank"].p99_us, found["total"].p99_us) == (50, 99, 990)
+def test_latency_is_the_percentile_of_each_stage_and_of_their_sum():
+    rows = [display(f"d{one}", "u0", stage_us=[("rank", one), ("pool", 9 * one)]) for one in range(101)]
+    found = report_of([*rows, display("d", "u0", stage_us=[])]).latency
+    assert [(stage.stage, stage.displays, stage.p50_us, stage.p99_us) for stage in found] == [
+        ("rank", 101, 50, 99),
+        ("pool", 101, 450, 891),
+        ("total", 101, 500, 990),
+    ]
 
 
 def test_configurations_and_bundles_are_listed_as_they_came():
