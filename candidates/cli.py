@@ -1,5 +1,139 @@
 """The sub-commands of `tandem candidates`."""
 
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
 import typer
 
+from data.console import (
+    DEFAULT_WORKSPACE,
+    JsonOption,
+    SeedOption,
+    WorkspaceOption,
+    console,
+    write_figures,
+)
+from data.workspace import Workspace
+
+if TYPE_CHECKING:
+    from candidates.config import CandidatesConfig
+
 app = typer.Typer(no_args_is_help=True)
+
+EngineOption = Annotated[Literal["duckdb", "spark"], typer.Option(help="What runs the relational steps.")]
+TuningOption = Annotated[
+    Literal["full", "project"], typer.Option(help="LED: train every item vector, or one projection of them.")
+]
+DimensionOption = Annotated[int, typer.Option(min=1, help="Of the item vectors.")]
+LossOption = Annotated[
+    Literal["bpr", "css", "negative_sampling", "multinomial"], typer.Option(help="What LED is trained with.")
+]
+EpochsOption = Annotated[int | None, typer.Option(min=0, help="At most so many epochs of LED.")]
+
+
+def _config(dimension: int, tuning: Any, loss: Any, epochs: int | None) -> "CandidatesConfig":
+    from candidates.config import CandidatesConfig
+
+    config = CandidatesConfig()
+    led = replace(config.led, tuning=tuning, loss=loss, epochs=config.led.epochs if epochs is None else epochs)
+    return replace(config, led=led, embedding=replace(config.embedding, dimension=dimension))
+
+
+@app.command("train")
+def train_command(
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    seed: SeedOption = 0,
+    dimension: DimensionOption = 100,
+    tuning: TuningOption = "full",
+    loss: LossOption = "bpr",
+    epochs: EpochsOption = None,
+    engine: EngineOption = "duckdb",
+    json_file: JsonOption = None,
+) -> None:
+    """Train GBO, CBO and LED on a workspace's events and put them into service in a new bundle.
+
+    Shows the recall@20 and @50 of each source on users kept out of training.
+    """
+    from candidates.bundling import train_bundle
+    from candidates.tables import recall_table
+
+    place = Workspace(workspace)
+    bundle = train_bundle(place, _config(dimension, tuning, loss, epochs), engine, seed)
+    metrics = bundle.metrics["candidates"]
+    console.print(recall_table(metrics["recall"], "users kept out of training", place.origin()))
+    seconds = ", ".join(f"{stage} {taken:.1f} s" for stage, taken in metrics["seconds"].items())
+    console.print(f"bundle {bundle.version} is in service ({seconds})")
+    write_figures(json_file, {"bundle": bundle.version, **metrics})
+
+
+@app.command("evaluate")
+def evaluate_command(
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    split: Annotated[
+        Literal["time", "user"], typer.Option(help="Hold out the newest events, or a share of the users.")
+    ] = "user",
+    held_out: Annotated[float, typer.Option(min=0.01, max=0.9, help="The share held out.")] = 0.2,
+    max_users: Annotated[int, typer.Option(min=1, help="At most so many users are asked about.")] = 5_000,
+    seed: SeedOption = 0,
+    dimension: DimensionOption = 100,
+    tuning: TuningOption = "full",
+    loss: LossOption = "bpr",
+    epochs: EpochsOption = None,
+    engine: EngineOption = "duckdb",
+    json_file: JsonOption = None,
+) -> None:
+    """Train on a part of the events and measure each source's recall on the rest; no bundle is written."""
+    from candidates.bundling import evaluate_split
+    from candidates.tables import recall_table
+
+    place = Workspace(workspace)
+    config = _config(dimension, tuning, loss, epochs)
+    figures = evaluate_split(place, config, split, held_out, max_users, engine, seed)
+    title = "the newest events" if split == "time" else "users kept out of training"
+    console.print(recall_table(figures["recall"], title, place.origin()))
+    write_figures(json_file, figures)
+
+
+@app.command("propose")
+def propose_command(
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    user: Annotated[str | None, typer.Option(help="A user of the workspace; none: somebody without history.")] = None,
+    merchant: Annotated[str | None, typer.Option(help="Default: the merchant of the user's newest event.")] = None,
+    country: Annotated[str | None, typer.Option(help="Default: the user's.")] = None,
+    k: Annotated[int, typer.Option("--k", min=1, max=1000, help="Candidates per source.")] = 10,
+    json_file: JsonOption = None,
+) -> None:
+    """Show what each source of the bundle in service would propose to a user now."""
+    from candidates.bundling import proposals_for
+    from candidates.tables import proposal_tables
+
+    place = Workspace(workspace)
+    found = proposals_for(place, user, merchant, country, k)
+    for table in proposal_tables(found, place.origin()):
+        console.print(table)
+    write_figures(json_file, found)
+
+
+@app.command("pool")
+def pool_command(
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    later_share: Annotated[
+        float, typer.Option(min=0.01, max=0.9, help="The newest share of events to label by.")
+    ] = 0.2,
+    k: Annotated[int, typer.Option("--k", min=1, help="Candidates per source.")] = 50,
+    requests: Annotated[int, typer.Option(min=1, help="At most so many past moments.")] = 10_000,
+    seed: SeedOption = 0,
+    engine: EngineOption = "duckdb",
+    json_file: JsonOption = None,
+) -> None:
+    """Write examples.parquet, what the ranker learns from before there is a display log.
+
+    Sources trained on the older events propose at moments of the newer ones; what the user then took is a positive.
+    """
+    from candidates.bundling import write_examples
+
+    figures = write_examples(Workspace(workspace), later_share, k, requests, engine, seed)
+    console.print(
+        f"{figures['examples']:,} examples of {figures['requests']:,} requests, {figures['positives']:,} positive"
+    )
+    write_figures(json_file, figures)

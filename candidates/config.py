@@ -77,10 +77,11 @@ class CandidatesConfig:
     held_out: float = 0.1  # users kept out of training: half choose models, half measure recall
     max_held_out: int = 2_000
     minimum_country_users: int = 50  # a country with fewer is served by the model of the largest
-    threads: int = 0  # 0: as many as there are cores, at most 4
+    threads: int = 1  # more only help on cores that nothing else uses: idle ones of them wait by spinning
 
     def __post_init__(self) -> None:
         _check(self.embedding.dimension >= 1, "embedding.dimension", "at least 1", self.embedding.dimension)
+        _check(self.threads >= 1, "threads", "at least 1", self.threads)
         _check(self.led.epochs >= 0, "led.epochs", "0 or more", self.led.epochs)
         _check(0 <= self.led.dropout < 1, "led.dropout", "in [0, 1)", self.led.dropout)
         _check(self.led.tuning in ("full", "project"), "led.tuning", "full or project", self.led.tuning)

@@ -44,7 +44,7 @@ def train_country(training: TrainingSet, country: CountryTraining) -> tuple[NDAr
     """
     config = training.config.led
     torch.manual_seed(training.seed)
-    torch.set_num_threads(training.threads)
+    torch.set_num_threads(training.config.threads)
     rng = np.random.default_rng(training.seed)
     timelines, kind = led_timelines(training, country)
     model = initial_model(training, country, config)
@@ -194,7 +194,7 @@ def save_country(
         start, end = country.items.slice_of(merchant)
         if end - start > config.index.exact_up_to:
             queries = training_queries(training, country, vectors)
-            graph = build_graph(vectors[start:end], queries, config.index, training.seed, training.threads)
+            graph = build_graph(vectors[start:end], queries, config.index, training.seed, training.config.threads)
             if graph is not None:
                 graph.save(folder / f"{merchant}.hnsw")
                 graphs[merchant] = graph

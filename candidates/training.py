@@ -2,13 +2,13 @@
 
 import json
 import logging
-import os
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from threadpoolctl import threadpool_limits
 
 from candidates.config import CandidatesConfig
 from candidates.embeddings import item_vectors
@@ -54,11 +54,12 @@ def train_candidates(
     check_sources(config.sources)
     clock = Stopwatch()
     trained_on, validation, test = hold_out(events, items, config, seed)
-    training = prepare(trained_on, validation, items, config, engine, seed, clock)
     figures = {}
-    for name in config.sources:
-        figures[name] = SOURCES[name].train(training, folder)
-        clock.stop(name)
+    with threadpool_limits(config.threads):
+        training = prepare(trained_on, validation, items, config, engine, seed, clock)
+        for name in config.sources:
+            figures[name] = SOURCES[name].train(training, folder)
+            clock.stop(name)
     described = {"sources": list(config.sources), "config": config.as_dict(), "seed": seed}
     (folder / "config.json").write_text(json.dumps(described, indent=2) + "\n")
     recall = evaluate_sources(load_sources_from(folder, items), test)
@@ -113,8 +114,7 @@ def prepare(
     timelines = Timelines.of(events, items)
     if not len(timelines):
         raise CandidatesError(f"none of the {len(events)} events names an item of the catalog of {len(items)} items")
-    threads = config.threads or min(4, os.cpu_count() or 1)
-    relation = positioned(events, items, engine, threads)
+    relation = positioned(events, items, engine)
     popular = popularity(relation, items, config.gbo.window_days)
     statistics = country_statistics(relation, config.embedding.timeline_limit, config.minimum_country_users)
     clock.stop("statistics")
@@ -125,14 +125,14 @@ def prepare(
             CountryTraining(
                 country=found.country,
                 items=CountryItems.of(found.items, items),
-                vectors=item_vectors(found.cooccurrence, config.embedding, seed, threads),
+                vectors=item_vectors(found.cooccurrence, config.embedding, seed, config.threads),
                 users=np.flatnonzero(of_user == found.country),
                 validation=[one for one in validation if one.request.country == found.country],
             )
         )
         logger.info("%s: %d users, %d items", found.country, found.users, len(found.items))
     clock.stop("vectors")
-    return TrainingSet(items, timelines, popular, countries, config, seed, threads)
+    return TrainingSet(items, timelines, popular, countries, config, seed)
 
 
 class Stopwatch:

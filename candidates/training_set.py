@@ -37,7 +37,7 @@ class TrainingSet:
     Attributes:
         popularity: float32 [I], distinct users per item.
         countries: those with a model of their own, the largest first.
-        seed: of everything random. threads: how many may work.
+        seed: of everything random.
     """
 
     items: ItemTable
@@ -46,7 +46,6 @@ class TrainingSet:
     countries: list[CountryTraining]
     config: CandidatesConfig
     seed: int
-    threads: int
 
     def best_of(self) -> GlobalBestOf:
         return GlobalBestOf.of(self.popularity, self.items)

@@ -1,0 +1,142 @@
+"""What the commands do, callable from Python: a workspace's events in, a bundle, figures or examples out."""
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from candidates.config import CandidatesConfig
+from candidates.errors import CandidatesError
+from candidates.evaluation import evaluate_sources, split_events
+from candidates.pooling import bootstrap_examples
+from candidates.sources import load_sources, load_sources_from
+from candidates.training import train_candidates
+from data.bundle import Bundle, BundleDraft, publish
+from data.engine import Engine
+from data.errors import DataError
+from data.ids import UNKNOWN
+from data.items import ItemTable
+from data.request import NO_HISTORY, Request
+from data.timelines import Timelines
+from data.workspace import Workspace
+
+
+def read_workspace(workspace: Workspace) -> tuple[pa.Table, ItemTable]:
+    """(events, item table). Raises DataError where the workspace holds no events."""
+    workspace.origin()
+    try:
+        return pq.read_table(workspace.events), ItemTable.of(pq.read_table(workspace.catalog))
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(f"{workspace.root}: expected events.parquet and catalog.parquet, found {error}") from None
+
+
+def train_bundle(
+    workspace: Workspace, config: CandidatesConfig | None = None, engine: Engine = "duckdb", seed: int = 0
+) -> Bundle:
+    """Train on all of a workspace's events and put a new bundle into service.
+
+    The ranker of the bundle in service is carried over where both have the same catalog, byte for byte, so that item
+    positions mean the same.
+    """
+    events, items = read_workspace(workspace)
+    with BundleDraft(workspace) as draft:
+        items.save(draft.folder("catalog"))
+        folder = draft.folder("candidates")
+        draft.metrics["candidates"] = train_candidates(folder, items, events, config, engine, seed)
+        if workspace.current.exists():
+            carry_ranker(Bundle.open(workspace.current), draft)
+        bundle = draft.seal()
+    publish(workspace, bundle)
+    return bundle
+
+
+def carry_ranker(old: Bundle, draft: BundleDraft) -> bool:
+    """Take the old bundle's ranker into the draft if their catalogs are the same; says whether it did."""
+    from data.bundle import sha256_of
+
+    before = {name: digest for name, digest in old.files.items() if name.startswith("catalog/")}
+    now = {f"catalog/{file.name}": sha256_of(file) for file in draft.folder("catalog").iterdir()}
+    if before != now or not old.has("ranker"):
+        return False
+    draft.take(old, ["ranker"])
+    return True
+
+
+def evaluate_split(
+    workspace: Workspace,
+    config: CandidatesConfig,
+    by: Literal["time", "user"],
+    held_out: float = 0.2,
+    max_users: int | None = None,
+    engine: Engine = "duckdb",
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Train on the one part, ask about the other: {"split", "recall": source -> figures, "seconds", ...}."""
+    events, items = read_workspace(workspace)
+    trained_on, requests = split_events(events, items, by, held_out=held_out, max_users=max_users, seed=seed)
+    with tempfile.TemporaryDirectory(prefix="tandem-") as folder:
+        metrics = train_candidates(Path(folder), items, trained_on, config, engine, seed)
+        recall = evaluate_sources(load_sources_from(Path(folder), items), requests)
+    return {"split": by, "recall": recall, "training": metrics, "config": config.as_dict(), "seed": seed}
+
+
+def proposals_for(
+    workspace: Workspace, user: str | None, merchant: str | None, country: str | None, k: int
+) -> dict[str, Any]:
+    """What the sources of the bundle in service propose to a user of the workspace, with titles.
+
+    Raises:
+        CandidatesError: the user or the merchant is unknown.
+        DataError: no bundle is in service.
+    """
+    bundle = Bundle.open(workspace.current, verify=False)
+    items = ItemTable.load(bundle.catalog)
+    history, ts, home = NO_HISTORY, 0, ""
+    if user is not None:
+        events = pq.read_table(workspace.events)
+        timelines = Timelines.of(events.filter(pc.equal(events["user_id"], user)), items)
+        if not len(timelines):
+            raise CandidatesError(f"user {user!r} has no event in {workspace.events}; without --user: a new user")
+        history, home = timelines.history(0), timelines.countries[0]
+        ts = int(timelines.ts.max()) + 1
+        merchant = merchant or items.merchants.id(int(items.merchant[history.items[-1]]))
+    position = 0 if merchant is None else items.merchants.position(merchant)
+    if position == UNKNOWN:
+        raise CandidatesError(f"merchant {merchant!r} is not in the catalog of bundle {bundle.version}")
+    request = Request(user or "", position, country or home, ts, history)
+    return {
+        "user": user,
+        "merchant": items.merchants.id(position),
+        "history": [items.titles[item] for item in history.items.tolist()],
+        "proposals": {
+            name: [
+                {"item": items.items.id(item), "title": items.titles[item], "score": score}
+                for item, score in zip(found.items.tolist(), found.scores.tolist(), strict=True)
+            ]
+            for name, source in load_sources(bundle, items).items()
+            for found in [source.propose(request, k)]
+        },
+    }
+
+
+def write_examples(
+    workspace: Workspace, later_share: float, k: int, max_requests: int, engine: Engine = "duckdb", seed: int = 0
+) -> dict[str, Any]:
+    """Pool examples from a workspace's events into its examples.parquet, written beside and renamed."""
+    events, items = read_workspace(workspace)
+    examples = bootstrap_examples(
+        events, items, later_share=later_share, k=k, max_requests=max_requests, engine=engine, seed=seed
+    )
+    path = workspace.root / "examples.parquet"
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    pq.write_table(examples, beside)
+    beside.replace(path)
+    return {
+        "examples": len(examples),
+        "requests": len(pc.unique(examples["request_id"])),
+        "positives": int(pc.sum(examples["label"]).as_py() or 0),
+    }
