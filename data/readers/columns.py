@@ -100,11 +100,9 @@ def times(source: Source, name: str) -> pa.ChunkedArray:
     column = source.column(name)
     expected = "expected a time (ISO-8601, or Unix seconds, milliseconds or microseconds) from 1970 to 2199, found "
     if pa.types.is_temporal(column.type) and not (pa.types.is_time(column.type) or pa.types.is_duration(column.type)):
-        if not pa.types.is_timestamp(column.type):  # a date
-            column = pc.cast(column, pa.timestamp("s"))
-        elif column.type.unit == "ns":
-            column = pc.cast(column, pa.timestamp("us", column.type.tz), safe=False)
-        micros = pc.cast(pc.cast(column, pa.timestamp("us", column.type.tz)), pa.int64())
+        micros = _micros_of_timestamps(
+            column if pa.types.is_timestamp(column.type) else pc.cast(column, pa.timestamp("s"))
+        )
     elif _is_number(column.type):
         micros = _micros_of_numbers(pc.cast(column, pa.float64(), safe=False))
     else:
@@ -114,6 +112,16 @@ def times(source: Source, name: str) -> pa.ChunkedArray:
     in_range = pc.and_(pc.greater_equal(micros, 0), pc.less(micros, _LATEST))
     _refuse(source, name, column, pc.invert(pc.fill_null(in_range, False)), expected + "{}")
     return pc.cast(micros, TIMESTAMP)
+
+
+def _micros_of_timestamps(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Microseconds from timestamps of any unit; what does not fit is cut to a time that `times` refuses."""
+    ticks = pc.cast(column, pa.int64())
+    if column.type.unit == "ns":
+        return pc.divide(ticks, 1000)
+    scale = {"s": 1_000_000, "ms": 1_000, "us": 1}[column.type.unit]
+    within = pc.min_element_wise(pc.max_element_wise(ticks, -1, skip_nulls=False), _LATEST // scale, skip_nulls=False)
+    return pc.multiply(within, scale)
 
 
 def _micros_of_numbers(values: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -157,8 +165,16 @@ def _refuse(source: Source, name: str, column: pa.ChunkedArray, bad: pa.ChunkedA
     """Fail at the first row where `bad` is true; `{}` in `problem` becomes what the cell holds."""
     row = pc.index(bad, True).as_py()
     if row >= 0:
-        cell = column[row].as_py()
-        found = (
-            "nothing" if cell is None or cell == "" else repr(cell) if len(repr(cell)) < 80 else repr(cell)[:77] + "..."
-        )
-        source.fail(name, row, problem.replace("{}", found))
+        source.fail(name, row, problem.replace("{}", _shown(column[row])))
+
+
+def _shown(cell: pa.Scalar) -> str:
+    """What a cell holds, for an error's sentence."""
+    try:
+        value = cell.as_py()
+    except (ValueError, OverflowError):  # a timestamp that Python's calendar lacks
+        return f"a {cell.type} far beyond"
+    if value is None or value == "":
+        return "nothing"
+    shown = repr(value) if isinstance(value, str) else str(value)
+    return shown if len(shown) < 80 else shown[:77] + "..."

@@ -119,10 +119,15 @@ def _header(text: TextFile) -> tuple[str, ...]:
     except (UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{text.label}: line 1: expected a header in {text.layout.encoding}, found {error}") from None
     names = (names[0].removeprefix("\ufeff"), *names[1:])
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise DataError(f"{text.label}: line 1: column {twice[0]!r} occurs twice in the header")
+    refuse_repeated(f"{text.label}: line 1", names)
     return names
+
+
+def refuse_repeated(where: str, names: Sequence[str]) -> None:
+    """Raises DataError if two columns have one name."""
+    for place, name in enumerate(names):
+        if name in names[:place]:
+            raise DataError(f"{where}: column {name!r} occurs twice; expected every name once")
 
 
 def _explain(text: TextFile, names: Sequence[str], wanted: Sequence[str], error: pa.ArrowInvalid) -> NoReturn:

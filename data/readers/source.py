@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data.errors import DataError
-from data.readers.delimited import CSV, TSV, Layout, TextFile, decodes, read_delimited
+from data.readers.delimited import CSV, TSV, Layout, TextFile, decodes, read_delimited, refuse_repeated
 
 _READ_ERRORS = (OSError, EOFError, zlib.error, zipfile.BadZipFile, pa.ArrowException)
 
@@ -111,6 +111,7 @@ def _open_parquet(file: Path, columns: Sequence[str] | None) -> Source:
     try:
         with pq.ParquetFile(file) as parquet:
             names = tuple(parquet.schema_arrow.names)
+            refuse_repeated(str(file), names)
             table = parquet.read(columns=[name for name in names if columns is None or name in columns])
     except UnicodeDecodeError as error:
         raise DataError(f"{file} cannot be read to its end: its columns' names are not UTF-8") from error
