@@ -25,7 +25,7 @@ class SlimConfig:
 
     l1: float = 15.0
     l2: float = 200.0
-    tolerance: float = 1e-3
+    tolerance: float = 3e-3
     sweeps: int = 100
 
     def __post_init__(self) -> None:

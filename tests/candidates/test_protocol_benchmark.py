@@ -1,0 +1,140 @@
+"""`tandem candidates benchmark` on made-up files, and the known level of the closed-form models on real ratings."""
+
+import json
+
+import numpy as np
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from candidates.errors import CandidatesError
+from candidates.protocols.benchmark import load_split, run_model
+from candidates.protocols.cli import add_commands
+from candidates.reference.popularity import Popularity
+
+app = typer.Typer()
+add_commands(app)
+
+
+@pytest.fixture
+def ratings(tmp_path):
+    """150 users of two tastes among 40 items."""
+    rng = np.random.default_rng(0)
+    path = tmp_path / "ratings.csv"
+    taste = rng.integers(0, 2, 150)[:, None] == (np.arange(40) % 2)[None]
+    liked = rng.random((150, 40)) < np.where(taste, 0.5, 0.1)
+    lines = [f"{user},{item},{5 if liked[user, item] else 2}" for user in range(150) for item in range(40)]
+    path.write_text("userId,movieId,rating\n" + "\n".join(lines) + "\n")
+    return path
+
+
+def run(*arguments: str):
+    return CliRunner().invoke(app, [*arguments], env={"COLUMNS": "120"})
+
+
+def test_the_command_prints_a_row_per_model_and_writes_the_figures(ratings, tmp_path):
+    file = tmp_path / "figures.json"
+    answer = run(
+        "--path",
+        str(ratings),
+        "--held-out",
+        "20",
+        "-m",
+        "popularity",
+        "-m",
+        "ease",
+        "--set",
+        "ease.l2=20",
+        "--json",
+        str(file),
+    )
+    assert answer.exit_code == 0, answer.output
+    assert "Popularity" in answer.output
+    assert "EASE" in answer.output
+    figures = json.loads(file.read_text())["figures"]
+    popularity, ease = figures["models"]
+    assert (figures["protocol"], figures["split"]["test_users"]) == ("strong", 20)
+    assert ease["settings"] == {"l2": 20.0}
+    assert ease["users"] == 20
+    assert ease["ndcg@100"]["mean"] > popularity["ndcg@100"]["mean"] + 2 * ease["ndcg@100"]["standard_error"]
+
+
+def test_seeds_repeat_only_models_that_draw(ratings, tmp_path):
+    file = tmp_path / "figures.json"
+    models = ("-m", "ials", "-m", "ease", "--set", "ials.factors=4", "--set", "ials.threads=1")
+    run("--path", str(ratings), "--held-out", "20", *models, "--seed", "1", "--seed", "2", "--json", str(file))
+    rows = json.loads(file.read_text())["figures"]["models"]
+    assert [(row["model"], row["settings"].get("seed")) for row in rows] == [("ials", 1), ("ials", 2), ("ease", None)]
+
+
+def test_an_interrupted_run_keeps_its_finished_rows(ratings, tmp_path, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Popularity, "_fit", interrupted)
+    file = tmp_path / "figures.json"
+    answer = run("--path", str(ratings), "--held-out", "20", "-m", "ease", "-m", "popularity", "--json", str(file))
+    assert answer.exit_code != 0
+    assert [row["model"] for row in json.loads(file.read_text())["figures"]["models"]] == ["ease"]
+
+
+def test_lists_are_measured_under_weak_generalisation(tmp_path):
+    rng = np.random.default_rng(1)
+    train, test = [], []
+    for user in range(60):
+        items = rng.permutation(np.arange(user % 2, 40, 2))[:12]
+        train.append(" ".join(map(str, [user, *items[:8]])))
+        test.append(" ".join(map(str, [user, *items[8:]])))
+    (tmp_path / "train.txt").write_text("\n".join(train))
+    (tmp_path / "test.txt").write_text("\n".join(test))
+    split = load_split("pairs", tmp_path)
+    result = run_model("ease", split, {"l2": "50"})
+    assert set(result.evaluation.per_user) == {"recall@20", "ndcg@20"}
+    assert result.evaluation.mean("recall@20") == 1.0  # of the 20 items of a user's kind, 12 are left to propose
+    with pytest.raises(CandidatesError, match="is a published split"):
+        load_split("pairs", tmp_path, held_out=5)
+
+
+def test_models_measured_on_validation_have_not_seen_its_answers(tmp_path):
+    items = np.tile(np.arange(8), (40, 1))
+    lists = [" ".join(map(str, [user, *((user * 3 + row) % 60)])) for user, row in zip(range(40), items, strict=True)]
+    (tmp_path / "train.txt").write_text("\n".join(lists))
+    (tmp_path / "test.txt").write_text("\n".join(f"{user} {user}" for user in range(40)))
+    split = load_split("pairs", tmp_path)
+    fitted = []
+
+    class Spy(Popularity):
+        def _fit(self, user_items, *rest):
+            fitted.append(user_items.nnz)
+            super()._fit(user_items, *rest)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("candidates.reference.popularity.Popularity", Spy)
+        run_model("popularity", split, part="validation")
+        run_model("popularity", split, part="test")
+    assert fitted == [split.train_for_validation.nnz, split.train.nnz]
+    assert fitted[0] < fitted[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("-m", "ease", "--set", "l2"), "expected MODEL.SETTING=VALUE"),
+        (("-m", "ease", "-m", "slim", "--set", "l2=3"), "expected MODEL.SETTING=VALUE for one of ease, slim"),
+        (("-m", "eas"), "there is no model 'eas'"),
+        (("--part", "train"), "expected test or validation"),
+    ],
+)
+def test_mistakes_on_the_command_line_are_told_before_any_work(tmp_path, arguments, expected):
+    answer = run("--path", str(tmp_path / "missing"), *arguments)
+    assert isinstance(answer.exception, CandidatesError)
+    assert expected in str(answer.exception)
+
+
+@pytest.mark.slow
+def test_closed_form_models_reach_their_known_level_on_movielens_1m(shared_data):
+    split = load_split("movielens-1m", shared_data("movielens-1m/ratings.csv.gz"))
+    for name, expected in (("popularity", (0.161, 0.233, 0.211)), ("ease", (0.361, 0.477, 0.423))):
+        found = run_model(name, split).evaluation
+        means = [found.mean(figure) for figure in ("recall@20", "recall@50", "ndcg@100")]
+        assert means == pytest.approx(expected, abs=0.001)
