@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from candidates.protocols.cli import add_commands
 from data.console import (
     DEFAULT_WORKSPACE,
     JsonOption,
@@ -137,3 +138,6 @@ def pool_command(
         f"{figures['examples']:,} examples of {figures['requests']:,} requests, {figures['positives']:,} positive"
     )
     write_figures(json_file, figures)
+
+
+add_commands(app)
