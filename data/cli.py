@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 import data.criteo.cli
+import data.generators.cli
 from data.console import DEFAULT_WORKSPACE, JsonOption, WorkspaceOption, console, progress_bar, write_figures
 from data.simulator.cli import add_commands
 from data.workspace import Workspace
@@ -117,3 +118,4 @@ def _print_merchants(rows: list[dict[str, Any]], of: int) -> None:
 
 add_commands(app)
 data.criteo.cli.add_commands(app)
+data.generators.cli.add_commands(app)

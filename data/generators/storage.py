@@ -1,0 +1,146 @@
+"""Generated inputs on disk: one folder of memory-mappable arrays.
+
+generated.json            what it is and how it was made
+dense.npy, label.npy      float32 [rows, dense], uint8 [rows]
+<table>.indices.npy       int32 [lookups], bag after bag
+<table>.offsets.npy       int64 [rows + 1], where each row's bag begins
+"""
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.errors import DataError
+from data.generators.profile import TraceProfile
+from data.generators.random_data import RandomConfig, bag_lengths, random_batch
+from data.generators.synthetic import AS_IN_PAPER, Support, synthetic_trace
+from data.ids import load_array
+from data.workspace import write_text_atomically
+
+FORMAT = "tandem-generated"
+_BATCH = 4096
+
+
+@dataclass(frozen=True)
+class Generated:
+    """A folder of generated inputs, memory-mapped."""
+
+    folder: Path
+    rows: int
+    dense: int
+    table_rows: dict[str, int]  # table -> rows
+
+    @classmethod
+    def open(cls, folder: Path) -> Self:
+        """Raises DataError if the folder does not hold generated inputs."""
+        described = folder / "generated.json"
+        try:
+            found = json.loads(described.read_text())
+            if found["format"] != FORMAT or found["format_version"] != 1:
+                raise ValueError("another format")
+            tables = {str(name): int(rows) for name, rows in found["tables"].items()}
+            return cls(folder, int(found["rows"]), int(found["dense"]), tables)
+        except FileNotFoundError:
+            raise DataError(f"{folder} holds no generated inputs: expected generated.json in it") from None
+        except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+            raise DataError(f"{described}: expected what `tandem data generate` writes, found {error}") from None
+
+    def array(self, name: str) -> NDArray[Any]:
+        """`dense`, `label`, `<table>.indices` or `<table>.offsets`."""
+        return load_array(self.folder / f"{name}.npy")
+
+
+def write_random(
+    folder: Path, config: RandomConfig, rows: int, advance: Callable[[int], None] = lambda rows: None
+) -> Generated:
+    """Write `rows` random rows; memory does not depend on their number. Raises DataError if the folder exists."""
+    names = [f"table{k}" for k in range(len(config.table_rows))]
+    sizes = [min(_BATCH, rows - first) for first in range(0, rows, _BATCH)]
+    with _new_folder(folder) as beside:
+        offsets = [_new_array(beside, f"{name}.offsets", (rows + 1,), np.int64) for name in names]
+        for number, size in enumerate(sizes):
+            first = number * _BATCH
+            for table, lengths in enumerate(bag_lengths(config, size, number)):
+                offsets[table][first + 1 : first + size + 1] = offsets[table][first] + np.cumsum(lengths)
+        indices = [
+            _new_array(beside, f"{name}.indices", (int(offsets[k][-1]),), np.int32) for k, name in enumerate(names)
+        ]
+        dense = _new_array(beside, "dense", (rows, config.dense), np.float32)
+        label = _new_array(beside, "label", (rows,), np.uint8)
+        for number, size in enumerate(sizes):
+            first = number * _BATCH
+            batch = random_batch(config, size, number)
+            dense[first : first + size], label[first : first + size] = batch.dense, batch.label
+            for table in range(len(names)):
+                indices[table][offsets[table][first] : offsets[table][first + size]] = batch.table(table)[0]
+            advance(size)
+        how = {"kind": "random", "config": asdict(config)}
+        _describe(beside, rows, config.dense, dict(zip(names, config.table_rows, strict=True)), how)
+    return Generated.open(folder)
+
+
+def write_synthetic(
+    folder: Path,
+    profiles: dict[str, TraceProfile],
+    rows: int,
+    lookups: int = 1,
+    dense: int = 13,
+    seed: int = 0,
+    support: Support = AS_IN_PAPER,
+    advance: Callable[[int], None] = lambda tables: None,
+) -> Generated:
+    """Write `rows` rows whose lookups, `lookups` to a bag, follow the profiles, one table each; the rest is random.
+
+    Raises:
+        DataError: the folder exists, or a number is out of its range.
+    """
+    if lookups < 1 or dense < 0:
+        raise DataError(f"{lookups} lookups, {dense} dense features: expected at least 1 and at least 0")
+    random = np.random.default_rng([seed, len(profiles)])
+    with _new_folder(folder) as beside:
+        np.save(beside / "dense.npy", random.random((rows, dense), np.float32))
+        np.save(beside / "label.npy", random.integers(0, 2, rows, np.uint8))
+        for table, (name, profile) in enumerate(profiles.items()):
+            table_seed = int(np.random.SeedSequence([seed, table]).generate_state(1, np.uint64)[0])
+            trace = synthetic_trace(profile, rows * lookups, table_seed, support)
+            np.save(beside / f"{name}.indices.npy", trace.astype(np.int32))
+            np.save(beside / f"{name}.offsets.npy", np.arange(rows + 1) * lookups)
+            advance(1)
+        how = {"kind": "synthetic", "seed": seed, "lookups": lookups, "support": asdict(support)}
+        _describe(beside, rows, dense, {name: profile.rows for name, profile in profiles.items()}, how)
+    return Generated.open(folder)
+
+
+@contextmanager
+def _new_folder(folder: Path) -> Iterator[Path]:
+    """A folder beside, which takes `folder`'s name when all went well and is removed otherwise."""
+    if folder.exists():
+        raise DataError(f"{folder} exists already; expected a new folder")
+    beside = folder.with_name(f".{folder.name}.unfinished")
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir(parents=True)
+    try:
+        yield beside
+        beside.rename(folder)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def _new_array(folder: Path, name: str, shape: tuple[int, ...], dtype: type[np.generic]) -> NDArray[Any]:
+    """A zeroed npy file, mapped for writing (in memory if it has no element: there is nothing to map)."""
+    if not all(shape):
+        np.save(folder / f"{name}.npy", np.empty(shape, dtype))
+        return np.empty(shape, dtype)
+    return np.lib.format.open_memmap(folder / f"{name}.npy", mode="w+", dtype=dtype, shape=shape)
+
+
+def _describe(folder: Path, rows: int, dense: int, tables: dict[str, int], how: dict[str, Any]) -> None:
+    found = {"format": FORMAT, "format_version": 1, "rows": rows, "dense": dense, "tables": tables, "how": how}
+    write_text_atomically(folder / "generated.json", json.dumps(found, indent=2) + "\n")
