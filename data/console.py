@@ -36,7 +36,7 @@ DEFAULT_WORKSPACE = Path("workspace")
 def set_up_logging(verbose: bool = False) -> None:
     handler = RichHandler(console=notices, show_path=False, rich_tracebacks=True)
     logging.basicConfig(level=logging.DEBUG if verbose else logging.INFO, format="%(message)s", handlers=[handler])
-    for noisy in ("matplotlib", "torch", "fontTools", "torchrec", "py4j"):
+    for noisy in ("matplotlib", "torch", "fontTools", "torchrec", "py4j", "fbgemm_gpu"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 

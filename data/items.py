@@ -67,18 +67,24 @@ class ItemTable:
         folder.mkdir(parents=True, exist_ok=True)
         for name in ("items", "merchants", "categories", "titles", "image_urls"):
             getattr(self, name).save(folder, name)
-        for name in _ARRAYS:
+        for name in ("merchant_offsets", "merchant", "category", "price", "available"):
             np.save(folder / f"{name}.npy", getattr(self, name))
 
     @classmethod
     def load(cls, folder: Path) -> "ItemTable":
         """Memory-mapped from a bundle's `catalog` folder. Raises DataError where a file is missing or broken."""
-        maps = {name: IdMap.load(folder, name) for name in ("items", "merchants", "categories")}
-        texts = {name: StringTable.load(folder, name) for name in ("titles", "image_urls")}
-        return cls(**maps, **texts, **{name: load_array(folder / f"{name}.npy") for name in _ARRAYS})
-
-
-_ARRAYS = ("merchant_offsets", "merchant", "category", "price", "available")
+        return cls(
+            items=IdMap.load(folder, "items"),
+            merchants=IdMap.load(folder, "merchants"),
+            categories=IdMap.load(folder, "categories"),
+            merchant_offsets=load_array(folder / "merchant_offsets.npy"),
+            merchant=load_array(folder / "merchant.npy"),
+            category=load_array(folder / "category.npy"),
+            price=load_array(folder / "price.npy"),
+            available=load_array(folder / "available.npy"),
+            titles=StringTable.load(folder, "titles"),
+            image_urls=StringTable.load(folder, "image_urls"),
+        )
 
 
 def _codes(column: pa.ChunkedArray) -> tuple[NDArray[np.int32], list[str]]:

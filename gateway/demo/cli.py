@@ -1,0 +1,94 @@
+"""`tandem demo`: the whole path in one command, on a simulated marketplace or on real logs."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from data.console import JsonOption, SeedOption, WorkspaceOption, console, write_figures
+from data.workspace import Workspace
+
+DEMO_WORKSPACE = Path("workspace")
+ClientsOption = Annotated[int, typer.Option(min=1, max=64, help="Client processes that ask for banners.")]
+WorkersOption = Annotated[int, typer.Option(min=1, max=64, help="Worker processes of the gateway.")]
+
+
+def add_commands(root: typer.Typer) -> None:
+    """Add `demo` to the command line."""
+    root.command("demo")(demo)
+
+
+def demo(
+    workspace: WorkspaceOption = DEMO_WORKSPACE,
+    events: Annotated[Path | None, typer.Option(help="Real logs; without them a marketplace is simulated.")] = None,
+    format_name: Annotated[
+        str, typer.Option("--format", "-f", help="Of the logs: events, rees46, retailrocket or movielens.")
+    ] = "events",
+    split: Annotated[
+        Literal["user", "time"], typer.Option(help="Real logs: hold out a share of the users, or the newest events.")
+    ] = "user",
+    preset: Annotated[str, typer.Option(help="Simulation: small (tests), demo or large.")] = "demo",
+    users: Annotated[int | None, typer.Option(help="Simulation: another number of users.")] = None,
+    personalisation: Annotated[
+        float | None, typer.Option(help="Simulation: 0, everybody wants the same, to 1, only their own.")
+    ] = None,
+    seed: SeedOption = 1,
+    clients: ClientsOption = 2,
+    workers: WorkersOption = 2,
+    json_file: JsonOption = None,
+) -> None:
+    """Run the whole path: events, training, gateway, banners over gRPC, and what they brought.
+
+    Without --events: simulate a marketplace, serve three populations (GBO; GBO + CBO; GBO + CBO + LED), feed the users'
+    clicks, landings and sales back, retrain the ranker once, and measure the uplift beside the true one.
+    With --events: import them, train on a part, and answer held-out users' requests.
+    """
+    place = Workspace(workspace)
+    if events is None:
+        figures = _simulated(place, preset, seed, users, personalisation, clients, workers)
+    else:
+        figures = _real(place, events, format_name, split, seed, clients, workers)
+    write_figures(json_file, figures)
+
+
+def _simulated(
+    place: Workspace,
+    preset: str,
+    seed: int,
+    users: int | None,
+    personalisation: float | None,
+    clients: int,
+    workers: int,
+) -> dict[str, Any]:
+    from data import simulator
+    from gateway.demo.simulated import DemoConfig, run_simulated
+    from gateway.demo.tables import print_simulated, simulated_figures
+    from gateway.training import TrainingPlan
+
+    changes: dict[str, Any] = {"seed": seed, "users": users, "personalisation": personalisation}
+    marketplace = simulator.preset(preset, **{name: value for name, value in changes.items() if value is not None})
+    config = DemoConfig(marketplace, TrainingPlan(seed=seed), clients=clients, workers=workers)
+    result = run_simulated(place, config)
+    print_simulated(result, console)
+    return simulated_figures(result)
+
+
+def _real(
+    place: Workspace, events: Path, format_name: str, split: Any, seed: int, clients: int, workers: int
+) -> dict[str, Any]:
+    from data.importers import import_file
+    from gateway.demo.real import RealConfig, run_real
+    from gateway.demo.simulated import check_room, make_room
+    from gateway.demo.tables import print_real, real_figures
+    from gateway.training import TrainingPlan
+
+    check_room(place, format_name)
+    imported = import_file(place, events, format_name, replace=True)
+    make_room(place, format_name)
+    console.print(
+        f"{len(imported.events):,} events and {len(imported.catalog):,} items of {events.name} are in {place.root}",
+        highlight=False,
+    )
+    result = run_real(place, RealConfig(TrainingPlan(seed=seed), split, clients=clients, workers=workers))
+    print_real(result, place.origin(), split, console)
+    return real_figures(result)

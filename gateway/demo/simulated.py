@@ -1,0 +1,172 @@
+"""The main job: a simulated marketplace, trained on, served, tested on three populations, retrained and reported."""
+
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.bundle import Bundle, publish
+from data.console import console, progress_bar
+from data.errors import DataError
+from data.simulator import Marketplace, MarketplaceConfig
+from data.simulator.cli import ORIGIN_NAME, write_marketplace
+from data.workspace import Workspace, write_text_atomically
+from gateway.demo.agreement import Agreement, agreement_of
+from gateway.demo.server import running_gateway, wait_for_version
+from gateway.demo.traffic import Shown, banner_context, send_traffic
+from gateway.demo.twin import Twin, replay
+from gateway.errors import GatewayError
+from gateway.populations import load_experiment
+from gateway.report.model import Report
+from gateway.training import TrainingPlan, quick, retrain_ranker, train_bundle
+
+POPULATIONS = Path(__file__).with_name("populations.yaml")
+_MARK = ".demo"
+
+
+@dataclass(frozen=True)
+class DemoConfig:
+    """Sizes of the main job.
+
+    Attributes:
+        first_part: of the opportunities; after it the ranker is retrained on what was logged.
+        switch_part: of the rest, sent while the gateway takes the new bundle.
+        clients: separate processes that ask for banners. workers: of the gateway.
+    """
+
+    marketplace: MarketplaceConfig
+    plan: TrainingPlan
+    populations: Path = POPULATIONS
+    first_part: float = 0.5
+    switch_part: float = 0.3
+    clients: int = 2
+    workers: int = 2
+
+
+@dataclass(frozen=True)
+class DemoResult:
+    """What the main job measured. `seconds`: by step. `page`: the report's file."""
+
+    report: Report
+    twin: Twin
+    agreement: Agreement
+    shown: Shown
+    bundles: tuple[Bundle, Bundle]
+    seconds: dict[str, float]
+    page: Path
+
+
+def run_simulated(workspace: Workspace, config: DemoConfig) -> DemoResult:
+    """Run the main job in `workspace`, which is emptied first if an earlier simulation left it.
+
+    Raises:
+        DataError: the workspace holds something else than a simulation.
+        TandemError: a step failed; the sentence says which and why.
+    """
+    clock = Clock()
+    check_room(workspace, ORIGIN_NAME)
+    with clock.step("simulate"):
+        marketplace = Marketplace.generate(config.marketplace)
+        make_room(workspace, ORIGIN_NAME)
+        write_marketplace(workspace, marketplace)
+    with clock.step("train"):
+        first = train_bundle(workspace, config.plan)
+    everything = np.arange(len(marketplace.opportunities))
+    middle = int(config.first_part * len(everything))
+    shown = Shown()
+    with running_gateway(workspace, config.populations, config.workers) as address:
+        with clock.step("first part of the traffic"):
+            shown.extend(_traffic(address, workspace, everything[:middle], config.clients, "first part"))
+        with clock.step("retrain the ranker on the log"):
+            second = retrain_ranker(workspace, quick(config.plan))
+        with clock.step("second part, with the new bundle published under traffic"):
+            switch = middle + int(config.switch_part * (len(everything) - middle))
+            publish(workspace, second)
+            shown.extend(_traffic(address, workspace, everything[middle:switch], config.clients, "during the switch"))
+            wait_for_version(address, second.version, banner_context(marketplace, switch - 1))
+            shown.extend(_traffic(address, workspace, everything[switch:], config.clients, "second part"))
+    if shown.errors:
+        raise GatewayError(f"{len(shown.errors)} of {len(everything)} requests failed; the first: {shown.errors[0]}")
+    with clock.step("the twin without the gateway, and the truth"):
+        twin = _twin(workspace, config, shown)
+    with clock.step("report"):
+        report, page = write_report(workspace, config.populations, twin.truth(marketplace))
+    agreement = agreement_of(workspace, marketplace, twin, shown, report)
+    return DemoResult(report, twin, agreement, shown, (first, second), clock.seconds, page)
+
+
+def write_report(workspace: Workspace, populations: Path, truth: dict[str, dict[str, float]]) -> tuple[Report, Path]:
+    """Build the report of the workspace's log, with the simulator's truth beside it, and write its page."""
+    from gateway.report.build import build_report
+    from gateway.report.cli import configured_shares, read_log, views_before
+    from gateway.report.page import write_page
+
+    displays, tracked = read_log(workspace)
+    name, shares = configured_shares(populations)
+    views = views_before(workspace, displays)
+    report = build_report(displays, tracked, views, workspace.origin(), shares, truth, experiment=name)
+    page = workspace.root / "report.html"
+    write_page(report, page)
+    return report, page
+
+
+def check_room(workspace: Workspace, origin_name: str) -> None:
+    """Raises DataError unless the workspace is empty or was filled by an earlier demo on the same kind of events."""
+    if not workspace.root.exists() or not any(workspace.root.iterdir()):
+        return
+    mark = workspace.root / _MARK
+    found = mark.read_text().strip() if mark.exists() else "something else than a demo"
+    if found != origin_name:
+        raise DataError(
+            f"{workspace.root} holds {found}; expected an empty or new folder, or one that `tandem demo` filled with "
+            f"{origin_name}: choose one with --workspace"
+        )
+
+
+def make_room(workspace: Workspace, origin_name: str) -> None:
+    """Remove the bundles and the log that an earlier demo left: they would be counted again. Mark the folder."""
+    for path in (workspace.bundles, workspace.log):
+        shutil.rmtree(path, ignore_errors=True)
+    (workspace.root / "examples.parquet").unlink(missing_ok=True)
+    write_text_atomically(workspace.root / _MARK, origin_name + "\n")
+
+
+def _traffic(address: str, workspace: Workspace, opportunities: NDArray[np.int64], clients: int, what: str) -> Shown:
+    with progress_bar(f"banners, {what}", len(opportunities)) as bar:
+        return send_traffic(address, workspace.simulator, opportunities, clients, bar.advance)
+
+
+def _twin(workspace: Workspace, config: DemoConfig, shown: Shown) -> Twin:
+    opportunities, versions = np.array(shown.opportunities), np.array(shown.versions)
+    served = {workspace.bundles / one: opportunities[versions == one] for one in sorted(set(shown.versions))}
+    sources = {one.name: one.sources for one in load_experiment(config.populations).populations}
+    return replay(workspace.simulator, served, sources, config.clients + config.workers)
+
+
+class Clock:
+    """Names each step on the terminal and takes its seconds."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    def step(self, name: str) -> "_Step":
+        return _Step(name, self.seconds.__setitem__)
+
+
+class _Step:
+    def __init__(self, name: str, note: Callable[[str, float], Any]) -> None:
+        self._name, self._note = name, note
+
+    def __enter__(self) -> None:
+        console.print(f"[bold]{self._name[0].upper()}{self._name[1:]}[/] …", highlight=False)
+        self._started = time.perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        seconds = time.perf_counter() - self._started
+        self._note(self._name, seconds)
+        console.print(f"  {seconds:.0f} s", highlight=False)

@@ -1,0 +1,165 @@
+"""Simulated users behind client processes: they ask for banners over gRPC and track what they do with them."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from data.ids import UNKNOWN
+from data.simulator import Answerer, Marketplace
+from data.simulator.answers import NO_ITEM
+from data.simulator.behaviour import DEVICES
+from gateway.client import GatewayClient
+from gateway.demo.clients import in_processes
+from gateway.errors import GatewayError
+from proto.tandem.v1 import tandem_pb2 as pb
+
+
+@dataclass(frozen=True)
+class Shift:
+    """What one client process does: the opportunities, in their order of time."""
+
+    address: str
+    simulator: Path
+    opportunities: NDArray[np.int64]
+
+
+@dataclass
+class Shown:
+    """What came back, one entry per opportunity that was answered.
+
+    Attributes:
+        slates: item positions, `slots` of each opportunity at most.
+        latency_us: as the client saw it. server_us: the sum of the stage times the gateway told.
+        tracked: events the gateway acknowledged as durable.
+        errors: one sentence per request that failed.
+    """
+
+    opportunities: list[int] = field(default_factory=list)
+    display_ids: list[str] = field(default_factory=list)
+    populations: list[str] = field(default_factory=list)
+    versions: list[str] = field(default_factory=list)
+    slates: list[NDArray[np.int32]] = field(default_factory=list)
+    degraded: list[bool] = field(default_factory=list)
+    latency_us: list[int] = field(default_factory=list)
+    server_us: list[int] = field(default_factory=list)
+    tracked: int = 0
+    errors: list[str] = field(default_factory=list)
+
+    def extend(self, other: "Shown") -> None:
+        for name in ("opportunities", "display_ids", "populations", "versions", "slates", "degraded", "latency_us"):
+            getattr(self, name).extend(getattr(other, name))
+        self.server_us.extend(other.server_us)
+        self.errors.extend(other.errors)
+        self.tracked += other.tracked
+
+
+def send_traffic(
+    address: str,
+    simulator: Path,
+    opportunities: NDArray[np.int64],
+    clients: int,
+    advance: Callable[[int], None] = lambda by: None,
+) -> Shown:
+    """Play the opportunities against a gateway from `clients` separate processes; each user stays with one of them.
+
+    Args:
+        opportunities: int64 [n], in order of time.
+        advance: told how many more were answered.
+
+    Raises:
+        GatewayError: a client process died.
+    """
+    users = Marketplace.load(simulator).opportunities.user[opportunities]
+    shifts = [Shift(address, simulator, opportunities[users % clients == one]) for one in range(clients)]
+    everything = Shown()
+    for shown in in_processes(_work, shifts, advance):
+        everything.extend(shown)
+    return everything
+
+
+def banner_context(marketplace: Marketplace, opportunity: int) -> pb.Context:
+    """What the publisher asks at an opportunity: the user's organic history goes with it."""
+    at = marketplace.opportunities
+    user, ts = int(at.user[opportunity]), int(at.ts[opportunity])
+    history = marketplace.history(user, ts)
+    item_ids = marketplace.item_ids
+    return pb.Context(
+        user_id=marketplace.user_ids[user],
+        merchant_id=marketplace.merchant_ids[int(at.merchant[opportunity])],
+        country=marketplace.config.countries[int(at.country[opportunity])],
+        history=pb.History(
+            item_ids=[item_ids[item] for item in history.items.tolist()],
+            kinds=history.kinds.tolist(),
+            ts_us=history.ts.tolist(),
+        ),
+        publisher=marketplace.config.publishers[int(at.publisher[opportunity])],
+        device=DEVICES[int(at.device[opportunity])],
+        ts_us=ts,
+    )
+
+
+def tracked_events(events: pa.Table) -> list[pb.TrackedEvent]:
+    """A table of EVENT_SCHEMA as the messages of a Track request."""
+    return [
+        pb.TrackedEvent(
+            event_id=row["event_id"],
+            ts_us=ts,
+            user_id=row["user_id"],
+            kind=pb.EventKind.Value(row["kind"].upper()),
+            item_id=row["item_id"],
+            merchant_id=row["merchant_id"],
+            country=row["country"],
+            display_id=row["display_id"] or "",
+            order_id=row["order_id"] or "",
+            order_value=row["order_value"] or 0.0,
+        )
+        for row, ts in zip(events.to_pylist(), events["ts"].cast(pa.int64()).to_pylist(), strict=True)
+    ]
+
+
+def padded(slates: Sequence[NDArray[np.int32]], width: int) -> NDArray[np.int64]:
+    """int64 [n, width], NO_ITEM where a slate is shorter."""
+    table = np.full((len(slates), width), NO_ITEM, np.int64)
+    for row, slate in enumerate(slates):
+        table[row, : len(slate)] = slate
+    return table
+
+
+def _work(shift: Shift, advance: Callable[[int], None]) -> Shown:
+    marketplace = Marketplace.load(shift.simulator)
+    answerer, shown = Answerer(marketplace), Shown()
+    with GatewayClient(shift.address) as client:
+        for opportunity in shift.opportunities.tolist():
+            try:
+                _play(client, marketplace, answerer, opportunity, shown)
+            except GatewayError as error:
+                shown.errors.append(f"opportunity {opportunity}: {error}")
+            advance(1)
+    return shown
+
+
+def _play(client: GatewayClient, marketplace: Marketplace, answerer: Answerer, opportunity: int, shown: Shown) -> None:
+    """One opportunity: ask, look, and track what the user does."""
+    context = banner_context(marketplace, opportunity)
+    started = time.perf_counter_ns()
+    banner = client.get_banner(context, int(marketplace.opportunities.slots[opportunity]))
+    latency = (time.perf_counter_ns() - started) // 1000
+    slate = marketplace.item_positions([slot.item_id for slot in banner.slots])
+    if (slate == UNKNOWN).any():
+        raise GatewayError(f"display {banner.display_id} holds an item the marketplace does not sell")
+    shown.opportunities.append(opportunity)
+    shown.display_ids.append(banner.display_id)
+    shown.populations.append(banner.population)
+    shown.versions.append(banner.bundle_version)
+    shown.slates.append(slate)
+    shown.degraded.append(bool(banner.degraded))
+    shown.latency_us.append(latency)
+    shown.server_us.append(sum(stage.us for stage in banner.stage_times))
+    events = answerer.answer([opportunity], slate[None, :], [banner.display_id]) if len(slate) else None
+    if events is not None and len(events):
+        shown.tracked += client.track(tracked_events(events))
