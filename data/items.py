@@ -1,4 +1,4 @@
-"""The catalog as arrays: what a bundle knows of every item, by position. A merchant's items are one contiguous slice."""
+"""The catalog as arrays: what a bundle knows of every item, by position. Each merchant has one contiguous slice."""
 
 from dataclasses import dataclass
 from pathlib import Path
