@@ -103,17 +103,21 @@ def _short(figure: float) -> str:
 
 
 def _print(results: list["Result"], part: str) -> None:
+    from rich import box
     from rich.table import Table
 
     measures = list(results[0].evaluation.per_user)
-    table = Table(title=f"Means over the {part} users ± standard errors; seconds of training")
-    for column in ("model", "seed", *measures, "epochs", "seconds"):
+    several = len({result.settings["seed"] for result in results if "seed" in result.settings}) > 1
+    title = f"Means over the {part} users ± standard errors; seconds of training"
+    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
+    for column in ("model", *measures, "epochs", "seconds"):
         table.add_column(column, justify="left" if column == "model" else "right", no_wrap=True)
     for result in results:
         measured = result.evaluation
+        name = (
+            f"{result.title}, seed {result.settings['seed']}" if several and "seed" in result.settings else result.title
+        )
         values = [f"{_short(measured.mean(name))} ± {_short(measured.standard_error(name))}" for name in measures]
         epochs = "" if result.epochs is None else str(result.epochs)
-        table.add_row(
-            result.title, str(result.settings.get("seed", "")), *values, epochs, f"{result.training_seconds:.1f}"
-        )
+        table.add_row(name, *values, epochs, f"{result.training_seconds:.1f}")
     console.print(table)
