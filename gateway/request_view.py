@@ -73,7 +73,7 @@ def asker_of(
 def print_banner(response: pb.GetBannerResponse, asker: Asker, console: Console) -> None:
     """The answer for a person: slots, sources in words and colours, scores, stage times, marks."""
     if asker.told:
-        console.print(f"[dim]{escape(asker.told.strip())}[/]")
+        console.print(f"[dim]{escape(asker.told.strip())}[/]", soft_wrap=True)
     if response.simulated:
         console.print("[bold black on yellow] SIMULATED [/] users, items and prices of a made-up marketplace")
     title = f"Banner of {asker.merchant_id} for {asker.user_id}"
@@ -94,11 +94,12 @@ def print_banner(response: pb.GetBannerResponse, asker: Asker, console: Console)
         console.print("no slot could be filled: no source knows an available item of this merchant")
     total = sum(one.us for one in response.stage_times)
     stages = " + ".join(f"{one.stage} {one.us / 1000:.2f}" for one in response.stage_times)
-    console.print(f"[bold]{total / 1000:.2f} ms[/] in the gateway = {stages}")
+    console.print(f"[bold]{total / 1000:.2f} ms[/] in the gateway = {stages}", soft_wrap=True)
     console.print(
         f"population [bold]{escape(response.population)}[/] of {escape(response.experiment)}"
         f" ({escape(response.config_hash)}), bundle {escape(response.bundle_version)}, "
-        + (f"display {escape(response.display_id)}" if response.display_id else "not logged")
+        + (f"display {escape(response.display_id)}" if response.display_id else "not logged"),
+        soft_wrap=True,
     )
     if response.degraded:
         console.print(f"[bold red]degraded:[/] {escape('; '.join(response.degraded))}")

@@ -1,10 +1,12 @@
-"""Start a gateway: the processes' common ground, laid before anything is forked."""
+"""Start a gateway: first whatever can be checked quickly, then the processes' common ground, then the workers."""
 
 import dataclasses
+import logging
 import os
 
+from data.bundle import Bundle
 from gateway.config import ServerConfig
-from gateway.supervisor import serve
+from gateway.supervisor import Supervisor
 
 
 def run_gateway(config: ServerConfig) -> None:
@@ -18,10 +20,15 @@ def run_gateway(config: ServerConfig) -> None:
     """
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = "1"  # before these libraries are loaded: a worker computes in one thread
-    import ranker.scorer  # noqa: F401
     from candidates.sources import SOURCES
     from gateway.runtime import Runtime
 
     if config.known_sources is None:
         config = dataclasses.replace(config, known_sources=tuple(SOURCES))
-    serve(config, Runtime.load)
+    supervisor = Supervisor(config, Runtime.load)
+    Bundle.open(config.bundle)
+    logging.disable(logging.INFO)  # one of the libraries announces each of its files as it loads
+    import ranker.scorer  # noqa: F401
+
+    logging.disable(logging.NOTSET)
+    supervisor.run()

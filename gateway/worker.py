@@ -67,8 +67,7 @@ def work(task: Task, report: int) -> int:
     try:
         one_thread_each()
         runtime = task.load(task.bundle, task.verify)
-        warm_up(runtime)
-        return asyncio.run(_serve(task, runtime, report))
+        return asyncio.run(_serve(task, runtime, warm_up(runtime), report))
     except TandemError as error:
         _tell(report, FAILED + str(error))
     except Exception as error:
@@ -86,10 +85,15 @@ def one_thread_each() -> None:
     threadpool_limits(1)
 
 
-def warm_up(runtime: Runtime) -> None:
-    """Assemble banners until every page and code path of the usual case has been touched."""
+def warm_up(runtime: Runtime) -> list[Request]:
+    """Assemble banners until every page and code path of the usual case has been touched.
+
+    Returns:
+        The made-up requests, so that the lanes can be warmed up with them too.
+    """
+    requests: list[Request] = []
     if not len(runtime.items):
-        return
+        return requests
     chosen = np.random.default_rng(0).integers(0, len(runtime.items), (_WARM_UP_BANNERS, 8), dtype=np.int32)
     now = time.time_ns() // 1000
     for place, items in enumerate(chosen):
@@ -99,9 +103,11 @@ def warm_up(runtime: Runtime) -> None:
         banner = assemble(runtime, request, list(runtime.sources), slots=6)
         if place == 0 and banner.degraded:
             logger.warning("bundle %s serves degraded: %s", runtime.version, "; ".join(banner.degraded))
+        requests.append(request)
+    return requests
 
 
-async def _serve(task: Task, runtime: Runtime, report: int) -> int:
+async def _serve(task: Task, runtime: Runtime, tried: list[Request], report: int) -> int:
     import grpc
 
     from data.eventlog import LogWriter
@@ -110,6 +116,7 @@ async def _serve(task: Task, runtime: Runtime, report: int) -> int:
     config, stopping = task.config, asyncio.Event()
     log = LogWriter(config.log)
     services = Services(runtime, task.experiment, log, config.limits, config.replay)
+    await services.warm_up(tried)
     options = [("grpc.so_reuseport", 1), ("grpc.max_receive_message_length", RECEIVE_BYTES)]
     server = grpc.aio.server(options=options)
     health = await _add_services(server, services)

@@ -50,13 +50,13 @@ def _click(name: str) -> pb.TrackedEvent:
     )
 
 
-@pytest.mark.parametrize("fault", ["sleep 0.4", "sleep-in-c 0.4"])
+@pytest.mark.parametrize("fault", ["sleep 1", "sleep-in-c 1"])
 def test_a_slow_source_is_left_out_in_time_then_skipped_at_once_until_it_recovers(
     gateway: GatewayProcess, fault: str
 ) -> None:
     with gateway.client() as client:
         gateway.fault(json.dumps({"led": fault}))
-        marks, times = [], []
+        marks, times, skipped = [], [], []
         for _ in range(6):
             began = time.perf_counter()
             answer = client.get_banner(context(C_USER), slots=4, preview=True)
@@ -64,10 +64,11 @@ def test_a_slow_source_is_left_out_in_time_then_skipped_at_once_until_it_recover
             marks += answer.degraded
             assert len(answer.slots) == 4 and all("led" not in slot.sources for slot in answer.slots)
             assert sum(one.us for one in answer.stage_times) < times[-1] * 1e6
+            if answer.degraded == ["led: stuck"]:
+                skipped.append(next(one.us for one in answer.stage_times if one.stage == "led"))
         assert marks[0] == "led: late" and set(marks) == {"led: late", "led: stuck"} and len(marks) == 6
-        assert max(times) < 0.3  # the source alone takes .4 s
-        stuck = [took for took, mark in zip(times, marks, strict=True) if mark == "led: stuck"]
-        assert min(stuck) < 0.015  # no deadline is waited for
+        assert max(times) < 0.8  # the source alone takes a second
+        assert min(skipped) < 10_000  # microseconds: its deadline of 20 ms is not waited for
         gateway.fault("{}")
         gateway.until(lambda: not client.get_banner(context(C_USER), slots=4, preview=True).degraded)
 
