@@ -29,10 +29,10 @@ def report(
     until: Annotated[datetime | None, typer.Option(formats=TIMES, help="Displays before this moment (UTC).")] = None,
     baseline: Annotated[str | None, typer.Option(help="The population to compare with; A, or the first.")] = None,
     populations: Annotated[
-        Path | None, typer.Option(help="The populations file of the experiment, to check the split by its shares.")
+        Path | None, typer.Option(help="The experiment's file, to check the split; known if the default one served.")
     ] = None,
     html: Annotated[Path | None, typer.Option(help="Also write the report as one HTML page.")] = None,
-    json: JsonOption = None,
+    json_path: JsonOption = None,
 ) -> None:
     from gateway.report.build import build_report
     from gateway.report.model import report_figures
@@ -41,7 +41,10 @@ def report(
     space = Workspace(workspace)
     origin = space.origin()
     displays, tracked = read_log(space)
-    name, shares = (experiment, None) if populations is None else configured_shares(populations, experiment)
+    if populations is None:
+        name, shares = experiment, default_shares(displays, experiment)
+    else:
+        name, shares = configured_shares(populations, experiment)
     found = build_report(
         displays,
         tracked,
@@ -59,7 +62,7 @@ def report(
 
         write_page(found, html)
         console.print(f"\npage: {html}", highlight=False, soft_wrap=True)
-    write_figures(json, report_figures(found))
+    write_figures(json_path, report_figures(found))
 
 
 def read_log(space: Workspace) -> "tuple[pa.Table, pa.Table]":
@@ -104,6 +107,16 @@ def configured_shares(path: Path, experiment: str | None = None) -> tuple[str, d
             f"{path} is of experiment {found.name!r}; expected one of {experiment!r}, which was asked for"
         )
     return found.name, {one.name: one.share for one in found.populations}
+
+
+def default_shares(displays: "pa.Table", experiment: str | None) -> dict[str, float] | None:
+    """The shares of the populations file that comes with Tandem, if its configuration is the only one that served."""
+    from gateway.populations import DEFAULT_POPULATIONS, load_experiment
+
+    default = load_experiment(DEFAULT_POPULATIONS)
+    served = zip(displays["experiment"].to_pylist(), displays["config_hash"].to_pylist(), strict=True)
+    hashes = {config for name, config in served if name == (experiment or name)}
+    return {one.name: one.share for one in default.populations} if hashes == {default.config_hash} else None
 
 
 def _utc(moment: datetime | None) -> datetime | None:

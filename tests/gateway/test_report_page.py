@@ -18,8 +18,9 @@ from data.simulator.experiment import Experiment
 from data.simulator.marketplace import Marketplace
 from data.simulator.policies import AffinityPolicy, PopularPolicy
 from data.workspace import Origin, Workspace
+from gateway.populations import DEFAULT_POPULATIONS, load_experiment
 from gateway.report.build import build_report
-from gateway.report.cli import add_commands
+from gateway.report.cli import add_commands, default_shares
 from gateway.report.page import render_page, write_page
 
 MADE_UP = Origin("simulated marketplace", simulated=True, fingerprint="f" * 64, events=1, items=1)
@@ -212,5 +213,18 @@ def test_the_command_reads_the_log_and_writes_page_and_figures(command, test_run
     written = json.loads(figures.read_text())["figures"]
     assert written["checks"][0]["status"] == "ok"
     assert {one["name"]: one["users"] for one in written["populations"]}.keys() == {"A", "B", "C"}
+    assert "were not given" in command("-w", tmp_path).output
     asked = command("-w", tmp_path, "--populations", populations, "--experiment", "other")
     assert "is of experiment 'simulated'" in str(asked.exception)
+
+
+def test_the_shares_are_known_where_only_the_default_configuration_served(test_run):
+    displays = test_run[0]
+    default = load_experiment(DEFAULT_POPULATIONS)
+    served = displays.set_column(
+        displays.column_names.index("config_hash"), "config_hash", pa.repeat(default.config_hash, len(displays))
+    )
+    assert default_shares(served, None) == SHARES
+    assert default_shares(displays, None) is None
+    mixed = pa.concat_tables([served.cast(DISPLAY_SCHEMA), displays.slice(0, 1)])
+    assert default_shares(mixed, None) is None
