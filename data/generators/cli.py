@@ -206,9 +206,9 @@ def _tables(text: str) -> tuple[int, ...]:
     """`1000000x8,500` as nine numbers."""
     rows: list[int] = []
     for part in text.split(","):
-        size, _, times = part.partition("x")
+        size, many, times = part.partition("x")
         try:
-            rows += [int(size)] * int(times or "1")
+            rows += [int(size)] * (int(times) if many else 1)
         except ValueError:
             raise DataError(f"--table-rows {text}: expected numbers such as 1000000x8,500") from None
     return tuple(rows)
