@@ -1,6 +1,7 @@
 """Maps between ids (strings) and dense int32 positions, over memory-mapped arrays that processes share."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +39,7 @@ class StringTable:
     def all(self) -> list[str]:
         """Every string, in order of position. For offline use."""
         text, offsets = self.text.tobytes(), self.offsets.tolist()
-        return [text[start:end].decode() for start, end in zip(offsets, offsets[1:], strict=False)]
+        return [text[start:end].decode() for start, end in pairwise(offsets)]
 
     def save(self, folder: Path, name: str) -> None:
         np.save(folder / f"{name}.text.npy", self.text)
