@@ -1,5 +1,6 @@
 """Online: answer banner requests over gRPC, log them, and report what the log proves.
 
-populations -> runtime (a bundle, loaded) -> assembly (pool, rank, fill the slots) -> server (workers on one port) ->
-eventlog (what was shown and what came back) -> report (source share, uplift).
+populations (who is served from which sources) -> runtime (a bundle, loaded) -> requests (checked) -> assembly (ask the
+sources, pool, rank, fill the slots) on lanes (deadlines) -> services -> worker, several under one supervisor ->
+data.eventlog (what was shown and what came back) -> report (source share, uplift).
 """
