@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
+from torch.distributed._shard.sharded_tensor import ShardedTensor
 
 from ranker.dlrm import DLRM
 
@@ -33,6 +34,7 @@ def shard(model: DLRM, learning_rate: float, weight_decay: float) -> nn.Module:
     """
     import torch.distributed as distributed
     from fbgemm_gpu.split_embedding_configs import EmbOptimType
+    from fbgemm_gpu.split_table_batched_embeddings_ops_training import WeightDecayMode
     from torchrec.distributed.embedding_types import EmbeddingComputeKernel
     from torchrec.distributed.embeddingbag import EmbeddingBagCollectionSharder
     from torchrec.distributed.model_parallel import DistributedModelParallel
@@ -43,27 +45,31 @@ def shard(model: DLRM, learning_rate: float, weight_decay: float) -> nn.Module:
         "optimizer": EmbOptimType.EXACT_ROWWISE_ADAGRAD,
         "learning_rate": learning_rate,
         "weight_decay": weight_decay,
+        "weight_decay_mode": WeightDecayMode.L2,  # without a mode the decay is ignored
         "eps": 1e-8,
     }
     whole = ParameterConstraints(
         sharding_types=[ShardingType.TABLE_WISE.value], compute_kernels=[EmbeddingComputeKernel.FUSED.value]
     )
-    tables = [table.name for table in model.embeddings.embedding_bag_configs()]
+    names = [table.name for table in model.embeddings.embedding_bag_configs()]
     with warnings.catch_warnings(), _quiet("torchrec"), _quiet(None):
         warnings.simplefilter("ignore")
         sharders = [EmbeddingBagCollectionSharder(fused_params=fused)]
         planner = EmbeddingShardingPlanner(
             topology=Topology(world_size=distributed.get_world_size(), compute_device="cpu"),
-            constraints=dict.fromkeys(tables, whole),
+            constraints=dict.fromkeys(names, whole),
         )
         plan = planner.plan(model, sharders)
-        return DistributedModelParallel(model, device=torch.device("cpu"), plan=plan, sharders=sharders)
+        tables = {name: weight.detach().clone() for name, weight in model.embeddings.state_dict().items()}
+        sharded = DistributedModelParallel(model, device=torch.device("cpu"), plan=plan, sharders=sharders)
+    for name, weight in sharded.state_dict().items():
+        if isinstance(weight, ShardedTensor):  # sharding draws the tables anew
+            weight.local_tensor().copy_(tables[name.split("embeddings.", 1)[1]])
+    return sharded
 
 
 def plain_state(model: nn.Module) -> dict[str, Tensor]:
     """A copy of the weights, tables gathered, under the names of an unsharded DLRM."""
-    from torch.distributed._shard.sharded_tensor import ShardedTensor
-
     state = {}
     for name, tensor in model.state_dict().items():
         local = tensor.local_tensor() if isinstance(tensor, ShardedTensor) else tensor

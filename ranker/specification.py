@@ -69,7 +69,7 @@ class Specification(_Strict):
     """A whole feature specification.
 
     Attributes:
-        dimension: of every embedding; the dot interactions need one for all.
+        dimension: of every embedding; the dot interactions need one for all, fbgemm's kernels a multiple of 4.
         dense, request, item, bags: features in the order of the model's inputs. `request` features have one value per
             request, `item` features one per candidate; a table of plain rows (Criteo) lists everything under `item`.
         tables: by name.
@@ -77,7 +77,7 @@ class Specification(_Strict):
     """
 
     name: str
-    dimension: Annotated[int, Field(ge=1, le=1024)]
+    dimension: Annotated[int, Field(ge=4, le=1024, multiple_of=4)]
     dense: tuple[Dense, ...]
     request: tuple[Categorical, ...] = ()
     item: tuple[Categorical, ...] = ()

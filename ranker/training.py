@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from data.console import progress_bar
+from data.errors import DataError
 from data.ids import load_array
 from ranker.calibration import Platt, fit_platt
 from ranker.dlrm import DLRM, DlrmShape, tensors_of
@@ -135,7 +136,7 @@ class DlrmRanker:
             for table in specification.tables:
                 state[table_key(table)] = torch.from_numpy(np.array(load_array(folder / "tables" / f"{table}.npy")))
             ranker.model.load_state_dict(state)
-        except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError, DataError) as error:
             said = " ".join(str(error).split())[:300]
             raise RankerError(
                 f"{folder}: expected a model of specification {specification.name}, found {said}"
