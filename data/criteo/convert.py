@@ -25,6 +25,7 @@ from data.criteo.manifest import Feature, Manifest, Options, Source, SplitSize
 from data.criteo.parse import BadLine
 from data.criteo.partition import Partition
 from data.criteo.pool import Pool, WorkerDied, workers
+from data.criteo.specification import write_specification
 from data.criteo.vocabulary import Vocabulary
 from data.criteo.work import Folders, Part
 from data.errors import DataError
@@ -194,7 +195,8 @@ def _manifest(
 ) -> Manifest:
     for left in folders.result.rglob(".*"):  # of a worker that was killed while it wrote
         left.unlink()
-    files = sorted(folders.result.rglob("*.npy"))
+    write_specification(folders.result, options.at_least)
+    files = sorted(path for path in folders.result.rglob("*") if path.is_file() and path.name != "manifest.json")
     names = [path.relative_to(folders.result).as_posix() for path in files]
     digests = {name: digest for name, (_, digest) in zip(names, pool.in_order(work.settle, files), strict=True)}
     sizes = partition.before(partition.rows)

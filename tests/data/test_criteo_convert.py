@@ -20,6 +20,7 @@ from data.criteo.made_up import write_made_up
 from data.criteo.manifest import Options
 from data.criteo.partition import Partition
 from data.errors import DataError
+from ranker.specification import read_specification
 
 SMALL = 1 << 14
 SPLITS = ("train", "validation", "test")
@@ -75,6 +76,9 @@ def test_a_conversion_is_the_obvious_one(made_up, tmp_path, split):
         assert feature.unknown[name] == (rows[codes == code, 7] == 1).sum()
     assert dataset.table_rows == tuple(int(one) for one in np.maximum(rows.max(axis=0) + 1, 2))
     assert manifest.sources[0].sha256 == hashlib.sha256(made_up.read_bytes()).hexdigest()
+    specification = read_specification(tmp_path / "out" / "specification.yaml")
+    assert specification.dense_names == manifest.dense
+    assert [one.name for one in specification.singles] == [one.name for one in manifest.categorical]
     vocabulary = dataset.vocabularies[7]
     ids = np.array([int(line[14 + 7] or "0", 16) for line in fields], np.uint32)
     assert (vocabulary.rows_of(ids, np.array([not line[14 + 7] for line in fields])) == rows[:, 7]).all()
