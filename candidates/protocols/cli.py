@@ -1,12 +1,13 @@
-"""`tandem candidates benchmark`: reference models on a public data set, as its protocol measures them."""
+"""`tandem candidates benchmark` and `movielens-download`: reference models on public data, by its protocols."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from candidates.errors import CandidatesError
-from data.console import JsonOption, console, write_figures
+from data.console import JsonOption, console, progress_bar, write_figures
 
 if TYPE_CHECKING:
     from candidates.protocols.benchmark import Result
@@ -29,6 +30,7 @@ PartOption = Annotated[str, typer.Option(help="test, or validation to choose set
 def add_commands(app: typer.Typer) -> None:
     """Give an application the commands of this module."""
     app.command()(benchmark)
+    app.command("movielens-download")(movielens_download)
 
 
 def benchmark(
@@ -66,6 +68,27 @@ def benchmark(
             _print(results, part)
             figures = {"dataset": dataset, "protocol": split.protocol, "part": part, "split": _sizes(split)}
             write_figures(json, figures | {"models": [result.figures() for result in results]})
+
+
+def movielens_download(
+    dataset: Annotated[str, typer.Argument(help="movielens-1m or movielens-20m.", show_default=False)],
+    folder: Annotated[Path, typer.Argument(help="Where the archive goes.", show_default=False)],
+    accept_terms: Annotated[
+        bool, typer.Option("--accept-terms", help="You have read the terms and accept them.")
+    ] = False,
+    url: Annotated[str | None, typer.Option(help="Fetch from here instead, say a mirror of your own.")] = None,
+) -> None:
+    """Fetch a MovieLens archive from GroupLens and check it, after showing its owner's terms and asking."""
+    from candidates.protocols.movielens import TERMS, fetch, release_of
+
+    console.print(f"{TERMS}\nThe full terms: {release_of(dataset).terms_url}", highlight=False)
+    if not accept_terms:
+        if not sys.stdin.isatty():
+            raise CandidatesError("the terms are not accepted yet; expected --accept-terms where nobody can be asked")
+        typer.confirm("Have you read the full terms, and do you accept them?", abort=True)
+    with progress_bar(f"fetch {dataset}, bytes", None) as bar:
+        path = fetch(dataset, folder, url, bar.advance, bar.expect)
+    console.print(f"{path}; measure models on it with: tandem candidates benchmark --dataset {dataset} --path {path}")
 
 
 def _settings(names: list[str], texts: list[str]) -> dict[str, dict[str, str]]:
@@ -108,16 +131,16 @@ def _print(results: list["Result"], part: str) -> None:
 
     measures = list(results[0].evaluation.per_user)
     several = len({result.settings["seed"] for result in results if "seed" in result.settings}) > 1
-    title = f"Means over the {part} users ± standard errors; seconds of training"
-    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
-    for column in ("model", *measures, "epochs", "seconds"):
+    title = f"Means over the {part} users ± standard errors; time to train"
+    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
+    for column in ("model", *measures, "epochs", "time"):
         table.add_column(column, justify="left" if column == "model" else "right", no_wrap=True)
     for result in results:
         measured = result.evaluation
         name = (
             f"{result.title}, seed {result.settings['seed']}" if several and "seed" in result.settings else result.title
         )
-        values = [f"{_short(measured.mean(name))} ± {_short(measured.standard_error(name))}" for name in measures]
+        values = [f"{_short(measured.mean(one))} ± {_short(measured.standard_error(one))}" for one in measures]
         epochs = "" if result.epochs is None else str(result.epochs)
-        table.add_row(name, *values, epochs, f"{result.training_seconds:.1f}")
+        table.add_row(name, *values, epochs, f"{result.training_seconds:.1f} s")
     console.print(table)
