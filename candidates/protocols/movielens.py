@@ -8,8 +8,8 @@ from candidates.errors import CandidatesError
 from data.criteo.download import download
 
 TERMS = (
-    "GroupLens' terms, in short: for research, not for money without their permission; name them as the source (Harper and "
-    "Konstan 2015); do not pass the data on without their permission, nor suggest that they endorse you."
+    "GroupLens' terms, in short: for research, not for money without their permission; name them as the source "
+    "(Harper and Konstan 2015); do not pass the data on without their permission, nor suggest that they endorse you."
 )
 
 

@@ -29,7 +29,7 @@ def ratings(tmp_path):
 
 
 def run(*arguments: str):
-    return CliRunner().invoke(app, [*arguments], env={"COLUMNS": "120"})
+    return CliRunner().invoke(app, ["benchmark", *arguments], env={"COLUMNS": "120"})
 
 
 def test_the_command_prints_a_row_per_model_and_writes_the_figures(ratings, tmp_path):
