@@ -12,6 +12,15 @@ from gateway.requests import HISTORY_LENGTH
 from proto.tandem.v1 import tandem_pb2 as pb
 from proto.tandem.v1 import tandem_pb2_grpc as rpc
 
+# A connection that meets a worker just as it closes is lost. By default the next try would come a second later, and a
+# connection that never completes would be waited for 20 seconds.
+_CONNECTION: tuple[tuple[str, object], ...] = (
+    ("grpc.use_local_subchannel_pool", 1),
+    ("grpc.initial_reconnect_backoff_ms", 50),
+    ("grpc.min_reconnect_backoff_ms", 500),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+)
+
 _RETRIES = {
     "methodConfig": [
         {
@@ -43,7 +52,7 @@ class GatewayClient:
 
     def __init__(self, address: str, timeout: float = 2.0, retry: bool = True) -> None:
         self.address, self._timeout = address, timeout
-        options: list[tuple[str, object]] = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", int(retry))]
+        options: list[tuple[str, object]] = [*_CONNECTION, ("grpc.enable_retries", int(retry))]
         if retry:
             options.append(("grpc.service_config", json.dumps(_RETRIES)))
         self._channel = grpc.insecure_channel(address, options=options)
