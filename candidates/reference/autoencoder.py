@@ -38,12 +38,12 @@ class AutoencoderConfig:
     latent: int = 200
     dropout: float = 0.5
     kl_cap: float = 0.2
-    kl_epochs: int = 100
+    kl_epochs: int = 50
     weight_decay: float = 0.0
     negatives: int = 1000
     batch_size: int = 100
     learning_rate: float = 1e-3
-    epochs: int = 150
+    epochs: int = 100
     patience: int = 15
     seed: int = 0
     device: str = "auto"

@@ -21,7 +21,7 @@ class ElsaConfig:
     """dimension: of the item vectors. learning_rate: NAdam's. patience: epochs without a better validation."""
 
     dimension: int = 512
-    batch_size: int = 128
+    batch_size: int = 256
     learning_rate: float = 0.02
     epochs: int = 30
     patience: int = 5

@@ -23,7 +23,7 @@ class SlimConfig:
     ends the descent. sweeps: at most so many.
     """
 
-    l1: float = 15.0
+    l1: float = 2.0
     l2: float = 200.0
     tolerance: float = 3e-3
     sweeps: int = 100
