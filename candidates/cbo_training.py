@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
+from threadpoolctl import threadpool_limits
 
 from candidates.cbo import CboCountry, cluster_lists, unit
 from candidates.encoder import write_countries
@@ -39,7 +40,7 @@ def train_country(training: TrainingSet, country: CountryTraining) -> tuple[CboC
         clusters = max(1, min(wanted, len(known)))
         if clusters in tried:
             continue
-        centroids, cluster = cluster_users(means, known, clusters, training.seed)
+        centroids, cluster = cluster_users(means, known, clusters, training.seed, training.config.threads)
         of_known = cluster[user] >= 0
         lists = cluster_lists(
             centroids,
@@ -76,7 +77,7 @@ def user_means(training: TrainingSet, country: CountryTraining) -> NDArray[np.fl
 
 
 def cluster_users(
-    means: NDArray[np.float32], known: NDArray[np.int64], clusters: int, seed: int
+    means: NDArray[np.float32], known: NDArray[np.int64], clusters: int, seed: int, threads: int = 1
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """(centroids float32 [C, d], cluster int64 [U] with -1 for users that are not `known`)."""
     cluster = np.full(len(means), -1, np.int64)
@@ -85,5 +86,6 @@ def cluster_users(
     from sklearn.cluster import MiniBatchKMeans
 
     model = MiniBatchKMeans(clusters, batch_size=2048, n_init=3, random_state=seed)
-    cluster[known] = model.fit_predict(means[known])
+    with threadpool_limits(threads):  # here, since a limit holds only for libraries that are loaded when it is set
+        cluster[known] = model.fit_predict(means[known])
     return model.cluster_centers_.astype(np.float32), cluster

@@ -6,6 +6,7 @@ from typing import Any
 from rich.table import Table
 
 from candidates.evaluation import CUTOFFS
+from candidates.sources import SOURCES
 from data.workspace import Origin
 
 
@@ -17,7 +18,8 @@ def recall_table(recall: Mapping[str, Mapping[str, Any]], asked: str, origin: Or
     table.add_column("source")
     for k in CUTOFFS:
         table.add_column(f"recall@{k}", justify="right")
-    for name, figures in recall.items():
+    for name in sorted(recall, key=list(SOURCES).index):
+        figures = recall[name]
         table.add_row(name, *(f"{figures[f'recall@{k}']:.4f} ± {figures[f'recall@{k}_se']:.4f}" for k in CUTOFFS))
     return table
 
