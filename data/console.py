@@ -34,10 +34,12 @@ DEFAULT_WORKSPACE = Path("workspace")
 
 
 def set_up_logging(verbose: bool = False) -> None:
+    """Tandem's own words on standard error; of the libraries, warnings only."""
     handler = RichHandler(console=notices, show_path=False, rich_tracebacks=True)
-    logging.basicConfig(level=logging.DEBUG if verbose else logging.INFO, format="%(message)s", handlers=[handler])
-    for noisy in ("matplotlib", "torch", "fontTools", "torchrec", "py4j", "fbgemm_gpu"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
+    for part in ("data", "candidates", "ranker", "gateway"):
+        logging.getLogger(part).setLevel(logging.DEBUG if verbose else logging.INFO)
+    logging.getLogger("torch.fx").setLevel(logging.ERROR)  # it warns of a renamed function that torchrec calls
 
 
 @contextmanager

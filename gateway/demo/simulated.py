@@ -73,7 +73,7 @@ def run_simulated(workspace: Workspace, config: DemoConfig) -> DemoResult:
     with clock.step("simulate"):
         marketplace = Marketplace.generate(config.marketplace)
         make_room(workspace, ORIGIN_NAME)
-        write_marketplace(workspace, marketplace)
+        write_marketplace(workspace, marketplace, replace=True)
     with clock.step("train"):
         first = train_bundle(workspace, config.plan)
     everything = np.arange(len(marketplace.opportunities))
