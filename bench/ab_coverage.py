@@ -2,7 +2,9 @@
 
     python bench/ab_coverage.py                                 20 tests on the demo marketplace, and as many A/A tests
     python bench/ab_coverage.py --tests 200 --users 6000        more and smaller ones
+    python bench/ab_coverage.py --tests 1000 --without-logs     each user's outcomes as drawn, no log written and read
     python bench/ab_coverage.py --tests 0 --synthetic 1000      made-up users only: normal, lognormal, rare outcomes
+    python bench/ab_coverage.py --tests 0 --methods 1000        the two kinds of interval on designs from easy to hard
 
 A marketplace test deals the users anew, shows them what stand-in policies choose, lets them answer, and reads the
 logs as `tandem report` does. The truth is the simulator's: the mean over all users had all been in the population.
@@ -43,6 +45,7 @@ from gateway.report.statistics import (
 SHARES = {"A": 0.2, "B": 0.3, "C": 0.5}
 USERS_PER_ARM = 20_000
 Found = Uplift | NormalisedUplift | NotEstimable
+Moments = Callable[[Experiment, Mapping[str, float], int], dict[str, dict[str, RatioMoments]]]
 
 
 @dataclass
@@ -103,7 +106,11 @@ class Coverage:
 
 
 def marketplace_coverage(
-    experiment: Experiment, shares: Mapping[str, float], seeds: Iterable[int], done: Callable[[], None]
+    experiment: Experiment,
+    shares: Mapping[str, float],
+    seeds: Iterable[int],
+    done: Callable[[], None],
+    moments_of: Moments,
 ) -> tuple[list[Coverage], int]:
     """Uplifts over the first population, and normalised ones, of one test per seed; and the sample-ratio alarms.
 
@@ -114,8 +121,7 @@ def marketplace_coverage(
     rows: dict[tuple[str, str], Coverage] = {}
     alarms = 0
     for seed in seeds:
-        test = experiment.run(shares, seed)
-        moments = metric_moments(per_user(open_logs(test.displays, test.tracked, "simulated")))
+        moments = moments_of(experiment, shares, seed)
         split = sample_ratio({name: groups["sales"].users for name, groups in moments.items()}, shares)
         alarms += not isinstance(split, NotEstimable) and split.alarm
         for metric in METRICS:
@@ -131,6 +137,27 @@ def marketplace_coverage(
                     row.add_normalised(group, others[0], baseline)
         done()
     return [rows[key] for key in sorted(rows, key=lambda key: key[0])], alarms
+
+
+def moments_from_logs(
+    experiment: Experiment, shares: Mapping[str, float], seed: int
+) -> dict[str, dict[str, RatioMoments]]:
+    """population -> metric -> moments, as the report reads them from displays and tracked events."""
+    test = experiment.run(shares, seed)
+    return metric_moments(per_user(open_logs(test.displays, test.tracked, "simulated")))
+
+
+def moments_as_drawn(
+    experiment: Experiment, shares: Mapping[str, float], seed: int
+) -> dict[str, dict[str, RatioMoments]]:
+    """The same, without logs: the outcomes of each user, as the simulator drew them."""
+    population, outcomes = experiment.outcomes(shares, seed)
+    return {
+        name: {
+            metric.key: RatioMoments.of(outcomes[population == place, column]) for column, metric in enumerate(METRICS)
+        }
+        for place, name in enumerate(experiment.policies)
+    }
 
 
 def synthetic_coverage(tests: int, seed: int, done: Callable[[], None]) -> list[Coverage]:
@@ -150,6 +177,47 @@ def synthetic_coverage(tests: int, seed: int, done: Callable[[], None]) -> list[
                 done()
             rows += [*found, fieller]
     return rows
+
+
+def method_coverage(tests: int, seed: int, done: Callable[[], None]) -> list[Coverage]:
+    """Log-ratio against symmetric on DESIGNS: unequal activity, rare outcomes, order values of unequal size."""
+    rows = []
+    for number, design in enumerate(DESIGNS):
+        users, rate, uplift, spread = design
+        random = np.random.default_rng([seed, number])
+        name = f"{users[0]:,}:{users[1]:,} users, {rate}, {spread}"
+        found: dict[Method, Coverage] = {
+            "log-ratio": Coverage(f"{name}, log", uplift),
+            "symmetric": Coverage(f"{name}, sym", uplift),
+        }
+        for _ in range(tests):
+            arms = zip(users, (rate, rate * (1 + uplift)), strict=True)
+            baseline, treated = (RatioMoments.of(_spent(random, count, mean, spread)) for count, mean in arms)
+            for method, row in found.items():
+                row.add(relative_uplift(treated, baseline, method))
+            done()
+        rows += found.values()
+    return rows
+
+
+DESIGNS = (
+    ((2000, 5000), 0.3, 0.2, 0.0),
+    ((2000, 5000), 0.02, 0.2, 0.0),
+    ((2000, 5000), 0.02, 0.2, 1.0),
+    ((500, 1250), 0.02, 0.2, 1.0),
+    ((10_000, 25_000), 0.02, 0.2, 1.0),
+    ((1000, 1000), 0.05, 0.1, 1.5),
+    ((300, 750), 0.02, 0.5, 0.0),
+)
+"""(users of baseline and treated, outcomes per user, uplift, standard deviation of the log order value; 0: counts)."""
+
+
+def _spent(random: np.random.Generator, users: int, rate: float, spread: float) -> NDArray[np.float64]:
+    """Per user: outcomes at a lognormal rate of mean `rate`, each worth a lognormal of mean 1."""
+    counts = random.poisson(rate * random.lognormal(-0.5, 1.0, users))
+    buyer = np.repeat(np.arange(users), counts)
+    values = random.lognormal(-spread * spread / 2, spread, len(buyer))
+    return np.bincount(buyer, values, minlength=users).astype(np.float64)
 
 
 def _normal(random: np.random.Generator, times: float) -> NDArray[np.float64]:
@@ -184,7 +252,9 @@ def main(
     tests: Annotated[int, typer.Option(help="A/B tests on the marketplace, and as many A/A tests; 0: none.")] = 20,
     synthetic: Annotated[int, typer.Option(help="Tests per distribution of made-up users; 0: none.")] = 0,
     preset_name: Annotated[str, typer.Option("--preset", help="The marketplace: small, demo or large.")] = "demo",
+    methods: Annotated[int, typer.Option(help="Tests per design of log-ratio against symmetric; 0: none.")] = 0,
     users: Annotated[int | None, typer.Option(help="Its users, if not the preset's.")] = None,
+    without_logs: Annotated[bool, typer.Option("--without-logs", help="Take outcomes as drawn: faster.")] = False,
     seed: SeedOption = 1,
     json: JsonOption = None,
 ) -> None:
@@ -194,10 +264,11 @@ def main(
     if tests:
         config = preset(preset_name, seed=seed, **({} if users is None else {"users": users}))
         marketplace = Marketplace.generate(config)
+        moments_of = moments_as_drawn if without_logs else moments_from_logs
         for title, experiment in (("A/B", stand_ins(marketplace)), ("A/A", alike(marketplace))):
             with progress_bar(f"{title} tests", tests) as bar:
                 seeds = range(seed, seed + tests)
-                rows, alarms = marketplace_coverage(experiment, SHARES, seeds, bar.advance)
+                rows, alarms = marketplace_coverage(experiment, SHARES, seeds, bar.advance, moments_of)
             shown = f"{tests} simulated {title} tests of {len(experiment.users):,} users"
             _print(shown, rows)
             console.print(f"sample-ratio alarms: {alarms} of {tests}")
@@ -207,6 +278,11 @@ def main(
             rows = synthetic_coverage(synthetic, seed, bar.advance)
         _print(f"{synthetic} tests of {USERS_PER_ARM:,} made-up users per population", rows)
         figures["synthetic"] = [row.figures() for row in rows]
+    if methods:
+        with progress_bar("methods", methods * len(DESIGNS)) as bar:
+            rows = method_coverage(methods, seed, bar.advance)
+        _print(f"{methods} tests: users, outcomes per user, spread of order values", rows)
+        figures["methods"] = [row.figures() for row in rows]
     write_figures(json, figures)
 
 
