@@ -181,7 +181,7 @@ def synthetic_coverage(tests: int, seed: int, done: Callable[[], None]) -> list[
 
 def method_coverage(tests: int, seed: int, done: Callable[[], None]) -> list[Coverage]:
     """Log-ratio against symmetric on DESIGNS: unequal activity, rare outcomes, order values of unequal size."""
-    rows = []
+    rows: list[Coverage] = []
     for number, design in enumerate(DESIGNS):
         users, rate, uplift, spread = design
         random = np.random.default_rng([seed, number])
