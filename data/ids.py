@@ -92,16 +92,30 @@ class IdMap:
     def positions(self, ids: Sequence[str]) -> NDArray[np.int32]:
         """int32 [len(ids)]: the position of each id, UNKNOWN where the map does not hold it."""
         encoded = [one.encode("utf-8", "surrogatepass") for one in ids]
-        wanted = np.array([_hash(part) for part in encoded], np.uint64)
         found = np.full(len(encoded), UNKNOWN, np.int32)
-        for k, place in enumerate(np.searchsorted(self._hashes, wanted).tolist()):
-            while place < len(self._hashes) and self._hashes[place] == wanted[k]:
-                candidate = int(self._order[place])
-                if self.strings.bytes_at(candidate) == encoded[k]:
-                    found[k] = candidate
-                    break
-                place += 1
+        if not len(self._hashes) or not encoded:
+            return found
+        wanted = np.array([_hash(part) for part in encoded], np.uint64)
+        places = np.minimum(np.searchsorted(self._hashes, wanted), len(self._hashes) - 1)
+        alike = np.flatnonzero(self._hashes[places] == wanted)
+        candidates = self._order[places[alike]]
+        text, starts, ends = self.strings.text, self.strings.offsets[candidates], self.strings.offsets[candidates + 1]
+        rows = zip(alike.tolist(), candidates.tolist(), starts.tolist(), ends.tolist(), strict=True)
+        for k, candidate, start, end in rows:
+            if text[start:end].tobytes() == encoded[k]:
+                found[k] = candidate
+            else:
+                found[k] = self._among_equal_hashes(int(places[k]) + 1, wanted[k], encoded[k])
         return found
+
+    def _among_equal_hashes(self, place: int, wanted: np.uint64, encoded: bytes) -> int:
+        """The position of an id whose hash other ids share, looked for from `place` on."""
+        while place < len(self._hashes) and self._hashes[place] == wanted:
+            candidate = int(self._order[place])
+            if self.strings.bytes_at(candidate) == encoded:
+                return candidate
+            place += 1
+        return UNKNOWN
 
     def save(self, folder: Path, name: str) -> None:
         self.strings.save(folder, name)

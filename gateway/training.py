@@ -36,7 +36,7 @@ class TrainingPlan:
     engine: Engine = "duckdb"
     later_share: float = 0.25
     pooled: int = 30
-    requests: int = 20_000
+    requests: int = 12_000
     seed: int = 0
 
 

@@ -33,7 +33,7 @@ def demo(
         float | None, typer.Option(help="Simulation: 0, everybody wants the same, to 1, only their own.")
     ] = None,
     seed: SeedOption = 1,
-    clients: ClientsOption = 2,
+    clients: ClientsOption = 4,
     workers: WorkersOption = 2,
     json_file: JsonOption = None,
 ) -> None:

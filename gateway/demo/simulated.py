@@ -1,5 +1,6 @@
 """The main job: a simulated marketplace, trained on, served, tested on three populations, retrained and reported."""
 
+import os
 import shutil
 import time
 from collections.abc import Callable
@@ -145,7 +146,7 @@ def _twin(workspace: Workspace, config: DemoConfig, shown: Shown) -> Twin:
     opportunities, versions = np.array(shown.opportunities), np.array(shown.versions)
     served = {workspace.bundles / one: opportunities[versions == one] for one in sorted(set(shown.versions))}
     sources = {one.name: one.sources for one in load_experiment(config.populations).populations}
-    return replay(workspace.simulator, served, sources, config.clients + config.workers)
+    return replay(workspace.simulator, served, sources, min(config.clients, os.cpu_count() or 1))
 
 
 class Clock:

@@ -28,7 +28,8 @@ def print_simulated(result: DemoResult, console: Console) -> None:
     console.print(
         f"{agreement.same_share:.2%} of {agreement.displays - agreement.degraded:,} banners are the twin's, item by "
         f"item; {agreement.degraded} more were degraded. {agreement.acknowledged:,} tracked events were acknowledged, "
-        f"{agreement.logged:,} are in the log. Requests that failed: {len(result.shown.errors)}.",
+        f"{agreement.logged:,} are in the log. Requests that failed: {len(result.shown.errors)}; shed and sent again: "
+        f"{result.shown.shed}.",
         highlight=False,
     )
     versions = {bundle.version: 0 for bundle in result.bundles}

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -15,8 +16,14 @@ from data.simulator.answers import NO_ITEM
 from data.simulator.behaviour import DEVICES
 from gateway.client import GatewayClient
 from gateway.demo.clients import in_processes
-from gateway.errors import GatewayError
+from gateway.errors import GatewayError, RefusalError
 from proto.tandem.v1 import tandem_pb2 as pb
+
+SHED_ATTEMPTS = 6
+SHED_PAUSE = 0.02
+"""Seconds before the second attempt; each further pause is twice as long."""
+
+_Answer = TypeVar("_Answer")
 
 
 @dataclass(frozen=True)
@@ -36,6 +43,7 @@ class Shown:
         slates: item positions, `slots` of each opportunity at most.
         latency_us: as the client saw it. server_us: the sum of the stage times the gateway told.
         tracked: events the gateway acknowledged as durable.
+        shed: requests the gateway was too busy for at once; they were sent again.
         errors: one sentence per request that failed.
     """
 
@@ -48,6 +56,7 @@ class Shown:
     latency_us: list[int] = field(default_factory=list)
     server_us: list[int] = field(default_factory=list)
     tracked: int = 0
+    shed: int = 0
     errors: list[str] = field(default_factory=list)
 
     def extend(self, other: "Shown") -> None:
@@ -56,6 +65,7 @@ class Shown:
         self.server_us.extend(other.server_us)
         self.errors.extend(other.errors)
         self.tracked += other.tracked
+        self.shed += other.shed
 
 
 def send_traffic(
@@ -147,7 +157,8 @@ def _play(client: GatewayClient, marketplace: Marketplace, answerer: Answerer, o
     """One opportunity: ask, look, and track what the user does."""
     context = banner_context(marketplace, opportunity)
     started = time.perf_counter_ns()
-    banner = client.get_banner(context, int(marketplace.opportunities.slots[opportunity]))
+    slots = int(marketplace.opportunities.slots[opportunity])
+    banner = _unless_shed(lambda: client.get_banner(context, slots), shown)
     latency = (time.perf_counter_ns() - started) // 1000
     slate = marketplace.item_positions([slot.item_id for slot in banner.slots])
     if (slate == UNKNOWN).any():
@@ -162,4 +173,18 @@ def _play(client: GatewayClient, marketplace: Marketplace, answerer: Answerer, o
     shown.server_us.append(sum(stage.us for stage in banner.stage_times))
     events = answerer.answer([opportunity], slate[None, :], [banner.display_id]) if len(slate) else None
     if events is not None and len(events):
-        shown.tracked += client.track(tracked_events(events))
+        messages = tracked_events(events)
+        shown.tracked += _unless_shed(lambda: client.track(messages), shown)
+
+
+def _unless_shed(call: Callable[[], _Answer], shown: Shown) -> _Answer:
+    """The answer; a gateway that sheds load is asked again after a pause, as a well-behaved client does."""
+    for attempt in range(SHED_ATTEMPTS):
+        try:
+            return call()
+        except RefusalError as error:
+            if error.status != "RESOURCE_EXHAUSTED" or attempt == SHED_ATTEMPTS - 1:
+                raise
+            shown.shed += 1
+            time.sleep(SHED_PAUSE * 2**attempt)
+    raise AssertionError("the last attempt answers or raises")
