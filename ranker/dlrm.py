@@ -1,7 +1,6 @@
 """DLRM (arXiv 1906.00091, section 2.2): bottom MLP, embedding bags, dot interactions, top MLP. Logits out; no loss."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -11,16 +10,8 @@ from torch import Tensor, nn
 from torchrec import EmbeddingBagCollection, EmbeddingBagConfig, KeyedJaggedTensor, PoolingType
 
 from ranker.examples import NO_ROW, Examples, row_of_position
+from ranker.shape import DlrmShape, interactions
 from ranker.specification import Specification
-
-
-@dataclass(frozen=True)
-class DlrmShape:
-    """Widths of the hidden layers. The bottom MLP ends in the embedding dimension, the top MLP in one logit."""
-
-    bottom: tuple[int, ...] = (64,)
-    top: tuple[int, ...] = (64, 32)
-    dropout: float = 0.1
 
 
 class DenseArch(nn.Module):
@@ -89,13 +80,6 @@ class DLRM(nn.Module):
         embedded = self.embeddings(bags)
         vectors = torch.stack([mixed, *(embedded[name] for name in self.names)], dim=1)
         return self.over(torch.cat([mixed, interactions(vectors)], dim=1)) + self.position(position)[:, 0]
-
-
-def interactions(vectors: Tensor) -> Tensor:
-    """The dot product of every pair of vectors: B x F x d -> B x F (F - 1) / 2, the strictly lower triangle by rows."""
-    products = torch.bmm(vectors, vectors.transpose(1, 2))
-    below = torch.tril_indices(vectors.shape[1], vectors.shape[1], offset=-1)
-    return products[:, below[0], below[1]]
 
 
 def table_configs(specification: Specification, rows: dict[str, int]) -> list[EmbeddingBagConfig]:

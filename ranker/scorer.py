@@ -10,15 +10,19 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 
 from data.bundle import Bundle
 from data.ids import load_array
 from data.items import ItemTable
 from data.request import Request
 from ranker.banner_rows import dense_columns
+from ranker.calibration import Platt
 from ranker.export import instruction_set
 from ranker.features import Catalogue, Visits, dense_values
 from ranker.serving_graph import Parameters, Wiring
+from ranker.shape import DlrmShape
 from ranker.specification import (
     MISSING_ROW,
     UNKNOWN_ROW,
@@ -27,7 +31,6 @@ from ranker.specification import (
     Vocabulary,
     read_specification,
 )
-from ranker.training import DlrmRanker
 
 _SMALL_VOCABULARY = 10_000
 """Up to so many ids a vocabulary is also kept as a dict: a look-up then costs no numpy call."""
@@ -177,11 +180,11 @@ class _Graph:
                 f"{folder}: the scorer was compiled for {serving['instructions']} instructions, this machine has "
                 f"{instruction_set()}; `tandem ranker export` compiles it again"
             )
-        ranker = DlrmRanker.load(folder, specification)
-        wiring = Wiring.of(specification, ranker.config.shape)
-        platt = ranker.platt
-        weights = Parameters.of(ranker.model, platt.slope, platt.shift, serving["position_row"])
-        tables = [_shared(folder / "tables" / f"{name}.npy") for name in specification.tables]
+        wiring, weights, rows = _weights(folder, specification, serving["position_row"])
+        tables = [
+            _shared(folder / "tables" / f"{name}.npy", (rows[name], specification.dimension))
+            for name in specification.tables
+        ]
         self._lengths = wiring.bag_lengths
         self._constants = [weights.standardise, weights.calibrate, *weights.bottom, *weights.top, *tables]
         package = folder / "scorer.pt2"
@@ -232,12 +235,32 @@ def _serving(folder: Path) -> dict[str, Any]:
         raise RankerError(f"{path}: expected the serving settings of a ranker, found {error}") from error
 
 
-def _shared(path: Path) -> torch.Tensor:
+def _weights(
+    folder: Path, specification: Specification, position_row: int
+) -> tuple[Wiring, Parameters, dict[str, int]]:
+    """The graph's wiring, its weights, and the rows of each table, as `DlrmRanker.save` wrote them."""
+    try:
+        described = json.loads((folder / "model.json").read_text())
+        shape, platt = described["config"]["shape"], Platt(**described["platt"])
+        state = load_file(folder / "weights.safetensors")
+        wiring = Wiring.of(specification, DlrmShape(tuple(shape["bottom"]), tuple(shape["top"]), shape["dropout"]))
+        weights = Parameters.of(state, platt.slope, platt.shift, position_row)
+        rows = {name: int(described["rows"][name]) for name in specification.tables}
+    except (OSError, ValueError, KeyError, IndexError, TypeError, SafetensorError) as error:
+        said = " ".join(str(error).split())[:300]
+        raise RankerError(f"{folder}: expected a model of specification {specification.name}, found {said}") from error
+    return wiring, weights, rows
+
+
+def _shared(path: Path, shape: tuple[int, int]) -> torch.Tensor:
     """A table whose pages processes share until someone writes, which nobody does."""
     try:
-        return torch.from_numpy(np.load(path, mmap_mode="c", allow_pickle=False))
+        table = np.load(path, mmap_mode="c", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise RankerError(f"{path}: expected an embedding table in npy format, found {error}") from error
+    if table.shape != shape or table.dtype != np.float32:
+        raise RankerError(f"{path}: expected float32 {shape}, found {table.dtype} {table.shape}")
+    return torch.from_numpy(table)
 
 
 def _bag_rows(specification: Specification, item_rows: NDArray[np.int32]) -> list[NDArray[np.int32]]:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from ranker.dlrm import DLRM, DlrmShape, interactions
+from ranker.shape import DlrmShape, interactions
 from ranker.specification import Specification
 
 
@@ -109,9 +109,14 @@ class Parameters:
     top: list[Tensor]
 
     @classmethod
-    def of(cls, model: DLRM, slope: float, shift: float, position_row: int) -> "Parameters":
-        """`position_row`: the row of the position bias that is used for every candidate when serving."""
-        state = {name: tensor.detach() for name, tensor in model.state_dict().items()}
+    def of(cls, state: dict[str, Tensor], slope: float, shift: float, position_row: int) -> "Parameters":
+        """From the state of a `DLRM`, tables apart.
+
+        `position_row`: the row of the position bias that is used for every candidate when serving.
+
+        Raises:
+            KeyError, IndexError: the state is not that of a DLRM, or has no such position.
+        """
         layers = {
             arch: [
                 state[f"{arch}.layers.{k}.{part}"]

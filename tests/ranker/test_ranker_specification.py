@@ -31,7 +31,7 @@ tables: {t: {threshold: 2}}
 
 
 def test_the_criteo_specification_has_13_integers_and_26_categories() -> None:
-    found = read_specification(Path(__file__).parents[2] / "specs" / "criteo-kaggle.yaml")
+    found = read_specification(Path(__file__).parents[2] / "ranker" / "criteo-kaggle.yaml")
     assert (len(found.dense), len(found.singles), len(found.tables)) == (13, 26, 26)
     assert all(one.log for one in found.dense)
 
