@@ -30,8 +30,8 @@ _MIB = 1 << 20
 
 @dataclass
 class Peak:
-    """What a command and all its workers took: memory in bytes. Pages that they share are counted once in `proportional`, in
-    `resident` once for each process; pages of the file cache that a process maps count in both."""
+    """What a command and all its workers took: memory in bytes. Pages that they share are counted once in
+    `proportional`, in `resident` once for each process; pages of the file cache that a process maps count in both."""
 
     resident: int = 0
     proportional: int = 0

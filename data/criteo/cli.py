@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from data.console import JsonOption, SeedOption, console, notices, progress_bar, write_figures
+from data.console import JsonOption, console, notices, progress_bar, write_figures
 from data.criteo.layout import CATEGORICAL, SPLITS, SplitKind
 from data.errors import DataError
 
@@ -22,6 +22,7 @@ FilesArgument = Annotated[
     ),
 ]
 OutputOption = Annotated[Path, typer.Option("--output", "-o", help="The new folder.", show_default=False)]
+SeedOption = Annotated[int, typer.Option(min=0, max=2**63, help="Of everything random.")]
 WorkersOption = Annotated[int, typer.Option(min=1, help="Worker processes, about 100 MiB of memory each.")]
 SplitOption = Annotated[
     SplitKind,
@@ -52,7 +53,7 @@ def criteo(
     output: OutputOption,
     split: SplitOption = "day7",
     fractions: FractionsOption = "0.8,0.1,0.1",
-    seed: Annotated[int, typer.Option(min=0, help="Of the `random` split.")] = 0,
+    seed: SeedOption = 0,
     threshold: ThresholdOption = 10,
     max_rows: MaxRowsOption = None,
     workers: WorkersOption = os.cpu_count() or 1,

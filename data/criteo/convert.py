@@ -56,7 +56,8 @@ def convert(
             of other files or with other options is in the way; the disk is full. Bad input leaves nothing behind.
     """
     sources = in_order_of_days(sources)
-    if sum(options.fractions) <= 0 or abs(sum(options.fractions) - 1) > 1e-9 or min(options.fractions) < 0:
+    output = output.resolve()
+    if not (abs(sum(options.fractions) - 1) <= 1e-9 and min(options.fractions) >= 0):  # true of NaN as well
         raise DataError(f"fractions {options.fractions}: expected three numbers of at least 0 that add up to 1")
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise DataError(f"{output} exists already; expected a new folder, since a conversion is never overwritten")
@@ -80,7 +81,8 @@ def convert(
                 raise DataError(
                     f"{folders.root}: the disk is full; make room and repeat the command to go on"
                 ) from None
-            raise
+            where = error.filename or folders.root
+            raise DataError(f"{where}: {error.strerror}; mend that and repeat the command to go on") from None
         if output.is_dir():
             output.rmdir()
         folders.result.rename(output)

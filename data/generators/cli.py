@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from data.console import JsonOption, SeedOption, console, progress_bar, write_figures
+from data.console import JsonOption, console, progress_bar, write_figures
 from data.errors import DataError
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ FeaturesOption = Annotated[str | None, typer.Option(help="Features such as C1,C7
 SplitOption = Annotated[str, typer.Option(help="Of converted Criteo data: train, validation or test.")]
 OutputOption = Annotated[Path, typer.Option("--output", "-o", help="The new folder.", show_default=False)]
 RowsOption = Annotated[int, typer.Option(min=1, help="How many rows (samples).")]
+SeedOption = Annotated[int, typer.Option(min=0, max=2**63, help="Of everything random.")]
 DenseOption = Annotated[int, typer.Option(min=0, help="Dense features.")]
 
 generate = typer.Typer(

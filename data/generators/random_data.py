@@ -13,6 +13,7 @@ from data.errors import DataError
 Distribution = Literal["uniform", "normal"]
 
 _SPREAD = 6.0  # a normal draw of rows has its mean in the middle of the table and a sixth of it as standard deviation
+_SCORES = 1 << 22  # held in memory at a time
 
 
 @dataclass(frozen=True)
@@ -47,8 +48,8 @@ class RandomConfig:
             raise DataError(
                 f"{self.lookups} lookups: expected 1 to {least}, the rows of the smallest table, for bags are sets"
             )
-        if self.dense < 0:
-            raise DataError(f"{self.dense} dense features: expected at least 0")
+        if self.dense < 0 or self.seed < 0:
+            raise DataError(f"{self.dense} dense features, seed {self.seed}: expected at least 0 of both")
 
 
 class RandomBatch(NamedTuple):
@@ -138,9 +139,14 @@ def _best_of_all(
 ) -> NDArray[np.int32]:
     """The same for bags that hold much of their table: the rows with the greatest of log(weight) + Gumbel noise
     (Yellott, 1977: that is drawing without replacement)."""
-    score = random.gumbel(size=(len(lengths), rows))
+    weights = np.zeros(rows)
     if distribution == "normal":
         edges = (np.arange(rows + 1) / rows - 0.5) * _SPREAD
-        score += np.log(np.diff(ndtr(edges)))
-    best = np.argsort(-score, axis=1)
-    return best[np.arange(rows) < lengths[:, None]].astype(np.int32)
+        weights = np.log(np.diff(ndtr(edges)))
+    drawn = [np.empty(0, np.int32)]
+    at_a_time = max(_SCORES // rows, 1)
+    for first in range(0, len(lengths), at_a_time):
+        some = lengths[first : first + at_a_time]
+        best = np.argsort(-weights - random.gumbel(size=(len(some), rows)), axis=1)
+        drawn.append(best[np.arange(rows) < some[:, None]].astype(np.int32))
+    return np.concatenate(drawn)

@@ -103,6 +103,11 @@ def write_synthetic(
     """
     if lookups < 1 or dense < 0:
         raise DataError(f"{lookups} lookups, {dense} dense features: expected at least 1 and at least 0")
+    for name, profile in profiles.items():
+        if profile.rows >= 2**31:
+            raise DataError(
+                f"{name} has ids up to {profile.rows - 1}; expected below 2^31: profile it with --anonymous"
+            )
     random = np.random.default_rng([seed, len(profiles)])
     with _new_folder(folder) as beside:
         np.save(beside / "dense.npy", random.random((rows, dense), np.float32))

@@ -152,6 +152,8 @@ def test_made_up_rows_convert_from_the_command_line(tmp_path):
     [
         (["--fractions", "0.5,0.5"], "expected three numbers"),
         (["--split", "chronological", "--fractions", "0.5,0.5,0.5"], "add up to 1"),
+        (["--split", "chronological", "--fractions", "nan,0.5,0.5"], "add up to 1"),
+        (["--split", "chronological", "--fractions", "0,0.5,0.5"], "leave none for the train split"),
         (["--split", "last-file"], "expected at least two files"),
     ],
 )

@@ -95,7 +95,9 @@ def test_both_ways_of_drawing_distinct_rows_draw_alike(distribution):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"table_rows": ()}, {"table_rows": (0,)}, {"lookups": 11}, {"lookups": 0}, {"dense": -1}], ids=str
+    "wrong",
+    [{"table_rows": ()}, {"table_rows": (0,)}, {"lookups": 11}, {"lookups": 0}, {"dense": -1}, {"seed": -1}],
+    ids=str,
 )
 def test_a_configuration_out_of_range_is_refused(wrong):
     with pytest.raises(DataError, match="expected"):
@@ -131,6 +133,9 @@ def test_a_folder_of_synthetic_inputs_holds_a_trace_for_each_profile(tmp_path):
     assert open_traces(tmp_path / "synthetic").rows == {"C1": 50, "C2": 14}
     with pytest.raises(DataError, match="0 lookups"):
         write_synthetic(tmp_path / "none", profiles, rows=5, lookups=0)
+    huge = {"C1": TraceProfile.of(np.array([2**40, 1]))}
+    with pytest.raises(DataError, match="profile it with --anonymous"):
+        write_synthetic(tmp_path / "none", huge, rows=5)
     (tmp_path / "synthetic" / "generated.json").write_text("[]")
     with pytest.raises(DataError, match="expected what `tandem data generate` writes"):
         Generated.open(tmp_path / "synthetic")
