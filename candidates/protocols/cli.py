@@ -125,6 +125,10 @@ def _short(figure: float) -> str:
     return f"{figure:.4f}".removeprefix("0")
 
 
+def _duration(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds < 100 else f"{seconds:,.0f} s"
+
+
 def _print(results: list["Result"], part: str) -> None:
     from rich import box
     from rich.table import Table
@@ -142,5 +146,5 @@ def _print(results: list["Result"], part: str) -> None:
         )
         values = [f"{_short(measured.mean(one))} ± {_short(measured.standard_error(one))}" for one in measures]
         epochs = "" if result.epochs is None else str(result.epochs)
-        table.add_row(name, *values, epochs, f"{result.training_seconds:.1f} s")
+        table.add_row(name, *values, epochs, _duration(result.training_seconds))
     console.print(table)
