@@ -22,7 +22,13 @@ from gateway.runtime import Runtime
 POOL, RANKER = "pool", "ranker"
 """The steps after the sources; RANKER is also the name of stage two in a degraded mark."""
 
-PER_SOURCE = 50
+PER_SOURCE = 20
+"""Candidates asked of each source, at the least."""
+
+
+def candidates_per_source(slots: int, least: int = PER_SOURCE) -> int:
+    """How many candidates each source is asked for: twice the slots, or `least` if that is more."""
+    return max(least, 2 * slots)
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,9 +227,9 @@ def assemble(
     Args:
         source_names: of the user's population; names the bundle lacks are marked in `degraded`.
         slots: how many to fill.
-        per_source: how many candidates each source is asked for.
+        per_source: candidates asked of each source, at the least.
     """
-    draft = Draft(runtime, request, source_names, per_source)
+    draft = Draft(runtime, request, source_names, candidates_per_source(slots, per_source))
     while draft.step is not None:
         draft.take_step()
     return draft.banner(slots)

@@ -17,7 +17,7 @@ class Limits:
         in_flight: requests at once; one more is refused at once.
         lanes: threads that compute. Python computes in one at a time; a second one fills the gaps.
         stuck: how many lanes may hang in one stage before it is skipped without being tried.
-        per_source: how many candidates each source is asked for.
+        per_source: candidates asked of each source, at the least; twice the slots if that is more.
     """
 
     source_ms: float = 20.0
@@ -26,7 +26,7 @@ class Limits:
     in_flight: int = 32
     lanes: int = 2
     stuck: int = 2
-    per_source: int = 50
+    per_source: int = 20
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import numpy as np
 from data.eventlog import EventLogError, LogWriter
 from data.ids import UNKNOWN
 from data.request import Request
-from gateway.assembly import RANKER, Draft, Stopwatch
+from gateway.assembly import RANKER, Draft, Stopwatch, candidates_per_source
 from gateway.config import Limits
 from gateway.errors import GatewayError, RefusalError, invalid
 from gateway.lanes import Lanes
@@ -88,7 +88,8 @@ class Services(
         population = self._population_of(message)
         experiment = self._experiment.current
         watch.lap("parse")
-        draft = Draft(self._runtime, request, population.sources, self.limits.per_source, watch=watch)
+        per_source = candidates_per_source(message.slots, self.limits.per_source)
+        draft = Draft(self._runtime, request, population.sources, per_source, watch=watch)
 
         def finish(done: Draft) -> pb.GetBannerResponse:
             banner = done.banner(message.slots)

@@ -41,7 +41,8 @@ def test_imports_run_one_way(part):
 
 
 def test_no_file_is_too_long_to_read():
-    files = [ROOT / "tandem.py", *(f for part in MAY_IMPORT for f in modules(part)), *modules("tests"), *modules("bench")]
+    parts = [*MAY_IMPORT, "tests", "bench"]
+    files = [ROOT / "tandem.py", *(file for part in parts for file in modules(part))]
     lines = {file: len(file.read_text().splitlines()) for file in files if not file.is_relative_to(GENERATED)}
     assert {file.relative_to(ROOT): n for file, n in lines.items() if n > MOST_LINES} == {}
 

@@ -173,7 +173,7 @@ PRESETS: dict[str, MarketplaceConfig] = {
     "small": MarketplaceConfig(
         merchant_sizes=(40, 150, 500), users=1_500, countries=("DE", "FR"), train_days=14, test_days=7
     ),
-    "demo": MarketplaceConfig(opportunities_per_user=1.6),
+    "demo": MarketplaceConfig(opportunities_per_user=1.6, personalisation=0.8),
     "large": MarketplaceConfig(
         merchant_sizes=(60, 120, 250, 500, 1000, 2000, 4000, 8000, 16_000, 32_000), users=250_000, sessions_per_user=9.0
     ),

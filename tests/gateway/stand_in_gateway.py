@@ -27,7 +27,7 @@ def main() -> int:
         compact_seconds=1.0,
         silence_seconds=3.0,
     )
-    limits = Limits()
+    limits = Limits(per_source=50)
     for option in sys.argv[3:]:
         name, _, value = option.partition("=")
         if hasattr(limits, name):

@@ -51,7 +51,7 @@ def test_a_banner_is_answered_logged_and_the_same_as_its_offline_twin(
     runtime = stand_in_runtime(gateway.files.current)
     experiment = load_experiment(gateway.populations)
     population = experiment.population(experiment.assign("u1"))
-    twin = assemble(runtime, request_of(asked, runtime.items, replay=True), population.sources, 6)
+    twin = assemble(runtime, request_of(asked, runtime.items, replay=True), population.sources, 6, per_source=50)
     assert (answer.population, answer.experiment) == (population.name, "led-launch")
     assert (answer.config_hash, answer.bundle_version) == (experiment.config_hash, runtime.version)
     assert answer.simulated and not answer.degraded
