@@ -40,8 +40,8 @@ class ClusterLists:
 
 def unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     """Rows scaled to length 1; a zero row stays zero."""
-    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
-    return vectors / np.where(lengths > 0, lengths, 1)
+    lengths = np.linalg.norm(vectors, axis=-1, keepdims=True).astype(np.float32)
+    return vectors / np.where(lengths > 0, lengths, np.float32(1))
 
 
 def cluster_lists(
@@ -50,6 +50,7 @@ def cluster_lists(
     user: NDArray[np.integer],
     item: NDArray[np.integer],
     popularity: NDArray[np.float32],
+    merchant_users: NDArray[np.integer],
     items: ItemTable,
     prior_users: float,
     minimum_users: int,
@@ -59,46 +60,45 @@ def cluster_lists(
 
     (n_ci + prior_users * p_mi) / (n_cm + prior_users)
 
-    with n_ci users of cluster c who took item i, n_cm those who took anything of its merchant m, and p_mi the item's share
-    of all the merchant's users. Items nobody of the cluster took keep their place through the prior.
+    with n_ci users of cluster c who took item i, n_cm those who took anything of its merchant m, and p_mi the item's
+    share of all the merchant's users. Items nobody of the cluster took keep their place through the prior.
 
     Args:
         cluster: [U], of each user. user, item: [N], distinct pairs of user and item position.
-        popularity: float32 [I], distinct users per item.
+        popularity: float32 [I], distinct users per item. merchant_users: [M], distinct users per merchant.
     """
-    clusters, merchants, count = len(centroids), len(items.merchants), len(items)
+    clusters, merchants = len(centroids), len(items.merchants)
     merchant = np.asarray(items.merchant)
-    at_merchant = np.unique(user.astype(np.int64) * merchants + merchant[item])
-    visits = np.bincount(at_merchant % merchants, minlength=merchants)
-    cell = cluster[at_merchant // merchants].astype(np.int64) * merchants + at_merchant % merchants
-    cell_users = np.bincount(cell, minlength=clusters * merchants)
-    share = popularity / np.maximum(visits, 1)[merchant]
-    taken = sparse.csr_array(
-        (np.ones(len(user), np.float32), (cluster[user], item)), shape=(clusters, count), dtype=np.float32
-    )
-    taken.sum_duplicates()
-    available = np.asarray(items.available)
-    lists: list[tuple[NDArray[np.int32], NDArray[np.float32]]] = []
-    lengths = np.zeros(clusters * merchants, np.int64)
+    visits = np.unique(user.astype(np.int64) * merchants + merchant[item])
+    cell = cluster[visits // merchants].astype(np.int64) * merchants + visits % merchants
+    cell_users = np.bincount(cell, minlength=clusters * merchants).reshape(clusters, merchants)
+    share = popularity / np.maximum(merchant_users, 1)[merchant]
+    ones = np.ones(len(user), np.float32)
+    taken = sparse.csr_array((ones, (cluster[user], item)), shape=(clusters, len(items)))
+    found: list[NDArray[np.int32]] = []
+    scored: list[NDArray[np.float32]] = []
+    lengths = np.zeros((clusters, merchants), np.int64)
     for c in range(clusters):
-        row = slice(int(taken.indptr[c]), int(taken.indptr[c + 1]))
         scores = prior_users * share
-        scores[taken.indices[row]] += taken.data[row]
-        users_here = cell_users[c * merchants : (c + 1) * merchants]
-        scores /= (users_here + prior_users)[merchant]
-        kept = np.flatnonzero(available & (users_here >= minimum_users)[merchant] & (scores > 0))
-        kept = kept[np.lexsort((kept, -scores[kept], merchant[kept]))]
-        of_merchant = np.bincount(merchant[kept], minlength=merchants)
-        rank = np.arange(len(kept)) - np.repeat(np.cumsum(of_merchant) - of_merchant, of_merchant)
-        kept = kept[rank < list_length]
-        lists.append((kept.astype(np.int32), scores[kept].astype(np.float32)))
-        lengths[c * merchants : (c + 1) * merchants] = np.minimum(of_merchant, list_length)
-    return ClusterLists(
-        centroids,
-        np.concatenate([found for found, _ in lists]),
-        np.concatenate([scores for _, scores in lists]),
-        np.concatenate([[0], np.cumsum(lengths)]),
-    )
+        row = slice(int(taken.indptr[c]), int(taken.indptr[c + 1]))
+        np.add.at(scores, taken.indices[row], taken.data[row])
+        scores /= (cell_users[c] + prior_users)[merchant]
+        kept = np.asarray(items.available) & (cell_users[c] >= minimum_users)[merchant] & (scores > 0)
+        best, lengths[c] = _best_of_each(scores, np.flatnonzero(kept), merchant, merchants, list_length)
+        found.append(best.astype(np.int32))
+        scored.append(scores[best].astype(np.float32))
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    return ClusterLists(centroids, np.concatenate(found), np.concatenate(scored), offsets)
+
+
+def _best_of_each(
+    scores: NDArray[np.floating], kept: NDArray[np.int64], merchant: NDArray[np.int32], merchants: int, length: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(kept positions by merchant, best first, at most `length` of each; how many of each merchant)."""
+    kept = kept[np.lexsort((kept, -scores[kept], merchant[kept]))]
+    of_merchant = np.bincount(merchant[kept], minlength=merchants)
+    rank = np.arange(len(kept)) - np.repeat(np.cumsum(of_merchant) - of_merchant, of_merchant)
+    return kept[rank < length], np.minimum(of_merchant, length)
 
 
 class CboCountry:

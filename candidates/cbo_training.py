@@ -1,4 +1,4 @@
-"""Training CBO: users clustered across merchants by their mean item vector, the number of clusters chosen on held-out users."""
+"""Training CBO: users clustered across merchants by their mean item vector; held-out users choose how many clusters."""
 
 import logging
 from pathlib import Path
@@ -32,6 +32,7 @@ def train_country(training: TrainingSet, country: CountryTraining) -> tuple[CboC
     """Clusters at each size of the configuration; the one with the best validation recall@20 (the first of equals)."""
     config = training.config.cbo
     user, item, _ = distinct_pairs(training.timelines, country.users, len(training.items))
+    merchant_users = users_of_merchants(training)
     means = user_means(training, country)
     known = np.flatnonzero((means != 0).any(axis=1))
     tried: dict[int, float] = {}
@@ -48,6 +49,7 @@ def train_country(training: TrainingSet, country: CountryTraining) -> tuple[CboC
             user[of_known],
             item[of_known],
             training.popularity,
+            merchant_users,
             training.items,
             config.prior_users,
             config.minimum_users,
@@ -61,6 +63,14 @@ def train_country(training: TrainingSet, country: CountryTraining) -> tuple[CboC
     chosen = len(best.lists.centroids)
     logger.info("cbo %s: %d clusters of %d users", country.country, chosen, len(known))
     return best, {"clusters": chosen, "validation_recall@20": {str(size): value for size, value in tried.items()}}
+
+
+def users_of_merchants(training: TrainingSet) -> NDArray[np.int64]:
+    """int64 [M]: distinct users of each merchant, over all countries as in `popularity`."""
+    merchants = len(training.items.merchants)
+    merchant = np.asarray(training.items.merchant)[training.timelines.items]
+    visits = np.unique(training.timelines.user_of_event().astype(np.int64) * merchants + merchant)
+    return np.bincount(visits % merchants, minlength=merchants)
 
 
 def user_means(training: TrainingSet, country: CountryTraining) -> NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""What can be set about stage one, in one place. Defaults are those that did best on the data sets of docs/candidates.md."""
+"""What can be set about stage one, in one place. How the defaults were chosen stands in docs/candidates.md."""
 
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
@@ -26,8 +26,8 @@ class GboConfig:
 
 @dataclass(frozen=True)
 class CboConfig:
-    clusters: tuple[int, ...] = (16, 64, 256)  # tried in this order; the best on held-out users is kept
-    prior_users: float = 10.0  # the merchant's best-of weighs as much as so many users of the cluster
+    clusters: tuple[int, ...] = (1, 32, 128, 256)  # the best on held-out users; 1 is the best-of of everybody
+    prior_users: float = 30.0  # the merchant's best-of weighs as much as so many users of the cluster
     list_length: int = 200  # items kept per cluster and merchant; the merchant's best-of continues the list
     minimum_users: int = 5  # a cluster with fewer users at a merchant takes the merchant's best-of as it is
 
@@ -43,13 +43,13 @@ class LedConfig:
     enough_clicks: int = 200_000
     timeline_limit: int = 100  # the newest distinct items of a user that are trained on
     bias_scale: float = 0.5  # biases start at this times log(1 + users), with initialisation "svd"
-    split: Literal["cut", "random"] = "cut"
-    target_share: float = 0.2  # of a timeline, for split "random"
-    epochs: int = 8
-    batch_rows: int = 512
+    split: Literal["cut", "random"] = "random"
+    target_share: float = 0.5  # of a timeline, for split "random"
+    epochs: int = 6
+    batch_rows: int = 256
     negatives: int = 512  # shared by a batch
-    learning_rate: float = 2e-3
-    dropout: float = 0.3  # share of input items dropped
+    learning_rate: float = 5e-3
+    dropout: float = 0.5  # share of input items dropped
     length_power: float = 1.0  # 1: 1/T, 0.5: 1/sqrt(T)
     patience: int = 3  # epochs without a better validation recall before training stops
 

@@ -43,8 +43,8 @@ def split_events(
 ) -> tuple[pa.Table, list[HeldOut]]:
     """Training events and held-out requests that share nothing.
 
-    by="user" (strong generalisation): a random share `held_out` of the users is kept out of training altogether; the last
-    `target_share` of a held-out user's events (at least one event) is the target, what came before is the input.
+    by="user" (strong generalisation): a random share `held_out` of the users is kept out of training altogether; the
+    last `target_share` of a held-out user's events (at least one event) is the target, what came before is the input.
 
         training user   a b c d e       -> all of it is trained on
         held-out user   f g h i | j     -> input f g h i, target j

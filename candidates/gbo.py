@@ -29,8 +29,8 @@ class GlobalBestOf:
 
     @classmethod
     def of(cls, scores: NDArray[np.float32], items: ItemTable) -> "GlobalBestOf":
-        order = np.lexsort((np.arange(len(items)), -scores, items.merchant))
-        order = order[np.asarray(items.available)[order]].astype(np.int32)
+        ranked = np.lexsort((np.arange(len(items)), -scores, items.merchant)).astype(np.int32)
+        order = ranked[np.asarray(items.available)[ranked]]
         offsets = np.zeros(len(items.merchants) + 1, np.int64)
         np.cumsum(np.bincount(items.merchant[order], minlength=len(items.merchants)), out=offsets[1:])
         return cls(order, offsets, scores.astype(np.float32))

@@ -1,8 +1,8 @@
 """Maximum inner product search among one merchant's items: an exact scan, or an HNSW graph where there are many.
 
 Rows are item vectors with their bias as one more dimension and queries are user vectors with a 1 (LED paper, section
-4.2). Up to `exact_up_to` items a matrix-vector product over the merchant's slice is as fast as a graph and always right;
-above it, a graph of the merchant's own is built to a stated recall against that scan.
+4.2). Up to `exact_up_to` items a matrix-vector product over the merchant's slice is as fast as a graph and always
+right; above it, a graph of the merchant's own is built to a stated recall against that scan.
 """
 
 import logging
@@ -82,9 +82,12 @@ class GraphIndex:
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]] | None:
         """As `exact_search`, approximately; None where k is more than the graph can give."""
         wanted = k + len(excluded)
-        if wanted > min(self.facts.reachable, self.facts.ef):
+        if wanted > self.facts.reachable:
             return None
-        labels, distances = _search(self._graph, self.facts, query[None], wanted)
+        try:
+            labels, distances = _search(self._graph, self.facts, query[None], wanted)
+        except RuntimeError:  # this query reached fewer rows than the one that `reachable` was measured with
+            return None
         rows, scores = labels[0], _inner_products(self.facts, query[None], distances)[0]
         kept = ~np.isin(rows, excluded) if len(excluded) else slice(None)
         return rows[kept][:k], scores[kept][:k]

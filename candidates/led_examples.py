@@ -17,14 +17,14 @@ class LedTimelines:
     Attributes:
         offsets: int64 [U + 1]. items: int32 [N].
         is_target: bool [N], whether the event may be a target; every event may be input.
-        merchant: int32 [I], of each item; a merchant's items are contiguous.
+        merchant: int64 [I], of each item; a merchant's items are contiguous.
         merchant_offsets: int64 [M + 1].
     """
 
     offsets: NDArray[np.int64]
     items: NDArray[np.int32]
     is_target: NDArray[np.bool_]
-    merchant: NDArray[np.int32]
+    merchant: NDArray[np.int64]
     merchant_offsets: NDArray[np.int64]
 
     def __len__(self) -> int:
@@ -117,7 +117,7 @@ def batches(
 def _draw_negatives(
     timelines: LedTimelines, row_merchant: NDArray[np.int64], count: int, rng: np.random.Generator
 ) -> NDArray[np.int64]:
-    """Uniform over the items of the batch's merchants, each merchant drawn as often as it has rows; positives stay in."""
+    """Uniform over the items of the batch's merchants, a merchant as often as it has rows; positives stay in."""
     merchant = row_merchant[rng.integers(0, len(row_merchant), count)]
     start, end = timelines.merchant_offsets[merchant], timelines.merchant_offsets[merchant + 1]
     return start + (rng.random(count) * (end - start)).astype(np.int64)

@@ -1,4 +1,4 @@
-"""LED as an online source: the user's vector from the request's history, then the merchant's best items by inner product."""
+"""LED as an online source: the user's vector from the request's history, then the merchant's best items for it."""
 
 from pathlib import Path
 

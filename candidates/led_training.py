@@ -1,4 +1,4 @@
-"""Training LED for each country: epochs of batches, the best epoch on held-out users kept, vectors and indexes written."""
+"""Training LED for each country: epochs of batches, the best on held-out users kept, vectors and indexes written."""
 
 import json
 import logging
@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 
 def train(training: TrainingSet, folder: Path) -> dict[str, Any]:
-    """Writes folder/led; returns per country the epochs, the validation recall of each, and what was measured of the indexes."""
+    """Writes folder/led; returns per country the epochs with their validation recall, and the facts of the indexes."""
     metrics: dict[str, Any] = {}
     for place, country in enumerate(training.countries):
         vectors, figures = train_country(training, country)
@@ -48,18 +48,20 @@ def train_country(training: TrainingSet, country: CountryTraining) -> tuple[NDAr
     rng = np.random.default_rng(training.seed)
     timelines, kind = led_timelines(training, country)
     model = initial_model(training, country, config)
-    optimizer = torch.optim.Adam([one for one in model.parameters() if one.requires_grad], lr=config.learning_rate)
-    best, best_recall, recalls, losses_seen = serving_vectors(model), -1.0, [], []
+    optimizers = model.optimizers(config.learning_rate)
+    best, best_recall, best_epoch = serving_vectors(model), -1.0, 0
+    recalls: list[float] = []
+    losses_seen: list[float] = []
     try:
         with progress_bar(f"LED {country.country}", config.epochs) as bar:
             for _ in range(config.epochs):
-                losses_seen.append(run_epoch(model, optimizer, timelines, config, rng))
+                losses_seen.append(run_epoch(model, optimizers, timelines, config, rng))
                 vectors = serving_vectors(model)
                 recalls.append(validation_recall(training, country, vectors))
-                if not recalls[-1] <= best_recall:
-                    best, best_recall = vectors, recalls[-1]
+                if recalls[-1] > best_recall or np.isnan(recalls[-1]):  # without validation the last epoch is kept
+                    best, best_recall, best_epoch = vectors, recalls[-1], len(recalls)
                 bar.advance(note=f"loss {losses_seen[-1]:.4f}, validation recall@20 {recalls[-1]:.4f}")
-                if len(recalls) - 1 - int(np.argmax(recalls)) >= config.patience:
+                if len(recalls) - best_epoch >= config.patience:
                     break
     except KeyboardInterrupt:
         logger.warning(
@@ -67,15 +69,21 @@ def train_country(training: TrainingSet, country: CountryTraining) -> tuple[NDAr
             country.country,
             len(recalls),
         )
-    figures = {"epochs": len(recalls), "loss": losses_seen, "validation_recall@20": recalls, "targets": kind}
+    figures = {
+        "epochs": len(recalls),
+        "best_epoch": best_epoch,
+        "loss": losses_seen,
+        "validation_recall@20": recalls,
+        "targets": kind,
+    }
     return best, figures
 
 
 def led_timelines(training: TrainingSet, country: CountryTraining) -> tuple[LedTimelines, str]:
     """The country's timelines of distinct items in the model's rows, and what may be a target: "clicks" or "all".
 
-    Every event may be input; targets are clicks, landings and sales if the country has enough of them (LED paper, section
-    4.3), else every event.
+    Every event may be input; targets are clicks, landings and sales if the country has enough of them (LED paper,
+    section 4.3), else every event.
     """
     config = training.config.led
     user, item, row = distinct_pairs(training.timelines, country.users, len(training.items), config.timeline_limit)
@@ -95,7 +103,7 @@ def led_timelines(training: TrainingSet, country: CountryTraining) -> tuple[LedT
 
 
 def initial_model(training: TrainingSet, country: CountryTraining, config: LedConfig) -> Led:
-    """From SVD: the vectors as they are and biases that follow log popularity; at random: small vectors, biases of zero."""
+    """From SVD: its vectors, and biases that follow log popularity; at random: small vectors, biases of zero."""
     rng = np.random.default_rng(training.seed)
     shape = country.vectors.shape
     noise = (rng.standard_normal(shape) * 0.1 / np.sqrt(shape[1])).astype(np.float32)
@@ -104,7 +112,7 @@ def initial_model(training: TrainingSet, country: CountryTraining, config: LedCo
     else:
         unknown = ~(country.vectors != 0).any(axis=1, keepdims=True)
         vectors = np.where(unknown, noise, country.vectors).astype(np.float32)
-        biases = config.bias_scale * np.log1p(training.popularity[country.items.items])
+        biases = np.float32(config.bias_scale) * np.log1p(training.popularity[country.items.items])
     return Led(
         torch.from_numpy(vectors), torch.from_numpy(biases.astype(np.float32)), config.tuning, config.length_power
     )
@@ -112,19 +120,21 @@ def initial_model(training: TrainingSet, country: CountryTraining, config: LedCo
 
 def run_epoch(
     model: Led,
-    optimizer: torch.optim.Optimizer,
+    optimizers: list[torch.optim.Optimizer],
     timelines: LedTimelines,
     config: LedConfig,
     rng: np.random.Generator,
 ) -> float:
-    """One pass over freshly split timelines; returns the mean loss of its batches (NaN where nothing could be split)."""
+    """One pass over freshly split timelines; returns the mean loss of its batches, NaN if nothing could be split."""
     hidden = split_timelines(timelines, config.split, config.target_share, rng)
     found = []
     for batch in batches(timelines, hidden, config.batch_rows, config.negatives, config.dropout, rng):
         loss = batch_loss(model, batch, timelines, config.loss)
-        optimizer.zero_grad()
+        for optimizer in optimizers:
+            optimizer.zero_grad()
         loss.backward()
-        optimizer.step()
+        for optimizer in optimizers:
+            optimizer.step()
         found.append(loss.item())
     return float(np.mean(found)) if found else float("nan")
 
@@ -161,7 +171,7 @@ def _multinomial_loss(model: Led, batch: Batch, timelines: LedTimelines, queries
 
 def serving_vectors(model: Led) -> NDArray[np.float32]:
     """float32 [R, d + 1]: what is served, the bias as the last column."""
-    biases = model.biases.detach().numpy()[:, None]
+    biases = model.biases.detach().numpy()
     return np.concatenate([model.item_vectors().numpy(), biases], axis=1).astype(np.float32)
 
 

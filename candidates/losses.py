@@ -1,8 +1,8 @@
 """The losses LED can be trained with: pure functions of scores (LED paper, section 4.3).
 
 `positive` float [P] is the score of each target item for its user, `negative` float [P, N] the scores of that target's
-negatives, and `allowed` bool [P, N] (None: all) says which of them count. Every loss is a mean over targets, a tensor of no
-dimension that is zero where there is no target.
+negatives, and `allowed` bool [P, N] (None: all) says which of them count. Every loss is a mean over targets, a tensor
+of no dimension that is zero where there is no target.
 """
 
 from collections.abc import Callable

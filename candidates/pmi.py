@@ -1,4 +1,4 @@
-"""Pointwise mutual information of items in users' timelines: the matrix whose left singular vectors are item vectors."""
+"""Pointwise mutual information of items in timelines: the matrix whose left singular vectors are item vectors."""
 
 import numpy as np
 from scipy import sparse

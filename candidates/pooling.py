@@ -1,9 +1,10 @@
-"""Examples for the ranker before there is a display log: candidates pooled at past moments, labelled by what came after.
+"""Examples for the ranker before there is a display log: candidates pooled at past moments, labelled by what followed.
 
-A moment is a visit: a user was about to look at a merchant's items. At that moment every source is asked what it would have
-proposed, and each pooled item is a positive if the user took it from then on, within a horizon. What no source proposed is
-not an example, even if the user took it: the ranker is never asked about such items, and as examples they would be positives
-one and all, a mark of their own that serving never shows. Items the user had taken before stay in, as they do in serving.
+A moment is a visit: a user was about to look at a merchant's items. At that moment every source is asked what it would
+have proposed, and each pooled item is a positive if the user took it from then on, within a horizon. What no source
+proposed is not an example, even if the user took it: the ranker is never asked about such items, and as examples they
+would be positives one and all, a mark of their own that serving never shows. Items the user had taken before stay in,
+as they do in serving.
 """
 
 import tempfile

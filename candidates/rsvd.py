@@ -43,13 +43,13 @@ def randomized_svd(
     Args:
         blocks: [b_1, n], [b_2, n], ... from top to bottom.
         oversampling: extra directions that are sampled and dropped at the end.
-        power_iterations: times A A^T is applied; both sides are made orthonormal again after each product, without which
-            rounding would leave only the largest directions.
+        power_iterations: times A A^T is applied; both sides are made orthonormal again after each product, without
+            which rounding would leave only the largest directions.
         threads: blocks worked on at once.
 
     Returns:
-        min(dimension, rows, columns) triples. Each pair of vectors has its sign fixed: the largest entry of the left one
-        (by magnitude, the first of equals) is positive.
+        min(dimension, rows, columns) triples. Each pair of vectors has its sign fixed: the largest entry of the left
+        one (by magnitude, the first of equals) is positive.
 
     Raises:
         CandidatesError: no block, blocks of unequal width, or a dimension below 1.

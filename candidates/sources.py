@@ -1,7 +1,7 @@
-"""The candidate sources of a bundle, each behind one interface: `load_sources(bundle, items)["led"].propose(request, k)`.
+"""The candidate sources of a bundle behind one interface: `load_sources(bundle, items)["led"].propose(request, k)`.
 
-A new source is one module with `train(training, folder)` and `load(folder, items)`, and one line in SOURCES. Loading maps
-arrays and computes next to nothing; a source is never changed after loading, so threads may share it.
+A new source is one module with `train(training, folder)` and `load(folder, items)`, and one line in SOURCES. Loading
+maps arrays and computes next to nothing; a source is never changed after loading, so threads may share it.
 """
 
 from collections.abc import Callable, Sequence

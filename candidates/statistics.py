@@ -35,7 +35,7 @@ class CountryStatistics:
 
 
 def positioned(events: pa.Table, items: ItemTable, engine: Engine = "duckdb", threads: int | None = None) -> ibis.Table:
-    """The events as a table of the engine with item positions (int32) for item ids; events of unknown items left out."""
+    """The events as a table of the engine with item positions (int32) for ids; events of unknown items left out."""
     distinct = events["item_id"].combine_chunks().dictionary_encode()
     codes = distinct.indices.to_numpy()
     positions = items.items.positions(distinct.dictionary.to_pylist())[codes] if len(events) else np.empty(0, np.int32)

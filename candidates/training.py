@@ -1,4 +1,4 @@
-"""Stage one from events to the bundle's candidates part: statistics, vectors, every source, and their offline recall."""
+"""Stage one from events to the bundle's candidates part: statistics, vectors, every source and its offline recall."""
 
 import json
 import logging
