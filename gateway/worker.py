@@ -33,8 +33,8 @@ LoadRuntime = Callable[[Path, bool], Runtime]
 READY, ALIVE, FAILED = "ready", "alive", "failed "
 RECEIVE_BYTES = 512 * 1024
 SWITCH_SECONDS = 0.0003
-"""A thread that waits for Python's lock gets it after so long. The default, 5 ms, is longer than a whole banner: with it,
-four clients of two workers got a third of the banners per second."""
+"""A thread that waits for Python's lock gets it after so long. The default, 5 ms, is longer than a whole banner: with
+it, four clients of two workers got a third of the banners per second."""
 _POPULATIONS_SECONDS = 0.5
 _WARM_UP_BANNERS = 20
 
