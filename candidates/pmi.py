@@ -37,7 +37,7 @@ def positive_pmi(cooccurrence: sparse.csr_array, context_power: float = 0.75) ->
     marginal = np.bincount(row, weights=counts, minlength=pairs.shape[0])
     context = np.where(marginal > 0, marginal, 1.0) ** context_power * (marginal > 0)
     # log(p(i, j) / p(i)) = log(n_ij / n_i): the total N cancels
-    with np.errstate(divide="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore"):
         log_marginal, log_context = np.log(marginal), np.log(context) - np.log(context.sum())
     values = np.log(counts) - log_marginal[row] - log_context[column]
     above = values > 0

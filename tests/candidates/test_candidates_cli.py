@@ -1,0 +1,94 @@
+"""The commands on a small workspace: train, evaluate, propose, pool, and what they answer when something is missing."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from typer.testing import CliRunner
+
+from candidates.bundling import carry_ranker, train_bundle
+from candidates.cli import app
+from candidates.config import CandidatesConfig, CboConfig, EmbeddingConfig, LedConfig
+from candidates.errors import CandidatesError
+from data.bundle import Bundle, BundleDraft, publish
+from data.errors import DataError
+from data.examples import EXAMPLE_SCHEMA
+from data.workspace import Origin, Workspace
+
+QUICK = CandidatesConfig(
+    embedding=EmbeddingConfig(dimension=8, oversampling=4), cbo=CboConfig(clusters=(4,)), led=LedConfig(epochs=1)
+)
+
+
+@pytest.fixture(scope="module")
+def workspace(trained: Any, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    place = Workspace(tmp_path_factory.mktemp("workspace"))
+    pq.write_table(trained.events, place.events)
+    pq.write_table(trained.catalog, place.catalog)
+    place.write_origin(Origin("made up", True, "0", len(trained.events), len(trained.catalog)))
+    return place
+
+
+def run(*arguments: str) -> str:
+    result = CliRunner().invoke(app, list(arguments), env={"COLUMNS": "120"}, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_train_puts_a_bundle_into_service_and_propose_answers_from_it(workspace: Workspace, tmp_path: Path) -> None:
+    quick = ("--dimension", "8", "--epochs", "1")
+    shown = run("train", "-w", str(workspace.root), *quick, "--tuning", "project", "--json", str(tmp_path / "f.json"))
+    figures = json.loads((tmp_path / "f.json").read_text())["figures"]
+    bundle = Bundle.open(workspace.current)
+    assert figures["bundle"] == bundle.version
+    assert set(figures["recall"]) == set(bundle.metrics["candidates"]["recall"]) == {"gbo", "cbo", "led"}
+    assert "recall@20" in shown and "SIMULATED" in shown
+    shown = run("propose", "-w", str(workspace.root), "--user", "u0003", "--merchant", "m1", "--k", "4")
+    assert shown.count("title of m1-") >= 4
+    run("propose", "-w", str(workspace.root))
+
+
+@pytest.mark.parametrize("split", ["user", "time"])
+def test_evaluate_reports_both_splits_and_writes_no_bundle(workspace: Workspace, tmp_path: Path, split: str) -> None:
+    before = sorted(workspace.bundles.glob("*")) if workspace.bundles.exists() else []
+    shown = run(
+        "evaluate", "-w", str(workspace.root), "--split", split, "--dimension", "8", "--epochs", "1", "--json",
+        str(tmp_path / "f.json"),
+    )  # fmt: skip
+    assert "±" in shown
+    figures = json.loads((tmp_path / "f.json").read_text())["figures"]
+    assert figures["recall"]["led"]["recall@20_se"] > 0
+    assert (sorted(workspace.bundles.glob("*")) if workspace.bundles.exists() else []) == before
+
+
+def test_pool_writes_examples(workspace: Workspace) -> None:
+    run("pool", "-w", str(workspace.root), "--requests", "60")
+    assert pq.read_table(workspace.root / "examples.parquet").schema.equals(EXAMPLE_SCHEMA)
+
+
+def test_the_ranker_is_carried_over_only_with_the_same_catalog(workspace: Workspace, trained: Any) -> None:
+    bundle = train_bundle(workspace, QUICK)
+    with BundleDraft(workspace) as draft:
+        draft.take(bundle, ["catalog", "candidates"])
+        (draft.folder("ranker") / "config.json").write_text("{}")
+        draft.metrics["ranker"] = {"auc": 0.7}
+        ranked = draft.seal()
+    publish(workspace, ranked)
+    again = train_bundle(workspace, QUICK, seed=2)
+    assert again.has("ranker")
+    assert again.metrics["ranker"] == {"auc": 0.7}
+    with BundleDraft(workspace) as draft:
+        trained.items.save(draft.folder("catalog"))
+        (draft.folder("catalog") / "price.npy").write_bytes(b"other prices")
+        assert not carry_ranker(again, draft)
+
+
+def test_missing_things_are_said_in_a_sentence(workspace: Workspace, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="holds no events"):
+        CliRunner().invoke(app, ["train", "-w", str(tmp_path)], catch_exceptions=False)
+    train_bundle(workspace, QUICK)
+    for option, value in (("--user", "nobody"), ("--merchant", "nowhere")):
+        with pytest.raises(CandidatesError, match=value):
+            CliRunner().invoke(app, ["propose", "-w", str(workspace.root), option, value], catch_exceptions=False)

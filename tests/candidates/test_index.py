@@ -1,0 +1,110 @@
+"""Exact scans against sorting, and graphs against exact scans."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from candidates.config import IndexConfig
+from candidates.errors import CandidatesError
+from candidates.index import NEVER, GraphIndex, MerchantIndexes, build_graph, exact_search
+
+NONE = np.empty(0, np.int32)
+
+
+def clustered(rows: int, dimension: int, spread: float, seed: int = 0) -> np.ndarray:
+    """Vectors around 20 centres with norms spread log-normally; the last column is a bias."""
+    rng = np.random.default_rng(seed)
+    centres = rng.standard_normal((20, dimension))
+    vectors = centres[rng.integers(0, 20, rows)] + 0.5 * rng.standard_normal((rows, dimension))
+    vectors *= np.exp(spread * rng.standard_normal((rows, 1)))
+    return vectors.astype(np.float32)
+
+
+def queries_like(vectors: np.ndarray, count: int, seed: int = 1) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    found = vectors[rng.integers(0, len(vectors), count)] + 0.3 * rng.standard_normal((count, vectors.shape[1]))
+    found[:, -1] = 1
+    return found.astype(np.float32)
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    st.integers(1, 30), st.integers(1, 40), st.sets(st.integers(0, 29)), st.sets(st.integers(0, 29)), st.integers(0, 99)
+)
+def test_an_exact_search_is_a_stable_sort_without_the_excluded_and_the_unavailable(
+    rows: int, k: int, excluded: set[int], unavailable: set[int], seed: int
+) -> None:
+    """Small whole numbers make many ties, which fall to the first row."""
+    rng = np.random.default_rng(seed)
+    vectors = rng.integers(-2, 3, (rows, 4)).astype(np.float32)
+    vectors[[row for row in unavailable if row < rows], -1] = NEVER
+    query = np.array([1, 2, -1, 1], np.float32)
+    left_out = np.array(sorted(row for row in excluded if row < rows), np.int64)
+    found, scores = exact_search(vectors, query, k, left_out)
+    usable = [row for row in range(rows) if row not in excluded and row not in unavailable]
+    expected = sorted(usable, key=lambda row: (-float(vectors[row] @ query), row))[:k]
+    assert found.tolist() == expected
+    np.testing.assert_allclose(scores, vectors[expected] @ query)
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.7])
+def test_a_graph_reaches_its_recall_keeps_it_after_loading_and_reports_it(spread: float, tmp_path: Path) -> None:
+    vectors = clustered(4_000, 24, spread)
+    vectors[::10, -1] = NEVER
+    config = IndexConfig(recall=0.95, recall_at=50)
+    built = build_graph(vectors, queries_like(vectors, 100), config, seed=0)
+    assert built is not None
+    assert built.facts.recall >= 0.95
+    assert built.facts.items == 3_600
+    assert built.facts.space == ("ip" if spread == 0 else "l2") or spread == 0
+    built.save(tmp_path / "graph.hnsw")
+    loaded = GraphIndex.load(tmp_path / "graph.hnsw", vars(built.facts), 24)
+    recalls = []
+    for query in queries_like(vectors, 200, seed=7):
+        found = loaded.search(query, 50, NONE)
+        assert found is not None
+        rows, scores = found
+        assert (vectors[rows, -1] != NEVER).all()
+        np.testing.assert_allclose(scores, vectors[rows] @ query, rtol=1e-3, atol=2e-2)
+        recalls.append(len(np.intersect1d(rows, exact_search(vectors, query, 50)[0])) / 50)
+    assert np.mean(recalls) >= 0.92
+
+
+def test_excluded_rows_are_made_up_for_by_the_next_best() -> None:
+    vectors = clustered(3_000, 16, 0.3)
+    graph = build_graph(vectors, queries_like(vectors, 60), IndexConfig())
+    assert graph is not None
+    query = queries_like(vectors, 1, seed=5)[0]
+    excluded = exact_search(vectors, query, 40)[0]
+    found = graph.search(query, 30, excluded)
+    assert found is not None
+    assert len(found[0]) == 30
+    assert not np.isin(found[0], excluded).any()
+
+
+def test_more_than_a_graph_reaches_is_answered_by_the_exact_scan() -> None:
+    vectors = clustered(500, 8, 0.2)
+    graph = build_graph(vectors, queries_like(vectors, 40), IndexConfig())
+    assert graph is not None
+    indexes = MerchantIndexes(vectors, {0: graph})
+    query = queries_like(vectors, 1, seed=2)[0]
+    found = indexes.search(0, 0, 500, query, 10_000, NONE)
+    assert found.items.tolist() == exact_search(vectors, query, 500)[0].tolist()
+
+
+def test_a_recall_that_no_graph_reaches_means_no_graph() -> None:
+    """Random directions in many dimensions and hardly any links: the scan serves."""
+    rng = np.random.default_rng(0)
+    vectors = rng.standard_normal((3_000, 64)).astype(np.float32)
+    config = IndexConfig(links=2, ef_construction=2, recall=1.0)
+    assert build_graph(vectors, queries_like(vectors, 50), config) is None
+
+
+def test_a_broken_graph_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "broken.hnsw").write_bytes(b"not a graph")
+    facts = {"space": "ip", "items": 9, "reachable": 9, "ef": 50, "recall": 1.0, "recall_at": 9, "largest_norm": 1.0}
+    with pytest.raises(CandidatesError, match=r"broken\.hnsw"):
+        GraphIndex.load(tmp_path / "broken.hnsw", facts, 4)

@@ -1,0 +1,155 @@
+"""Training as a whole: what it reports, that seeds hold, what it refuses, and that it ends when asked."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from scipy import sparse
+
+from candidates import led_training
+from candidates.config import CandidatesConfig, CboConfig, EmbeddingConfig, LedConfig
+from candidates.embeddings import item_vectors
+from candidates.errors import CandidatesError
+from candidates.sources import load_sources_from
+from candidates.statistics import country_statistics, popularity, positioned
+from candidates.training import train_candidates
+from data.items import ItemTable
+from data.timelines import Timelines
+
+QUICK = CandidatesConfig(
+    embedding=EmbeddingConfig(dimension=8, oversampling=4),
+    cbo=CboConfig(clusters=(4,)),
+    led=LedConfig(epochs=2, batch_rows=64, negatives=32),
+    held_out=0.2,
+)
+
+
+def test_recall_of_every_source_is_reported_with_standard_errors(trained: Any) -> None:
+    for name in ("gbo", "cbo", "led"):
+        figures = trained.metrics["recall"][name]
+        assert 0 < figures["recall@20"] <= figures["recall@50"] <= 1
+        assert 0 < figures["recall@20_se"] < 0.2
+    recall = {name: figures["recall@20"] for name, figures in trained.metrics["recall"].items()}
+    assert recall["led"] > recall["gbo"]
+    assert recall["cbo"] > recall["gbo"]
+    json.dumps(trained.metrics)
+
+
+def test_the_same_seed_gives_the_same_files(trained: Any, tmp_path: Path) -> None:
+    written = []
+    for run in ("one", "two"):
+        folder = tmp_path / run
+        folder.mkdir()
+        train_candidates(folder, trained.items, trained.events, QUICK, seed=5)
+        written.append({path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.npy")})
+    assert written[0] == written[1]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"tuning": "project"},
+        {"initialisation": "random"},
+        {"loss": "css"},
+        {"loss": "negative_sampling"},
+        {"loss": "multinomial"},
+        {"split": "cut"},
+        {"length_power": 0.5},
+        {"targets": "clicks"},
+    ],
+)
+def test_every_setting_of_led_trains(trained: Any, tmp_path: Path, changes: dict[str, Any]) -> None:
+    led = replace(QUICK.led, epochs=8, learning_rate=0.03, dropout=0.0, patience=99, **changes)
+    config = replace(QUICK, led=led)
+    metrics = train_candidates(tmp_path, trained.items, trained.events, config)
+    figures = metrics["sources"]["led"]["AA"]
+    assert np.isfinite(figures["loss"]).all()
+    assert figures["loss"][-1] < figures["loss"][0]
+    assert figures["targets"] == ("clicks" if changes.get("targets") == "clicks" else "all")
+
+
+def test_interrupted_training_keeps_the_best_epoch(
+    trained: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, calls = led_training.run_epoch, []
+
+    def interrupted(*given: Any) -> float:
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return real(*given)
+
+    monkeypatch.setattr(led_training, "run_epoch", interrupted)
+    metrics = train_candidates(tmp_path, trained.items, trained.events, replace(QUICK, minimum_country_users=10**6))
+    assert metrics["sources"]["led"]["AA"]["epochs"] == 1
+    assert set(load_sources_from(tmp_path, trained.items)) == {"gbo", "cbo", "led"}
+
+
+def test_small_countries_have_no_model_of_their_own(trained: Any, tmp_path: Path) -> None:
+    metrics = train_candidates(tmp_path, trained.items, trained.events, replace(QUICK, minimum_country_users=10**6))
+    assert metrics["countries"] == ["AA"]
+
+
+def test_without_events_of_known_items_there_is_nothing_to_train(trained: Any, tmp_path: Path) -> None:
+    strangers = trained.events.set_column(4, "item_id", pa.array(["no such item"] * len(trained.events)))
+    with pytest.raises(CandidatesError, match=r"none of the .* events names an item"):
+        train_candidates(tmp_path, trained.items, strangers, QUICK)
+    with pytest.raises(CandidatesError, match="needs events"):
+        train_candidates(tmp_path, trained.items, trained.events[:0], QUICK)
+    with pytest.raises(CandidatesError, match="sources to train"):
+        train_candidates(tmp_path, trained.items, trained.events, replace(QUICK, sources=("gbo", "magic")))
+
+
+@pytest.mark.parametrize("users", [1, 2, 5])
+def test_a_handful_of_users_is_enough(trained: Any, tmp_path: Path, users: int) -> None:
+    few = trained.events.filter(pa.compute.less(trained.events["user_id"], f"u{users + 1:04d}"))
+    train_candidates(tmp_path, trained.items, few, QUICK)
+    assert set(load_sources_from(tmp_path, trained.items)) == {"gbo", "cbo", "led"}
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"embedding": EmbeddingConfig(dimension=0)}, "embedding.dimension"),
+        ({"held_out": 1.0}, "held_out"),
+        ({"led": LedConfig(dropout=1.0)}, "led.dropout"),
+        ({"threads": 0}, "threads"),
+    ],
+)
+def test_a_wrong_setting_is_named(change: dict[str, Any], named: str) -> None:
+    with pytest.raises(CandidatesError, match=named):
+        replace(CandidatesConfig(), **change)
+
+
+def test_statistics_are_those_of_a_plain_count(trained: Any) -> None:
+    items: ItemTable = trained.items
+    views = Timelines.of(trained.events, items, kinds=["view"])
+    everything = Timelines.of(trained.events, items)
+    relation = positioned(trained.events, items)
+    users_of = np.zeros(len(items))
+    for user in range(len(everything)):
+        users_of[np.unique(everything.items[everything.offsets[user] : everything.offsets[user + 1]])] += 1
+    np.testing.assert_array_equal(popularity(relation, items), users_of)
+    (first, second) = country_statistics(relation, timeline_limit=100)
+    assert (first.country, second.country) == ("AA", "BB")
+    assert first.users + second.users == len(everything)
+    expected = np.zeros((len(items), len(items)))
+    for user in range(len(views)):
+        if views.countries[user] == "AA":
+            taken = np.unique(views.items[views.offsets[user] : views.offsets[user + 1]])
+            expected[np.ix_(taken, taken)] += 1
+    np.fill_diagonal(expected, 0)
+    np.testing.assert_array_equal(first.cooccurrence.toarray(), expected[np.ix_(first.items, first.items)])
+
+
+def test_an_item_that_met_no_other_has_a_zero_vector() -> None:
+    pairs = sparse.csr_array(np.array([[0, 3, 0], [3, 0, 0], [0, 0, 0]]))
+    vectors = item_vectors(pairs, EmbeddingConfig(dimension=5))
+    assert vectors.shape == (3, 5)
+    assert (vectors[2] == 0).all()
+    assert (vectors[:2] != 0).any(axis=1).all()
+    assert not item_vectors(sparse.csr_array((3, 3)), EmbeddingConfig(dimension=5)).any()
