@@ -36,7 +36,7 @@ class RealConfig:
 
     plan: TrainingPlan
     split: Split = "user"
-    held_out: float = 0.1
+    held_out: float = 0.2
     max_users: int = 2_000
     populations: Path = POPULATIONS
     clients: int = 2
@@ -82,11 +82,13 @@ class RealResult:
 
     Attributes:
         recalls: source, "banner" (all sources, ranked) or "banner of population X" -> mean, standard error, users.
+        differences: "led - cbo" and the like -> mean and standard error over users of the paired difference.
         latency_us: of a banner of 20 slots with one request at a time per client: p50, p99.
         degraded: banners on which something failed open.
     """
 
     recalls: dict[str, dict[str, float]]
+    differences: dict[str, dict[str, float]]
     source_shares: list[dict[str, Any]]
     latency_us: dict[str, float]
     degraded: int
@@ -119,6 +121,7 @@ def run_real(workspace: Workspace, config: RealConfig) -> RealResult:
         answers = _ask(address, everything, [question_of(one, items) for one in held_out], config.clients)
     return RealResult(
         recalls=_recalls(answers),
+        differences=_differences(answers),
         source_shares=_source_shares(workspace, load_experiment(config.populations).name),
         latency_us={f"p{q}": float(np.percentile(answers.banner_us, q)) for q in (50, 99)},
         degraded=answers.degraded,
@@ -201,6 +204,18 @@ def _recalls(answers: Answers) -> dict[str, dict[str, float]]:
         mine = populations == name
         found[f"banner of population {name}"] = _mean(users[mine], own[mine])
     return found
+
+
+def _differences(answers: Answers) -> dict[str, dict[str, float]]:
+    """Paired by request: a difference is surer than its two sides, which share their easy and their hard users."""
+    users = np.array(answers.users)
+    recalls = {name: np.array(values) for name, values in answers.recalls.items()}
+    pairs = [("led", "cbo"), ("cbo", "gbo"), ("led", "gbo"), ("banner", "led")]
+    return {
+        f"{better} - {worse}": _mean(users, recalls[better] - recalls[worse])
+        for better, worse in pairs
+        if better in recalls and worse in recalls
+    }
 
 
 def _mean(users: np.ndarray, values: np.ndarray) -> dict[str, float]:

@@ -81,6 +81,10 @@ def print_real(result: RealResult, origin: Origin, split: str, console: Console)
         label = "banner (all sources, ranked)" if name == "banner" else name
         table.add_row(label, f"{one['recall@20']:.4f}", f"{one['se']:.4f}", f"{one['users']:,.0f}")
     console.print(table)
+    differences = ", ".join(
+        f"{name} {one['recall@20']:+.4f} ± {one['se']:.4f}" for name, one in result.differences.items()
+    )
+    console.print(f"Paired differences of recall@20 ± standard error: {differences}.", highlight=False)
     shares = Table(title="Share of the displayed slots by source (the LED paper's Table 5)", title_justify="left")
     sources = list(dict.fromkeys(one["source"] for one in result.source_shares))
     for column in ("population", *sources):
@@ -101,6 +105,7 @@ def print_real(result: RealResult, origin: Origin, split: str, console: Console)
 def real_figures(result: RealResult) -> dict[str, Any]:
     return {
         "recall": result.recalls,
+        "paired_differences": result.differences,
         "source_shares": result.source_shares,
         "latency_us": result.latency_us,
         "degraded": result.degraded,
