@@ -31,8 +31,8 @@ class GraphFacts:
     """What was measured when a graph was built; it travels in the bundle and in its manifest.
 
     Attributes:
-        space: "ip", or "l2" where norms spread widely: with one more dimension sqrt(M^2 - |v|^2) all rows have norm M,
-            and the nearest row to (q, 0) is the one with the largest inner product (Bachrach et al., 2014).
+        space: "l2": with one more dimension sqrt(M^2 - |v|^2) all rows have norm M, and the nearest row to (q, 0) is the
+            one with the largest inner product (Bachrach et al., 2014); or "ip", raw, where "l2" misses the recall.
         items: rows in the graph. reachable: of them, how many one search with the largest ef found.
         ef: the search width that gave `recall` at `recall_at` against the exact scan.
     """
@@ -122,7 +122,7 @@ def build_graph(
     k = min(config.recall_at, len(rows))
     exact = [exact_search(vectors, query, k)[0] for query in queries]
     norms = np.linalg.norm(vectors[rows], axis=1)
-    spaces: tuple[Literal["ip", "l2"], ...] = ("l2", "ip") if norms.max() > 1.5 * np.median(norms) else ("ip", "l2")
+    spaces: tuple[Literal["ip", "l2"], ...] = ("l2", "ip")  # raw inner product can leave rows that no search reaches
     for space in spaces:
         graph = _grow(vectors, rows, space, float(norms.max()), config, seed, threads)
         facts = GraphFacts(space, len(rows), 0, EF_LADDER[-1], 0.0, k, float(norms.max()))
@@ -181,17 +181,19 @@ def _inner_products(
 
 
 def _reachable(graph: Any, facts: GraphFacts, query: NDArray[np.float32]) -> int:
-    """How many rows a search can find at all: hnswlib raises when it is asked for more."""
-    count = facts.items
-    while count:
-        graph.set_ef(count)
+    """How many rows a search can find at all, to half a percent: hnswlib raises when it is asked for more."""
+    found, too_many = 0, facts.items + 1
+    wanted = facts.items
+    while too_many - found > max(1, facts.items // 200):
+        graph.set_ef(wanted)
         try:
-            _search(graph, facts, query, count)
+            _search(graph, facts, query, wanted)
         except RuntimeError:
-            count //= 2
+            too_many = wanted
         else:
-            return count
-    return 0
+            found = wanted
+        wanted = (found + too_many) // 2
+    return found
 
 
 class MerchantIndexes:
