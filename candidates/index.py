@@ -31,8 +31,8 @@ class GraphFacts:
     """What was measured when a graph was built; it travels in the bundle and in its manifest.
 
     Attributes:
-        space: "l2": with one more dimension sqrt(M^2 - |v|^2) all rows have norm M, and the nearest row to (q, 0) is the
-            one with the largest inner product (Bachrach et al., 2014); or "ip", raw, where "l2" misses the recall.
+        space: "l2": with one more dimension sqrt(M^2 - |v|^2) all rows have norm M, and the nearest row to (q, 0) is
+            the one with the largest inner product (Bachrach et al., 2014); or "ip", raw, where "l2" misses the recall.
         items: rows in the graph. reachable: of them, how many one search with the largest ef found.
         ef: the search width that gave `recall` at `recall_at` against the exact scan.
     """
