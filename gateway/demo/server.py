@@ -17,6 +17,7 @@ from proto.tandem.v1 import tandem_pb2 as pb
 START_SECONDS = 60.0
 STOP_SECONDS = 60.0
 SWITCH_SECONDS = 120.0
+SURE_AFTER = 12
 
 
 @contextmanager
@@ -43,17 +44,22 @@ def running_gateway(workspace: Workspace, populations: Path, workers: int) -> It
 
 
 def wait_for_version(address: str, version: str, context: pb.Context) -> None:
-    """Return once the gateway answers from this bundle; until then, keep asking for previews.
+    """Return once the gateway answers from this bundle alone; until then, keep asking for previews.
+
+    Each connection may reach another worker, and old workers listen until the new ones are up: so many fresh
+    connections in a row must find the new bundle.
 
     Raises:
         GatewayError: it does not within SWITCH_SECONDS.
     """
-    deadline = time.monotonic() + SWITCH_SECONDS
+    deadline, in_a_row = time.monotonic() + SWITCH_SECONDS, 0
     while time.monotonic() < deadline:
-        with GatewayClient(address) as client:  # each connection may reach another worker
-            if client.get_banner(context, slots=1, preview=True).bundle_version == version:
-                return
-        time.sleep(0.1)
+        with GatewayClient(address) as client:
+            found = client.get_banner(context, slots=1, preview=True).bundle_version
+        in_a_row = in_a_row + 1 if found == version else 0
+        if in_a_row == SURE_AFTER:
+            return
+        time.sleep(0.05)
     raise GatewayError(f"the gateway does not serve bundle {version} after {SWITCH_SECONDS:.0f} s")
 
 
