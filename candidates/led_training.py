@@ -146,13 +146,13 @@ def batch_loss(model: Led, batch: Batch, timelines: LedTimelines, loss: str) -> 
     if loss == "multinomial":
         return _multinomial_loss(model, batch, timelines, queries)
     positive = model.pair_scores(queries, rows, targets)
-    negative = model.scores(queries, torch.from_numpy(batch.negatives))[rows]
+    negative = model.scores(queries, torch.from_numpy(batch.negatives))
     allowed = None
     if (batch.row_merchant != batch.row_merchant[0]).any():
         same = batch.row_merchant[:, None] == timelines.merchant[batch.negatives][None, :]
-        allowed = torch.from_numpy(same[batch.target_rows])
-    catalogue = torch.from_numpy(np.diff(timelines.merchant_offsets)[batch.row_merchant[batch.target_rows]])
-    return losses.SAMPLED_LOSSES[loss](positive, negative, allowed, catalogue)
+        allowed = torch.from_numpy(same)
+    catalogue = torch.from_numpy(np.diff(timelines.merchant_offsets)[batch.row_merchant])
+    return losses.SAMPLED_LOSSES[loss](positive, negative, rows, allowed, catalogue)
 
 
 def _multinomial_loss(model: Led, batch: Batch, timelines: LedTimelines, queries: Tensor) -> Tensor:

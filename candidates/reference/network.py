@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import embedding_bag
 
+from candidates.inner_products import pair_scores
 from candidates.reference.epochs import Batch
 
 if TYPE_CHECKING:
@@ -70,4 +71,4 @@ class Network(nn.Module):
 
     def logits_of(self, hidden: Tensor, batch: Batch) -> Tensor:
         """float [N]: of each of the batch's own items."""
-        return (hidden[batch.rows] * self.last[batch.items]).sum(1) + self.last_bias[batch.items]
+        return pair_scores(hidden, self.last, batch.rows, batch.items) + self.last_bias[batch.items]
