@@ -1,4 +1,4 @@
-"""Inner products of chosen (row, item) pairs, at the cost of the pairs: neither all scores nor two tall copies are made."""
+"""Inner products of chosen (row, item) pairs, at the cost of the pairs: all scores are never made."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ def pair_scores(queries: Tensor, vectors: Tensor, rows: Tensor, items: Tensor) -
         queries: float [R, d]. vectors: float [I, d].
         rows: int64 [P], ascending. items: int64 [P].
     """
-    scores: Tensor = _PairScores.apply(queries, vectors, rows, items)  # type: ignore[no-untyped-call]
+    scores: Tensor = _PairScores.apply(queries, vectors, rows, items)
     return scores
 
 

@@ -134,8 +134,8 @@ class Autoencoder(ReferenceModel):
 
 def multinomial_loss(logits: "Tensor", batch: Batch) -> "Tensor":
     """- sum over a user's items of log softmax(logits)_i, mean over users (equation 2). logits: float [R, items]."""
-    chosen = logits.log_softmax(1)[batch.rows, batch.items]
-    return -chosen.sum() / len(batch.lengths)
+    chosen = logits.flatten().index_select(0, batch.rows * logits.shape[1] + batch.items)
+    return ((logits.logsumexp(1) * batch.lengths).sum() - chosen.sum()) / len(batch.lengths)
 
 
 def css_loss(positive: "Tensor", negative: "Tensor", batch: Batch, items: int) -> "Tensor":
@@ -148,5 +148,5 @@ def css_loss(positive: "Tensor", negative: "Tensor", batch: Batch, items: int) -
     import torch
 
     rest = negative.logsumexp(1) + math.log(max(items - 1, 1e-30) / negative.shape[1])
-    partition = torch.logaddexp(positive, rest[batch.rows])
+    partition = torch.logaddexp(positive, rest.index_select(0, batch.rows))
     return (partition - positive).sum() / len(batch.lengths)

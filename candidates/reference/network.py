@@ -67,8 +67,9 @@ class Network(nn.Module):
         """float [R, items]: the scores of all items, or of the given positions int64 [n]."""
         if items is None:
             return hidden @ self.last.T + self.last_bias
-        return hidden @ self.last[items].T + self.last_bias[items]
+        # index_select, not [items]: its gradient is a plain sum, where indexing's sorts and goes one by one
+        return torch.addmm(self.last_bias.index_select(0, items), hidden, self.last.index_select(0, items).T)
 
     def logits_of(self, hidden: Tensor, batch: Batch) -> Tensor:
         """float [N]: of each of the batch's own items."""
-        return pair_scores(hidden, self.last, batch.rows, batch.items) + self.last_bias[batch.items]
+        return pair_scores(hidden, self.last, batch.rows, batch.items) + self.last_bias.index_select(0, batch.items)
