@@ -26,10 +26,10 @@ def bpr(
     """
     from torch.nn.functional import softplus
 
-    terms = softplus(negative[rows] - positive[:, None])
+    terms = softplus(negative.index_select(0, rows) - positive[:, None])
     if allowed is None:
         return _mean(terms.mean(1) if terms.shape[1] else terms.sum(1))
-    counted = allowed[rows]
+    counted = allowed.index_select(0, rows)
     return _mean((terms * counted).sum(1) / counted.sum(1).clamp_min(1))
 
 
@@ -42,7 +42,7 @@ def negative_sampling(
     terms = softplus(negative)
     if allowed is not None:
         terms = terms * allowed
-    return _mean(softplus(-positive) + terms.sum(1)[rows])
+    return _mean(softplus(-positive) + terms.sum(1).index_select(0, rows))
 
 
 def complementarity_sum_sampling(
@@ -65,12 +65,14 @@ def complementarity_sum_sampling(
     others = torch.logsumexp(negative + weight[:, None], 1)
     # a gradient through logaddexp of two infinities would not be a number: such a row has no negative to learn from
     others = others.clamp_min(torch.finfo(negative.dtype).min)
-    return _mean(torch.logaddexp(positive, others[rows]) - positive)
+    return _mean(torch.logaddexp(positive, others.index_select(0, rows)) - positive)
 
 
 def multinomial(scores: "Tensor", row: "Tensor", target: "Tensor") -> "Tensor":
     """-log softmax(s(u, .))[i], over all items; scores [R, I], target p is item target[p] of row[p]."""
-    return _mean(scores.logsumexp(1)[row] - scores[row, target])
+    # index_select, here and above: its gradient is a plain sum, where that of indexing sorts
+    chosen = scores.flatten().index_select(0, row * scores.shape[1] + target)
+    return _mean(scores.logsumexp(1).index_select(0, row) - chosen)
 
 
 def _mean(terms: "Tensor") -> "Tensor":

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
+from candidates.checkpoints import TrainingState
 from candidates.errors import CandidatesError
 from candidates.protocols.splits import HeldOutUsers
 from candidates.reference.epochs import Batch, Epoch, chosen_device, shuffled_batches, train_epochs
@@ -86,24 +87,29 @@ class Autoencoder(ReferenceModel):
             torch.manual_seed(config.seed)  # the layers' first weights
             self.network = Network(user_items.shape[1], config).to(self._device)
         optimizer = torch.optim.Adam(self.network.parameters(), lr=config.learning_rate, fused=True)
-        updates_to_cap = config.kl_epochs * math.ceil(user_items.shape[0] / config.batch_size)
-        updates = 0
+        batches = math.ceil(np.count_nonzero(np.diff(user_items.indptr)) / config.batch_size)
 
-        def epoch() -> float:
-            nonlocal updates
+        def epoch(number: int) -> float:
             losses = []
-            for users in shuffled_batches(user_items, config.batch_size, rng):
+            for place, users in enumerate(shuffled_batches(user_items, config.batch_size, rng)):
                 optimizer.zero_grad()
-                kl_weight = config.kl_cap * min(1.0, updates / updates_to_cap)
+                kl_weight = config.kl_cap * min(1.0, (number + place / batches) / config.kl_epochs)
                 loss = self._loss(Batch.of(users, self._device), kl_weight, generator)
                 loss.backward()
                 optimizer.step()
                 losses.append(loss.detach())
-                updates += 1
             return float(torch.stack(losses).mean())
 
         self.history: list[Epoch] = train_epochs(
-            self.title, self.network, epoch, self._scores, validation, config.epochs, config.patience, show_progress
+            self.title,
+            TrainingState(self.network, [optimizer], rng, generator),
+            epoch,
+            self._scores,
+            validation,
+            config.epochs,
+            config.patience,
+            show_progress,
+            self.checkpoint,
         )
 
     def _loss(self, batch: Batch, kl_weight: float, generator: "torch.Generator") -> "Tensor":

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
+from candidates.checkpoints import TrainingState
 from candidates.errors import CandidatesError
 from candidates.protocols.splits import HeldOutUsers
 from candidates.reference.epochs import Batch, Epoch, chosen_device, shuffled_batches, train_epochs
@@ -59,7 +60,7 @@ class Elsa(ReferenceModel):
         table.to(device)
         optimizer = torch.optim.NAdam(table.parameters(), lr=self.config.learning_rate)
 
-        def epoch() -> float:
+        def epoch(number: int) -> float:
             losses = []
             for users in shuffled_batches(user_items, self.config.batch_size, rng):
                 optimizer.zero_grad()
@@ -74,7 +75,15 @@ class Elsa(ReferenceModel):
             return self._scores(fold_in)
 
         self.history: list[Epoch] = train_epochs(
-            self.title, table, epoch, scores, validation, self.config.epochs, self.config.patience, show_progress
+            self.title,
+            TrainingState(table, [optimizer], rng),
+            epoch,
+            scores,
+            validation,
+            self.config.epochs,
+            self.config.patience,
+            show_progress,
+            self.checkpoint,
         )
         self._keep(normalize(table.weight.detach(), dim=1))
 

@@ -2,14 +2,16 @@
 
 import copy
 import logging
+import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
+from candidates.checkpoints import CheckpointFile, TrainingState, within
 from candidates.protocols.metrics import VALIDATION, Scorer, evaluate
 from candidates.protocols.splits import HeldOutUsers
 from data.console import progress_bar
@@ -69,47 +71,85 @@ def shuffled_batches(user_items: csr_matrix, size: int, rng: np.random.Generator
 
 def train_epochs(
     title: str,
-    module: "torch.nn.Module",
-    epoch: Callable[[], float],
+    state: TrainingState,
+    epoch: Callable[[int], float],
     scores: Scorer,
     validation: HeldOutUsers | None,
     epochs: int,
     patience: int,
     show_progress: bool,
+    checkpoint: CheckpointFile | None = None,
 ) -> list[Epoch]:
-    """Train until `epochs` are over or validation has not improved for `patience` of them; the best stays in `module`.
+    """Train until `epochs` are over or validation has not improved for `patience` of them; the best stays.
 
     KeyboardInterrupt ends the training as if its epochs were over; what was best so far stays.
 
     Args:
-        epoch: one pass over the users; returns its mean loss.
+        state: the module and all else that an epoch changes.
+        epoch: one pass over the users, given its number from 0; returns its mean loss.
         scores: of the module as it is, for validation.
+        checkpoint: read first, if it exists, and written between epochs.
     """
-    history: list[Epoch] = []
-    best, best_state = -1.0, None
+    found = None if checkpoint is None else checkpoint.read()
+    course = Course() if found is None else Course.restored(state, *found)
+    if course.history:
+        logger.info("%s: going on after epoch %d", title, len(course.history))
+    written = time.monotonic()
     try:
         with progress_bar(title, epochs, shown=show_progress) as bar:
-            for number in range(epochs):
-                loss = epoch()
+            bar.advance(len(course.history))
+            while len(course.history) < epochs and not course.stalled(patience):
+                loss = epoch(len(course.history))
                 measured = (
                     None if validation is None else evaluate(scores, validation, VALIDATION).mean(VALIDATION_NAME)
                 )
-                history.append(Epoch(loss, measured))
-                if measured is not None and measured > best:
-                    best, best_epoch, best_state = measured, number, copy.deepcopy(module.state_dict())
+                course.add(Epoch(loss, measured), state)
                 bar.advance(
                     note=f"loss {loss:.4f}" + (f", validation NDCG@100 {measured:.4f}" if measured is not None else "")
                 )
-                if best_state is not None and number - best_epoch >= patience:
-                    break
+                if checkpoint is not None and time.monotonic() - written >= checkpoint.every_seconds:
+                    checkpoint.write(*course.described(state))
+                    written = time.monotonic()
     except KeyboardInterrupt:
         logger.warning(
-            "%s: interrupted after %d of %d epochs; going on with the best of them", title, len(history), epochs
+            "%s: interrupted after %d of %d epochs; going on with the best of them", title, len(course.history), epochs
         )
-    if best_state is not None:
-        module.load_state_dict(best_state)
-        logger.info("%s: epoch %d of %d was best, validation NDCG@100 %.4f", title, best_epoch + 1, len(history), best)
-    return history
+    if course.best is not None:
+        state.module.load_state_dict(course.best)
+        number, best = course.best_epoch + 1, course.history[course.best_epoch].validation
+        logger.info("%s: epoch %d of %d was best, validation NDCG@100 %.4f", title, number, len(course.history), best)
+    return course.history
+
+
+@dataclass
+class Course:
+    """How a training went so far: its epochs, and the parameters after the best of them."""
+
+    history: list[Epoch] = field(default_factory=list)
+    best_epoch: int = -1
+    best: "dict[str, Tensor] | None" = None
+
+    def add(self, epoch: Epoch, state: TrainingState) -> None:
+        self.history.append(epoch)
+        if epoch.validation is None:
+            return
+        before = -1.0 if self.best is None else self.history[self.best_epoch].validation
+        if before is None or epoch.validation > before:
+            self.best_epoch, self.best = len(self.history) - 1, copy.deepcopy(state.module.state_dict())
+
+    def stalled(self, patience: int) -> bool:
+        return self.best is not None and len(self.history) - 1 - self.best_epoch >= patience
+
+    def described(self, state: TrainingState) -> "tuple[dict[str, Tensor], dict[str, Any]]":
+        """For a checkpoint."""
+        best = {f"best.{name}": one for name, one in (self.best or {}).items()}
+        history = [[one.loss, one.validation] for one in self.history]
+        return state.tensors() | best, state.facts() | {"history": history, "best_epoch": self.best_epoch}
+
+    @classmethod
+    def restored(cls, state: TrainingState, tensors: "dict[str, Tensor]", facts: dict[str, Any]) -> "Course":
+        state.restore(tensors, facts)
+        return cls([Epoch(*one) for one in facts["history"]], facts["best_epoch"], within("best.", tensors) or None)
 
 
 def chosen_device(name: str) -> "torch.device":

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, issparse
 
+from candidates.checkpoints import CheckpointFile
 from candidates.errors import CandidatesError
 from candidates.protocols.splits import HeldOutUsers
 
@@ -26,6 +27,9 @@ class ReferenceModel(ABC):
     config: Any  # of each model's own frozen dataclass
     stops_early: ClassVar[bool] = False
     """Whether `fit` chooses its best epoch by validation users; without them it runs all its epochs."""
+
+    checkpoint: CheckpointFile | None = None
+    """Where a model that trains by epochs keeps its checkpoint and goes on from it; None: nowhere."""
 
     _items: int | None = None
 

@@ -22,6 +22,8 @@ class Entry:
     preset: Mapping[str, Any] = field(default_factory=dict)
 
 
+_PAPER_LED = "candidates.reference.paper_led"
+
 MODELS: dict[str, Entry] = {
     "popularity": Entry("candidates.reference.popularity", "Popularity", "PopularityConfig"),
     "ease": Entry("candidates.reference.ease", "Ease", "EaseConfig"),
@@ -36,6 +38,10 @@ MODELS: dict[str, Entry] = {
     ),
     "mult-vae": Entry("candidates.reference.autoencoder", "Autoencoder", "AutoencoderConfig"),
     "mult-vae-css": Entry("candidates.reference.autoencoder", "Autoencoder", "AutoencoderConfig", {"loss": "css"}),
+    "led-mult": Entry(_PAPER_LED, "PaperLed", "PaperLedConfig", {"loss": "multinomial"}),
+    "led-css": Entry(_PAPER_LED, "PaperLed", "PaperLedConfig", {"loss": "css"}),
+    "led-bpr": Entry(_PAPER_LED, "PaperLed", "PaperLedConfig", {"loss": "bpr"}),
+    "led-ns": Entry(_PAPER_LED, "PaperLed", "PaperLedConfig", {"loss": "negative_sampling"}),
 }
 
 
