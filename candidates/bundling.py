@@ -1,6 +1,7 @@
 """What the commands do, callable from Python: a workspace's events in, a bundle, figures or examples out."""
 
 import os
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Any, Literal
@@ -35,22 +36,33 @@ def read_workspace(workspace: Workspace) -> tuple[pa.Table, ItemTable]:
 
 
 def train_bundle(
-    workspace: Workspace, config: CandidatesConfig | None = None, engine: Engine = "duckdb", seed: int = 0
+    workspace: Workspace,
+    config: CandidatesConfig | None = None,
+    engine: Engine = "duckdb",
+    seed: int = 0,
+    resume: bool = False,
 ) -> Bundle:
     """Train on all of a workspace's events and put a new bundle into service.
+
+    Long trainings keep checkpoints in the workspace until the bundle stands. With `resume` they go on from those of a
+    run that was killed; without, those are removed first.
 
     The ranker of the bundle in service is carried over where both have the same catalog, byte for byte, so that item
     positions mean the same.
     """
     events, items = read_workspace(workspace)
+    checkpoints = workspace.root / "checkpoints"
+    if not resume:
+        shutil.rmtree(checkpoints, ignore_errors=True)
     with BundleDraft(workspace) as draft:
         items.save(draft.folder("catalog"))
         folder = draft.folder("candidates")
-        draft.metrics["candidates"] = train_candidates(folder, items, events, config, engine, seed)
+        draft.metrics["candidates"] = train_candidates(folder, items, events, config, engine, seed, checkpoints)
         if workspace.current.exists():
             carry_ranker(Bundle.open(workspace.current), draft)
         bundle = draft.seal()
     publish(workspace, bundle)
+    shutil.rmtree(checkpoints, ignore_errors=True)
     return bundle
 
 

@@ -4,9 +4,12 @@ A training that is killed and started again reads the newest checkpoint and goes
 if it had never stopped: parameters, optimisers' moments and random streams all come back.
 """
 
+import copy
+import hashlib
 import json
 import os
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -150,6 +153,71 @@ class TrainingState:
         ]
 
 
+def digest(*parts: Any) -> str:
+    """Hexadecimal, of arrays and of what JSON can hold: an identity of a training."""
+    found = hashlib.sha256()
+    for part in parts:
+        content = part.tobytes() if isinstance(part, np.ndarray) else json.dumps(part, sort_keys=True).encode()
+        found.update(len(content).to_bytes(8, "little") + content)
+    return found.hexdigest()
+
+
 def within(prefix: str, tensors: dict[str, "Tensor"]) -> dict[str, "Tensor"]:
     """Those whose names begin so, without the beginning."""
     return {name.removeprefix(prefix): one for name, one in tensors.items() if name.startswith(prefix)}
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One pass over the users: its mean loss, and what the validation users gave it (None without them)."""
+
+    loss: float
+    validation: float | None
+
+
+@dataclass
+class Course:
+    """How a training went so far: its epochs, and the parameters after the best of them."""
+
+    file: CheckpointFile | None = None
+    history: list[Epoch] = field(default_factory=list)
+    best_epoch: int = -1
+    best: "dict[str, Tensor] | None" = None
+    written: float = field(default_factory=time.monotonic)
+
+    @classmethod
+    def begun(cls, state: TrainingState, file: CheckpointFile | None) -> "Course":
+        """At the beginning, or where the file's training was killed: `state` is brought there too."""
+        found = None if file is None else file.read()
+        if found is None:
+            return cls(file)
+        tensors, facts = found
+        state.restore(tensors, facts)
+        history = [Epoch(*one) for one in facts["history"]]
+        return cls(file, history, facts["best_epoch"], within("best.", tensors) or None)
+
+    def add(self, epoch: Epoch, state: TrainingState) -> None:
+        self.history.append(epoch)
+        if epoch.validation is None:
+            return
+        before = -1.0 if self.best is None else self.history[self.best_epoch].validation
+        if before is None or epoch.validation > before:
+            self.best_epoch, self.best = len(self.history) - 1, copy.deepcopy(state.module.state_dict())
+
+    def stalled(self, patience: int) -> bool:
+        return self.best is not None and len(self.history) - 1 - self.best_epoch >= patience
+
+    def save(self, state: TrainingState) -> None:
+        """Write the checkpoint, if there is a place for it and the last one is old enough."""
+        if self.file is None or time.monotonic() - self.written < self.file.every_seconds:
+            return
+        best = {f"best.{name}": one for name, one in (self.best or {}).items()}
+        history = [[one.loss, one.validation] for one in self.history]
+        facts = state.facts() | {"history": history, "best_epoch": self.best_epoch}
+        self.file.write(state.tensors() | best, facts)
+        self.written = time.monotonic()
+
+    def take_best(self, state: TrainingState) -> None:
+        """Give the module the parameters of the best epoch; the last one's stay where nothing was validated."""
+        if self.best is not None:
+            state.module.load_state_dict(self.best)

@@ -49,6 +49,9 @@ def train_command(
     loss: LossOption = "bpr",
     epochs: EpochsOption = None,
     engine: EngineOption = "duckdb",
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the checkpoint of a run that was killed.")
+    ] = False,
     json_file: JsonOption = None,
 ) -> None:
     """Train GBO, CBO and LED on a workspace's events and put them into service in a new bundle.
@@ -59,7 +62,7 @@ def train_command(
     from candidates.tables import recall_table
 
     place = Workspace(workspace)
-    bundle = train_bundle(place, _config(dimension, tuning, loss, epochs), engine, seed)
+    bundle = train_bundle(place, _config(dimension, tuning, loss, epochs), engine, seed, resume)
     metrics = bundle.metrics["candidates"]
     console.print(recall_table(metrics["recall"], "users kept out of training", place.origin()))
     seconds = ", ".join(f"{stage} {taken:.1f} s" for stage, taken in metrics["seconds"].items())

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from candidates import losses
+from candidates.checkpoints import CheckpointFile, Course, Epoch, TrainingState, digest
 from candidates.config import LedConfig
 from candidates.encoder import user_vector, write_countries
 from candidates.evaluation import evaluate_sources
@@ -49,34 +50,41 @@ def train_country(training: TrainingSet, country: CountryTraining) -> tuple[NDAr
     timelines, kind = led_timelines(training, country)
     model = initial_model(training, country, config)
     optimizers = model.optimizers(config.learning_rate)
-    best, best_recall, best_epoch = serving_vectors(model), -1.0, 0
-    recalls: list[float] = []
-    losses_seen: list[float] = []
+    state = TrainingState(model, optimizers, rng)
+    course = Course.begun(state, checkpoint_of(training, country, timelines))
     try:
         with progress_bar(f"LED {country.country}", config.epochs) as bar:
-            for _ in range(config.epochs):
-                losses_seen.append(run_epoch(model, optimizers, timelines, config, rng))
-                vectors = serving_vectors(model)
-                recalls.append(validation_recall(training, country, vectors))
-                if recalls[-1] > best_recall or np.isnan(recalls[-1]):  # without validation the last epoch is kept
-                    best, best_recall, best_epoch = vectors, recalls[-1], len(recalls)
-                bar.advance(note=f"loss {losses_seen[-1]:.4f}, validation recall@20 {recalls[-1]:.4f}")
-                if len(recalls) - best_epoch >= config.patience:
-                    break
+            bar.advance(len(course.history))
+            while len(course.history) < config.epochs and not course.stalled(config.patience):
+                loss = run_epoch(model, optimizers, timelines, config, rng)
+                found = validation_recall(training, country, serving_vectors(model))
+                course.add(Epoch(loss, None if np.isnan(found) else found), state)
+                course.save(state)
+                bar.advance(note=f"loss {loss:.4f}, validation recall@20 {found:.4f}")
     except KeyboardInterrupt:
         logger.warning(
             "training of LED %s was interrupted: the best of %d epochs is kept; interrupt again to stop everything",
             country.country,
-            len(recalls),
+            len(course.history),
         )
+    course.take_best(state)
     figures = {
-        "epochs": len(recalls),
-        "best_epoch": best_epoch,
-        "loss": losses_seen,
-        "validation_recall@20": recalls,
+        "epochs": len(course.history),
+        "best_epoch": len(course.history) if course.best is None else course.best_epoch + 1,
+        "loss": [one.loss for one in course.history],
+        "validation_recall@20": [float("nan") if one.validation is None else one.validation for one in course.history],
         "targets": kind,
     }
-    return best, figures
+    return serving_vectors(model), figures
+
+
+def checkpoint_of(training: TrainingSet, country: CountryTraining, timelines: LedTimelines) -> CheckpointFile | None:
+    """Where this country's training is kept; its identity is what it learns from and how."""
+    if training.checkpoints is None:
+        return None
+    learnt = (timelines.offsets, timelines.items, timelines.is_target, country.vectors)
+    identity = digest(asdict(training.config.led), training.seed, *learnt)
+    return CheckpointFile(training.checkpoints / f"led-{country.country}.safetensors", identity)
 
 
 def led_timelines(training: TrainingSet, country: CountryTraining) -> tuple[LedTimelines, str]:

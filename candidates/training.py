@@ -3,6 +3,7 @@
 import json
 import logging
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ def train_candidates(
     config: CandidatesConfig | None = None,
     engine: Engine = "duckdb",
     seed: int = 0,
+    checkpoints: Path | None = None,
 ) -> dict[str, Any]:
     """Train the configured sources and write them into `folder`, a bundle's candidates part.
 
@@ -41,6 +43,7 @@ def train_candidates(
     Args:
         folder: exists and is empty, such as `BundleDraft.folder("candidates")`.
         items: the table that the bundle's positions refer to.
+        checkpoints: a folder in which long trainings keep checkpoints, and from which they go on.
         events: a table of EVENT_SCHEMA; events of items that `items` lacks are left out.
 
     Returns:
@@ -57,6 +60,7 @@ def train_candidates(
     figures = {}
     with threadpool_limits(config.threads):
         training = prepare(trained_on, validation, items, config, engine, seed, clock)
+        training = replace(training, checkpoints=checkpoints)
         for name in config.sources:
             figures[name] = SOURCES[name].train(training, folder)
             clock.stop(name)

@@ -1,6 +1,7 @@
 """What every source's training is handed: the events in the shapes that stage one learns from, computed once."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +39,7 @@ class TrainingSet:
         popularity: float32 [I], distinct users per item.
         countries: those with a model of their own, the largest first.
         seed: of everything random.
+        checkpoints: a folder for checkpoints of long trainings; None: none are kept.
     """
 
     items: ItemTable
@@ -46,6 +48,7 @@ class TrainingSet:
     countries: list[CountryTraining]
     config: CandidatesConfig
     seed: int
+    checkpoints: Path | None = None
 
     def best_of(self) -> GlobalBestOf:
         return GlobalBestOf.of(self.popularity, self.items)

@@ -1,17 +1,15 @@
 """What models trained by gradient descent share: batches of users, epochs, the best one by validation, and its end."""
 
-import copy
 import logging
-import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from candidates.checkpoints import CheckpointFile, TrainingState, within
+from candidates.checkpoints import CheckpointFile, Course, Epoch, TrainingState
 from candidates.protocols.metrics import VALIDATION, Scorer, evaluate
 from candidates.protocols.splits import HeldOutUsers
 from data.console import progress_bar
@@ -23,14 +21,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 VALIDATION_NAME = "ndcg@100"
-
-
-@dataclass(frozen=True)
-class Epoch:
-    """One pass over the users: its mean loss, and NDCG@100 of the validation users (None without them)."""
-
-    loss: float
-    validation: float | None
 
 
 @dataclass(frozen=True)
@@ -90,11 +80,9 @@ def train_epochs(
         scores: of the module as it is, for validation.
         checkpoint: read first, if it exists, and written between epochs.
     """
-    found = None if checkpoint is None else checkpoint.read()
-    course = Course() if found is None else Course.restored(state, *found)
+    course = Course.begun(state, checkpoint)
     if course.history:
         logger.info("%s: going on after epoch %d", title, len(course.history))
-    written = time.monotonic()
     try:
         with progress_bar(title, epochs, shown=show_progress) as bar:
             bar.advance(len(course.history))
@@ -107,49 +95,16 @@ def train_epochs(
                 bar.advance(
                     note=f"loss {loss:.4f}" + (f", validation NDCG@100 {measured:.4f}" if measured is not None else "")
                 )
-                if checkpoint is not None and time.monotonic() - written >= checkpoint.every_seconds:
-                    checkpoint.write(*course.described(state))
-                    written = time.monotonic()
+                course.save(state)
     except KeyboardInterrupt:
         logger.warning(
             "%s: interrupted after %d of %d epochs; going on with the best of them", title, len(course.history), epochs
         )
+    course.take_best(state)
     if course.best is not None:
-        state.module.load_state_dict(course.best)
         number, best = course.best_epoch + 1, course.history[course.best_epoch].validation
         logger.info("%s: epoch %d of %d was best, validation NDCG@100 %.4f", title, number, len(course.history), best)
     return course.history
-
-
-@dataclass
-class Course:
-    """How a training went so far: its epochs, and the parameters after the best of them."""
-
-    history: list[Epoch] = field(default_factory=list)
-    best_epoch: int = -1
-    best: "dict[str, Tensor] | None" = None
-
-    def add(self, epoch: Epoch, state: TrainingState) -> None:
-        self.history.append(epoch)
-        if epoch.validation is None:
-            return
-        before = -1.0 if self.best is None else self.history[self.best_epoch].validation
-        if before is None or epoch.validation > before:
-            self.best_epoch, self.best = len(self.history) - 1, copy.deepcopy(state.module.state_dict())
-
-    def stalled(self, patience: int) -> bool:
-        return self.best is not None and len(self.history) - 1 - self.best_epoch >= patience
-
-    def described(self, state: TrainingState) -> "tuple[dict[str, Tensor], dict[str, Any]]":
-        """For a checkpoint."""
-        best = {f"best.{name}": one for name, one in (self.best or {}).items()}
-        history = [[one.loss, one.validation] for one in self.history]
-        return state.tensors() | best, state.facts() | {"history": history, "best_epoch": self.best_epoch}
-
-    @classmethod
-    def restored(cls, state: TrainingState, tensors: "dict[str, Tensor]", facts: dict[str, Any]) -> "Course":
-        state.restore(tensors, facts)
-        return cls([Epoch(*one) for one in facts["history"]], facts["best_epoch"], within("best.", tensors) or None)
 
 
 def chosen_device(name: str) -> "torch.device":

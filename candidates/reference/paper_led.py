@@ -31,9 +31,9 @@ class PaperLedConfig:
         start: "random" (Glorot's uniform) or "svd": the PMI of who took what together, its singular vectors.
         tuning: "full" trains every vector; "project" one d x d matrix and the biases (section 4.4).
         value_power: of the singular values in the start: 0 for U, 1 for U Sigma.
-        biases: "zero", or "popularity": each begins at the log of the item's share of all interactions; "auto": zero
-            from a random start, but for negative sampling, which would otherwise spend its first fifty epochs on
-            lowering all scores to the rate of positives among N negatives.
+        biases: begin at "popularity", the log of each item's share of all interactions, or at "zero", as the authors'
+            do from a random start. From zero, negative sampling spends its first fifty epochs on lowering all scores to
+            the rate of positives among N negatives, and the other losses take half as many epochs again.
         targets: "all" tells and asks the same items; "split" draws anew each epoch which fifth of a user's items is
             asked for (`target_share`); "auto": "split" for BPR, "all" for the other losses (section 5.2).
         negatives: drawn per batch and shared by its users and their targets.
@@ -50,7 +50,7 @@ class PaperLedConfig:
     dimension: int = 600
     context_power: float = 0.75
     value_power: float = 0.5
-    biases: Literal["auto", "zero", "popularity"] = "auto"
+    biases: Literal["popularity", "zero"] = "popularity"
     targets: Literal["auto", "all", "split"] = "auto"
     target_share: float = 0.2
     negatives: int = 1000
@@ -60,7 +60,7 @@ class PaperLedConfig:
     adam: Literal["auto", "adam", "lazy-adam"] = "auto"
     batch_size: int = 0
     learning_rate: float = 2e-3
-    epochs: int = 100
+    epochs: int = 150
     patience: int = 10
     seed: int = 0
 
@@ -68,7 +68,7 @@ class PaperLedConfig:
         _one_of("loss", self.loss, LOSSES)
         _one_of("start", self.start, ("random", "svd"))
         _one_of("tuning", self.tuning, ("full", "project"))
-        _one_of("biases", self.biases, ("auto", "zero", "popularity"))
+        _one_of("biases", self.biases, ("popularity", "zero"))
         _one_of("targets", self.targets, ("auto", "all", "split"))
         _one_of("adam", self.adam, ("auto", "adam", "lazy-adam"))
         sizes = (self.dimension, self.negatives, self.epochs, self.patience)
@@ -178,8 +178,7 @@ class PaperLed(ReferenceModel):
         if config.start == "svd":
             found = svd_vectors(basis, d, config.context_power, config.value_power, config.seed)
             vectors = np.where(found.any(axis=1, keepdims=True), found, vectors)
-        popular = config.start == "svd" or config.loss == "negative_sampling"
-        if config.biases == "zero" or (config.biases == "auto" and not popular):
+        if config.biases == "zero":
             return vectors, np.zeros(items, np.float32)
         return vectors, popularity_biases(basis, config.negatives if config.loss == "negative_sampling" else items)
 

@@ -26,6 +26,7 @@ QUICK = CandidatesConfig(
     led=LedConfig(epochs=2, batch_rows=64, negatives=32),
     held_out=0.2,
 )
+LONGER = replace(QUICK, led=replace(QUICK.led, epochs=4, patience=4))
 
 
 def test_recall_of_every_source_is_reported_with_standard_errors(trained: Any) -> None:
@@ -153,3 +154,34 @@ def test_an_item_that_met_no_other_has_a_zero_vector() -> None:
     assert (vectors[2] == 0).all()
     assert (vectors[:2] != 0).any(axis=1).all()
     assert not item_vectors(sparse.csr_array((3, 3)), EmbeddingConfig(dimension=5)).any()
+
+
+def test_a_training_that_dies_goes_on_from_its_checkpoint_to_the_same_vectors(trained, tmp_path, monkeypatch):
+    """The file itself is held by kill -9 in test_paper_led.py; here LED's epochs find their place again."""
+
+    def vectors(folder: Path, checkpoints: Path | None) -> np.ndarray:
+        folder.mkdir()
+        train_candidates(folder, trained.items, trained.events, LONGER, seed=3, checkpoints=checkpoints)
+        return np.concatenate([np.load(folder / "led" / str(place) / "vectors.npy") for place in range(2)])
+
+    whole = vectors(tmp_path / "whole", None)
+    kept = led_training.checkpoint_of
+    monkeypatch.setattr(led_training, "checkpoint_of", lambda *known: replace(kept(*known), every_seconds=0))
+    epochs = []
+
+    def dying(*arguments):
+        epochs.append(1)
+        if len(epochs) == 3:
+            raise SystemExit("killed")
+        return run_epoch(*arguments)
+
+    run_epoch = led_training.run_epoch
+    monkeypatch.setattr(led_training, "run_epoch", dying)
+    with pytest.raises(SystemExit):
+        vectors(tmp_path / "killed", tmp_path / "checkpoints")
+    assert [file.suffix for file in (tmp_path / "checkpoints").iterdir()] == [".safetensors"]
+    assert np.array_equal(vectors(tmp_path / "resumed", tmp_path / "checkpoints"), whole)
+    assert len(epochs) == 3 + (LONGER.led.epochs - 2) + LONGER.led.epochs  # two countries, two epochs not done again
+    other = replace(LONGER, led=replace(LONGER.led, dropout=0.3))
+    with pytest.raises(CandidatesError, match="belongs to another training"):
+        train_candidates(tmp_path, trained.items, trained.events, other, seed=3, checkpoints=tmp_path / "checkpoints")
