@@ -4,17 +4,22 @@ Every step is either a function of one block or a sum of small matrices over blo
 the blocks lie. Algorithm: Halko, Martinsson and Tropp, "Finding structure with randomness" (2011), 4.4 and 5.1.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
+from threadpoolctl import threadpool_limits
 
 from candidates.errors import CandidatesError
 
 Dense = NDArray[np.float64]
+Block = sparse.csr_array | Dense
+Mapped = Callable[..., Iterator[Dense]]
+"""The built-in map, or one that works on several blocks at once and keeps their order."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +36,7 @@ class Svd:
 
 
 def randomized_svd(
-    blocks: Sequence[sparse.csr_array | Dense],
+    blocks: Sequence[Block],
     dimension: int,
     oversampling: int = 30,
     power_iterations: int = 2,
@@ -45,7 +50,8 @@ def randomized_svd(
         oversampling: extra directions that are sampled and dropped at the end.
         power_iterations: times A A^T is applied; both sides are made orthonormal again after each product, without
             which rounding would leave only the largest directions.
-        threads: blocks worked on at once.
+        threads: blocks worked on at once; another number gives the same result to rounding. Memory beside the
+            blocks: about (2 + threads) (rows + columns) (dimension + oversampling) float64.
 
     Returns:
         min(dimension, rows, columns) triples. Each pair of vectors has its sign fixed: the largest entry of the left
@@ -55,64 +61,89 @@ def randomized_svd(
         CandidatesError: no block, blocks of unequal width, or a dimension below 1.
     """
     _check(blocks, dimension)
+    blocks = [block.astype(np.float64) for block in blocks]  # once, not in every product
     rows, columns = sum(block.shape[0] for block in blocks), blocks[0].shape[1]
     width = min(dimension + oversampling, rows, columns)
     omega = np.random.default_rng(seed).standard_normal((columns, width))
-    with ThreadPoolExecutor(max_workers=threads) as pool:
-        basis, _ = tsqr(list(pool.map(multiply, blocks, [omega] * len(blocks))))
+    with _mapping(threads) as mapped:
+        basis, _ = tsqr(mapped(multiply, blocks, [omega] * len(blocks)), mapped)
+        del omega
         for _ in range(power_iterations):
-            back, _ = np.linalg.qr(_sum(pool.map(multiply_transposed, blocks, basis)))
-            basis, _ = tsqr(list(pool.map(multiply, blocks, [back] * len(blocks))))
+            back, _ = _orthonormal(_transposed_product(blocks, basis, threads, mapped), threads, mapped)
+            basis, _ = tsqr(mapped(multiply, blocks, [back] * len(blocks)), mapped)
         # A ~ Q (A^T Q)^T and A^T Q = W R, so the SVD of the small R^T gives that of A
-        back, small = np.linalg.qr(_sum(pool.map(multiply_transposed, blocks, basis)))
+        back, small = _orthonormal(_transposed_product(blocks, basis, threads, mapped), threads, mapped)
     inner_left, values, inner_right = np.linalg.svd(small.T)
     kept = min(dimension, width)
     left = np.concatenate([part @ inner_left[:, :kept] for part in basis])
     return _with_fixed_signs(Svd(left, values[:kept], back @ inner_right.T[:, :kept]))
 
 
-def multiply(block: sparse.csr_array | Dense, right: Dense) -> Dense:
+def multiply(block: Block, right: Dense) -> Dense:
     """block [b, n] @ right [n, k]: one block's rows of A @ right."""
     return np.asarray(block @ right)
 
 
-def multiply_transposed(block: sparse.csr_array | Dense, rows: Dense) -> Dense:
+def multiply_transposed(block: Block, rows: Dense) -> Dense:
     """block.T [n, b] @ rows [b, k]: one block's share of A.T @ Q; the shares add up."""
     return np.asarray(block.T @ rows)
 
 
-def tsqr(blocks: Sequence[Dense]) -> tuple[list[Dense], Dense]:
+def tsqr(blocks: Iterable[Dense], mapped: Mapped = map) -> tuple[list[Dense], Dense]:
     """QR of a tall matrix given as row blocks: (the blocks of Q, R).
 
     Each block is decomposed by Householder reflections, the stacked small R factors once more, and the small Q is
     multiplied back. Nothing is inverted, so a rank-deficient (even a zero) matrix still gives orthonormal columns.
     Q has min(rows, k) columns.
     """
-    factored = [np.linalg.qr(block) for block in blocks]
+    factored = list(mapped(np.linalg.qr, blocks))
     inner, upper = np.linalg.qr(np.concatenate([small for _, small in factored]))
     ends = np.cumsum([len(small) for _, small in factored])[:-1]
-    return [tall @ part for (tall, _), part in zip(factored, np.split(inner, ends), strict=True)], upper
+    return list(mapped(np.matmul, [tall for tall, _ in factored], np.split(inner, ends))), upper
 
 
-def row_blocks(matrix: sparse.csr_array | Dense, rows: int) -> list[sparse.csr_array | Dense]:
+def row_blocks(matrix: Block, rows: int) -> list[Block]:
     """The matrix cut into blocks of at most `rows` rows; one empty block for an empty matrix."""
     return [matrix[start : start + rows] for start in range(0, max(1, matrix.shape[0]), rows)]
 
 
-def _check(blocks: Sequence[sparse.csr_array | Dense], dimension: int) -> None:
+def _check(blocks: Sequence[Block], dimension: int) -> None:
     if not blocks or len({block.shape[1] for block in blocks}) != 1:
         raise CandidatesError(f"expected row blocks of one width, found shapes {[block.shape for block in blocks]}")
     if dimension < 1:
         raise CandidatesError(f"the dimension of a decomposition must be at least 1, found {dimension}")
 
 
-def _sum(parts: Iterable[Dense]) -> Dense:
-    """Added one by one in block order, so that the result does not depend on which thread was first."""
-    total: Dense | None = None
-    for part in parts:
-        total = part if total is None else total + part
-    assert total is not None
+def _transposed_product(blocks: Sequence[Block], basis: Sequence[Dense], threads: int, mapped: Mapped) -> Dense:
+    """A.T @ Q. Each thread adds up the shares of its own blocks, so that no more than `threads` shares are held."""
+    hands = min(threads, len(blocks))
+    sums = mapped(
+        _shares, [blocks[hand::hands] for hand in range(hands)], [basis[hand::hands] for hand in range(hands)]
+    )
+    total = next(sums)
+    for share in sums:
+        total += share
     return total
+
+
+def _shares(blocks: Sequence[Block], basis: Sequence[Dense]) -> Dense:
+    total = multiply_transposed(blocks[0], basis[0])
+    for block, rows in zip(blocks[1:], basis[1:], strict=True):
+        total += multiply_transposed(block, rows)
+    return total
+
+
+def _orthonormal(tall: Dense, threads: int, mapped: Mapped) -> tuple[Dense, Dense]:
+    """QR of one matrix, its rows divided among the threads."""
+    parts, upper = tsqr(np.array_split(tall, min(threads, max(1, len(tall) // tall.shape[1]))), mapped)
+    return np.concatenate(parts), upper
+
+
+@contextmanager
+def _mapping(threads: int) -> Iterator[Mapped]:
+    """A map over `threads` threads. LAPACK keeps to one in each: more would only wait for each other."""
+    with ThreadPoolExecutor(max_workers=threads) as pool, threadpool_limits(1):
+        yield pool.map
 
 
 def _with_fixed_signs(svd: Svd) -> Svd:
