@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,9 +17,9 @@ from threadpoolctl import threadpool_limits
 
 from candidates.errors import CandidatesError
 
-Dense = NDArray[np.float64]
-Block = sparse.csr_array | Dense
-Mapped = Callable[..., Iterator[Dense]]
+Dense: TypeAlias = NDArray[np.float64]
+Block: TypeAlias = sparse.csr_array | Dense
+Mapped: TypeAlias = Callable[..., Iterator[Dense]]
 """The built-in map, or one that works on several blocks at once and keeps their order."""
 
 
