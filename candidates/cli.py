@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from candidates.protocols.cli import add_commands
+from candidates.paper import cli as paper
+from candidates.protocols import cli as protocols
 from data.console import (
     DEFAULT_WORKSPACE,
     JsonOption,
@@ -143,4 +144,5 @@ def pool_command(
     write_figures(json_file, figures)
 
 
-add_commands(app)
+protocols.add_commands(app)
+paper.add_commands(app)

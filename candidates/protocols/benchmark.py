@@ -10,6 +10,7 @@ from candidates.errors import CandidatesError
 from candidates.protocols.interactions import read_interactions
 from candidates.protocols.metrics import STRONG, WEAK, Evaluation, Measures, evaluate
 from candidates.protocols.splits import PROTOCOL_SEED, Split, read_weak_split, strong_generalisation
+from candidates.reference.model import ReferenceModel
 from candidates.reference.registry import build_model
 
 Part = Literal["validation", "test"]
@@ -88,16 +89,26 @@ def measures_of(split: Split) -> Measures:
 
 
 def run_model(
-    name: str, split: Split, settings: Mapping[str, str] | None = None, seed: int = 0, part: Part = "test"
+    name: str,
+    split: Split,
+    settings: Mapping[str, str] | None = None,
+    seed: int = 0,
+    part: Part = "test",
+    model: ReferenceModel | None = None,
 ) -> Result:
     """Fit one model and measure it on the test users (or, to choose settings by, on the validation users).
 
     A model that stops early is fitted without what validation hides, and so is every model measured on validation.
+
+    Args:
+        model: one made already, of that name, instead of settings and seed; its progress is then not shown.
     """
-    model = build_model(name, settings, seed)
+    quiet = model is not None
+    model = build_model(name, settings, seed) if model is None else model
     validated = model.stops_early or part == "validation"
     started = time.perf_counter()
-    model.fit(split.train_for_validation if validated else split.train, split.validation if model.stops_early else None)
+    users = split.train_for_validation if validated else split.train
+    model.fit(users, split.validation if model.stops_early else None, show_progress=not quiet)
     seconds = time.perf_counter() - started
     history = getattr(model, "history", None)
     return Result(

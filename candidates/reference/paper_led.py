@@ -42,6 +42,7 @@ class PaperLedConfig:
         transposition: project a user once instead of every item (the same scores; only for measuring what it saves).
         adam: "adam", "lazy-adam", or "auto": lazy from 50,000 items on, for sampled losses.
         batch_size: 0: users / 80, at least 64, at most the published 512.
+        passes: how often an epoch goes over the users; more on few users, so that an epoch is as many updates.
     """
 
     loss: Literal["multinomial", "css", "bpr", "negative_sampling"] = "bpr"
@@ -59,6 +60,7 @@ class PaperLedConfig:
     transposition: bool = True
     adam: Literal["auto", "adam", "lazy-adam"] = "auto"
     batch_size: int = 0
+    passes: int = 1
     learning_rate: float = 2e-3
     epochs: int = 150
     patience: int = 10
@@ -71,7 +73,7 @@ class PaperLedConfig:
         _one_of("biases", self.biases, ("popularity", "zero"))
         _one_of("targets", self.targets, ("auto", "all", "split"))
         _one_of("adam", self.adam, ("auto", "adam", "lazy-adam"))
-        sizes = (self.dimension, self.negatives, self.epochs, self.patience)
+        sizes = (self.dimension, self.negatives, self.epochs, self.patience, self.passes)
         if min(sizes) < 1 or self.batch_size < 0 or not self.learning_rate > 0:
             raise CandidatesError(f"LED's sizes and learning rate must be positive, found {self}")
         if not 0 <= self.dropout < 1 or not 0 < self.target_share < 1:
@@ -138,12 +140,14 @@ class PaperLed(ReferenceModel):
         split = config.targets == "split" or (config.targets == "auto" and config.loss == "bpr")
 
         def epoch(number: int) -> float:
-            if targets is not None:
-                told, asked = inputs, targets
-            else:
-                told, asked = redrawn(inputs, config.target_share, rng) if split else (inputs, inputs)
-            batches = epoch_batches(told, asked, config, size, rng)
-            found = [take_step(network, optimizers, batch, config, adam) for batch in batches]
+            found = []
+            for _ in range(config.passes):
+                if targets is not None:
+                    told, asked = inputs, targets
+                else:
+                    told, asked = redrawn(inputs, config.target_share, rng) if split else (inputs, inputs)
+                batches = epoch_batches(told, asked, config, size, rng)
+                found += [take_step(network, optimizers, batch, config, adam) for batch in batches]
             return float(torch.stack(found).mean()) if found else float("nan")
 
         def scores(fold_in: csr_matrix) -> NDArray[np.float32]:

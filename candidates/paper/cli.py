@@ -1,0 +1,91 @@
+"""`tandem candidates table2`, `figure2`, `figure7` and `table3`: the LED paper's tables and figures."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from candidates.errors import CandidatesError
+from candidates.protocols.cli import AboveOption, DatasetOption, HeldOutOption, PathOption
+from data.console import JsonOption, console, write_figures
+
+JobsOption = Annotated[int, typer.Option(min=1, help="Models fitted at a time, each in a process of one thread.")]
+SeedCountOption = Annotated[int, typer.Option("--seeds", min=1, help="Runs of each model that draws at random.")]
+OutOption = Annotated[
+    Path, typer.Option(help="Markdown, plot and finished rows; a run that was killed goes on from there.")
+]
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Give an application the commands of this module."""
+    app.command("table2")(table2)
+    app.command("figure2")(figure2)
+    app.command("figure7")(figure7)
+
+
+def table2(
+    path: PathOption,
+    dataset: DatasetOption = "movielens-1m",
+    seeds: SeedCountOption = 3,
+    jobs: JobsOption = 4,
+    out: OutOption = Path("build/table2"),
+    above: AboveOption = None,
+    held_out: HeldOutOption = None,
+    json: JsonOption = None,
+) -> None:
+    """The paper's Table 2: Mult-VAE, LED with each loss and other models, beside the published figures."""
+    from candidates.paper.table2 import table_2
+    from candidates.paper.tasks import Source
+
+    figures = table_2(Source.of(dataset, path, above, held_out), range(seeds), out, jobs)
+    _tell(out / "table2.md", figures, json)
+
+
+def figure2(
+    path: PathOption,
+    dataset: DatasetOption = "movielens-1m",
+    share: Annotated[
+        list[float] | None, typer.Option(min=0.0001, max=1, help="Repeatable; default: 1 % to all.")
+    ] = None,
+    seeds: SeedCountOption = 1,
+    jobs: JobsOption = 4,
+    out: OutOption = Path("build/figure2"),
+    above: AboveOption = None,
+    held_out: HeldOutOption = None,
+    json: JsonOption = None,
+) -> None:
+    """The paper's Figure 2: LED on a share of the data, from a random or an SVD start, tuned in full or projected."""
+    from candidates.paper.figures import SHARES, figure_2
+    from candidates.paper.tasks import Source
+
+    source = Source.of(dataset, path, above, held_out)
+    figures = figure_2(source, sorted(set(share or SHARES)), range(seeds), out, jobs)
+    _tell(out / "figure2.md", figures, json)
+
+
+def figure7(
+    path: PathOption,
+    dataset: DatasetOption = "movielens-1m",
+    negatives: Annotated[list[int] | None, typer.Option(min=1, help="Repeatable; default: 1 to 1,000.")] = None,
+    seeds: SeedCountOption = 1,
+    jobs: JobsOption = 4,
+    out: OutOption = Path("build/figure7"),
+    above: AboveOption = None,
+    held_out: HeldOutOption = None,
+    json: JsonOption = None,
+) -> None:
+    """The paper's Figure 7: what LED's sampled losses lose with fewer negatives, beside the multinomial loss."""
+    from candidates.paper.figures import NEGATIVES, figure_7
+    from candidates.paper.tasks import Source
+
+    source = Source.of(dataset, path, above, held_out)
+    figures = figure_7(source, sorted(set(negatives or NEGATIVES)), range(seeds), out, jobs)
+    _tell(out / "figure7.md", figures, json)
+
+
+def _tell(page: Path, figures: dict[str, Any], json: Path | None) -> None:
+    if not page.is_file():
+        raise CandidatesError(f"{page} was not written")
+    console.print(figures["markdown"], markup=False, highlight=False, soft_wrap=True)
+    console.print(f"{page} and its plot are written; finished rows are kept beside them")
+    write_figures(json, {name: value for name, value in figures.items() if name != "markdown"})

@@ -1,0 +1,76 @@
+"""Plots of tables and figures, as PNG: dots with standard errors, and curves over a logarithmic axis."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from candidates.paper.summary import Line
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+MARKERS = ("o", "s", "^", "D", "v", "P")
+
+
+def dots(
+    path: Path,
+    title: str,
+    lines: Sequence[tuple[Line, Sequence[float] | None]],
+    measures: Sequence[str],
+    published: str,
+) -> None:
+    """One panel per measure, one row per line; hollow diamonds are published figures, in the measures' order."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4.6 * len(measures) + 1.4, 0.34 * len(lines) + 1.5), layout="constrained")
+    panels = figure.subplots(1, len(measures), sharey=True, squeeze=False)[0]
+    places = list(range(len(lines)))
+    for column, (panel, name) in enumerate(zip(panels, measures, strict=True)):
+        means, errors = [line.mean(name) for line, _ in lines], [line.error(name) for line, _ in lines]
+        panel.errorbar(means, places, xerr=errors, fmt="o", color="tab:blue", capsize=2, label="here ± standard error")
+        known = [(row[column], place) for place, (_, row) in enumerate(lines) if row is not None and column < len(row)]
+        if known:
+            panel.plot(*zip(*known, strict=True), "D", color="tab:orange", fillstyle="none", label=published)
+        panel.set(title=name, yticks=places, yticklabels=[line.title for line, _ in lines])
+        panel.grid(axis="x", alpha=0.3)
+    panels[0].invert_yaxis()
+    panels[0].legend(fontsize=8, loc="lower left")
+    figure.suptitle(title, fontsize=11)
+    save(figure, path)
+
+
+def curves(
+    path: Path,
+    title: str,
+    series: dict[str, dict[float, Line]],
+    measure: str,
+    across: str,
+    level: tuple[str, Line] | None = None,
+) -> None:
+    """A measure over a logarithmic axis, a curve per name with standard errors; `level` is a horizontal line."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
+    panel = figure.subplots()
+    for place, (name, points) in enumerate(series.items()):
+        means = [line.mean(measure) for line in points.values()]
+        errors = [line.error(measure) for line in points.values()]
+        panel.errorbar(list(points), means, yerr=errors, marker=MARKERS[place % 6], capsize=2, label=name)
+    if level is not None:
+        panel.axhline(level[1].mean(measure), color="gray", linestyle="--", label=level[0])
+    panel.set(title=title, xlabel=across, ylabel=f"{measure} ± standard error", xscale="log")
+    ticks = sorted({value for points in series.values() for value in points})
+    panel.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    panel.minorticks_off()
+    panel.grid(alpha=0.3)
+    panel.legend(fontsize=8)
+    save(figure, path)
+
+
+def save(figure: "Figure", path: Path) -> None:
+    """Write the PNG beside its place and rename it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.stem}.{os.getpid()}.png")
+    figure.savefig(beside, dpi=140)
+    beside.replace(path)
