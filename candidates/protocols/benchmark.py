@@ -98,7 +98,8 @@ def run_model(
 ) -> Result:
     """Fit one model and measure it on the test users (or, to choose settings by, on the validation users).
 
-    A model that stops early is fitted without what validation hides, and so is every model measured on validation.
+    A model that stops early is fitted without what validation hides, and so is every model measured on validation. One
+    that can is fitted again on everything before the test, where the test asks about the same users.
 
     Args:
         model: one made already, of that name, instead of settings and seed; its progress is then not shown.
@@ -109,6 +110,8 @@ def run_model(
     started = time.perf_counter()
     users = split.train_for_validation if validated else split.train
     model.fit(users, split.validation if model.stops_early else None, show_progress=not quiet)
+    if model.refits and part == "test" and split.protocol == "weak":
+        model.refit(split.train)
     seconds = time.perf_counter() - started
     history = getattr(model, "history", None)
     return Result(

@@ -28,6 +28,9 @@ class ReferenceModel(ABC):
     stops_early: ClassVar[bool] = False
     """Whether `fit` chooses its best epoch by validation users; without them it runs all its epochs."""
 
+    refits: ClassVar[bool] = False
+    """Whether a fitted model can be fitted again on more, with what validation has chosen: `refit`."""
+
     checkpoint: CheckpointFile | None = None
     """Where a model that trains by epochs keeps its checkpoint and goes on from it; None: nowhere."""
 
@@ -54,6 +57,23 @@ class ReferenceModel(ABC):
         self._items = items
         self._fit(user_items, validation, show_progress)
         return self
+
+    def refit(self, user_items: csr_matrix) -> Self:
+        """Learn anew from this matrix with the settings that `fit` chose, such as from all that validation had hidden.
+
+        Raises:
+            CandidatesError: not fitted yet, a matrix of other items, or a model that cannot.
+        """
+        if self._items is None or not self.refits:
+            raise CandidatesError(f"{self.title} cannot be fitted again; expected a fitted model that refits")
+        matrix = checked_matrix(user_items)
+        if matrix.shape[1] != self._items:
+            raise CandidatesError(f"{self.title} knows {self._items} items, the matrix has {matrix.shape[1]}")
+        self._refit(matrix)
+        return self
+
+    def _refit(self, user_items: csr_matrix) -> None:
+        raise NotImplementedError
 
     def scores(self, user_items: csr_matrix) -> NDArray[np.float32]:
         """float32 [users, items]: greater is better, of no other meaning; items in the row are scored too.

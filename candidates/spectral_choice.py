@@ -1,0 +1,98 @@
+"""Which spectral vectors suit a data set: weightings, ridge, popularity and dimension are tried on held-out users."""
+
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+from candidates.errors import CandidatesError
+from candidates.spectral import Shrinkage, Spectrum, Weighting
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class SpectralGrid:
+    """What is tried: powers, ridge and popularity at `first_dimension`, then the dimension and the ridge again.
+
+    Attributes:
+        powers: of users and of items, every pair of them.
+        output_drops: how much smaller than the item power the output power is: more of it favours rarer items.
+        ridges: ascending. dimensions: ascending; the largest bounds the serving cost.
+    """
+
+    powers: tuple[float, ...] = (0.25, 0.4, 0.5)
+    output_drops: tuple[float, ...] = (-0.1, 0.0, 0.1, 0.2, 0.3)
+    ridges: tuple[float, ...] = (0.00125, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16)
+    dimensions: tuple[int, ...] = (50, 100, 200, 400)
+    first_dimension: int = 100
+
+    def __post_init__(self) -> None:
+        if not (self.powers and self.output_drops and self.ridges and self.dimensions):
+            raise CandidatesError("a grid of spectral vectors needs at least one value of everything it tries")
+        if min(self.dimensions) < 1 or self.first_dimension < 1:
+            raise CandidatesError(f"dimensions must be at least 1, found {min(*self.dimensions, self.first_dimension)}")
+
+    def within(self, dimension: int) -> "SpectralGrid":
+        """The same grid with no vectors of more than `dimension`."""
+        dimensions = tuple(one for one in self.dimensions if one < dimension)
+        return replace(self, dimensions=(*dimensions, dimension), first_dimension=min(self.first_dimension, dimension))
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The best of a grid, and what it measured."""
+
+    weighting: Weighting
+    shrinkage: Shrinkage
+    quality: float
+
+
+def choose(
+    grid: SpectralGrid,
+    spectrum_of: Callable[[Weighting, int], Spectrum],
+    quality: Callable[[Spectrum, Shrinkage], float],
+    advance: Callable[[str], None] = lambda note: None,
+) -> Choice:
+    """The choice of best quality; of equals the first tried.
+
+    Args:
+        spectrum_of: the decomposition of a weighting to some dimension, fitted without what `quality` asks for.
+        quality: of the vectors on held-out users; greater is better.
+        advance: called after every weighting and once at the end, with a note on the best so far.
+    """
+    best: Choice | None = None
+    for weighting in weightings(grid):
+        spectrum = spectrum_of(weighting, grid.first_dimension)
+        for shrinkage in _shrinkages(grid, weighting):
+            best = _better(best, weighting, shrinkage, quality(spectrum, shrinkage))
+        assert best is not None
+        advance(f"validation {best.quality:.4f}")
+    assert best is not None
+    spectrum = spectrum_of(best.weighting, max(grid.dimensions))
+    for dimension in grid.dimensions:
+        for ridge in _around(grid.ridges, best.shrinkage.ridge):
+            shrinkage = replace(best.shrinkage, ridge=ridge, dimension=dimension)
+            best = _better(best, best.weighting, shrinkage, quality(spectrum, shrinkage))
+    advance(f"validation {best.quality:.4f}")
+    log.info("spectral vectors: %s", best)
+    return best
+
+
+def weightings(grid: SpectralGrid) -> list[Weighting]:
+    return [Weighting(user, item) for user in grid.powers for item in grid.powers]
+
+
+def _shrinkages(grid: SpectralGrid, weighting: Weighting) -> Iterator[Shrinkage]:
+    """A cross through the grid's middle would miss little, but every pair costs only one evaluation."""
+    for drop in grid.output_drops:
+        for ridge in grid.ridges:
+            yield Shrinkage(ridge, weighting.item_power - drop, grid.first_dimension)
+
+
+def _around(ridges: tuple[float, ...], ridge: float) -> tuple[float, ...]:
+    place = ridges.index(ridge)
+    return ridges[max(0, place - 1) : place + 2]
+
+
+def _better(best: Choice | None, weighting: Weighting, shrinkage: Shrinkage, quality: float) -> Choice:
+    return Choice(weighting, shrinkage, quality) if best is None or quality > best.quality else best

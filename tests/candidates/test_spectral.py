@@ -1,0 +1,157 @@
+"""Spectral item vectors against the dense formula, and their choice on validation users."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.sparse import csr_matrix
+
+from candidates.errors import CandidatesError
+from candidates.protocols.benchmark import run_model
+from candidates.protocols.metrics import VALIDATION, WEAK, evaluate
+from candidates.protocols.splits import HeldOutUsers, Split
+from candidates.reference.led import Led, LedConfig
+from candidates.reference.popularity import Popularity
+from candidates.spectral import Shrinkage, Weighting, decompose, item_vectors
+from candidates.spectral_choice import SpectralGrid, choose, weightings
+
+
+def tastes(users: int, items: int, seed: int, groups: int = 4) -> csr_matrix:
+    """Users who take mostly items of their own group, and popular ones more often."""
+    rng = np.random.default_rng(seed)
+    group_of_item, group_of_user = rng.integers(0, groups, items), rng.integers(0, groups, users)
+    popularity = rng.uniform(0.3, 1, items)
+    share = np.where(group_of_user[:, None] == group_of_item[None, :], 0.4, 0.02) * popularity
+    return csr_matrix((rng.random((users, items)) < share).astype(np.float32))
+
+
+def dense_scores(matrix: np.ndarray, weighting: Weighting, shrinkage: Shrinkage) -> np.ndarray:
+    """The module's formulas, written out with whole matrices."""
+    lengths = np.maximum(matrix.sum(1), 1)
+    counts = np.maximum(matrix.sum(0), 1)
+    weighted = np.diag(lengths**-weighting.user_power) @ matrix @ np.diag(counts**-weighting.item_power)
+    _, values, right = np.linalg.svd(weighted, full_matrices=False)
+    passed = values**2 / (values**2 + shrinkage.ridge * values[0] ** 2)
+    kept = slice(shrinkage.dimension)
+    smoothing = right[kept].T @ np.diag(passed[kept]) @ right[kept]
+    item_map = np.diag(counts**-weighting.item_power) @ smoothing @ np.diag(counts**shrinkage.output_power)
+    return matrix @ item_map
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    users=st.integers(5, 30),
+    items=st.integers(3, 20),
+    user_power=st.floats(0, 1),
+    item_power=st.floats(0, 1),
+    ridge=st.floats(0.001, 0.5),
+    output_power=st.floats(0, 1),
+    seed=st.integers(0, 10_000),
+)
+def test_the_vectors_score_as_the_dense_formula_does(users, items, user_power, item_power, ridge, output_power, seed):
+    matrix = tastes(users, items, seed)
+    matrix[0, 0] = 1
+    weighting, shrinkage = Weighting(user_power, item_power), Shrinkage(ridge, output_power, items)
+    spectrum = decompose(matrix, weighting, items, seed=seed)
+    inputs, outputs = item_vectors(spectrum, shrinkage)
+    expected = dense_scores(matrix.toarray().astype(np.float64), weighting, shrinkage)
+    np.testing.assert_allclose((matrix @ inputs) @ outputs.T, expected, rtol=1e-3, atol=1e-4 * np.abs(expected).max())
+
+
+def test_without_weights_they_are_ridge_regression_of_a_user_on_themselves():
+    matrix = tastes(60, 12, seed=3)
+    spectrum = decompose(matrix, Weighting(0, 0), 12)
+    inputs, outputs = item_vectors(spectrum, Shrinkage(0.1, 0, 12))
+    gram = (matrix.T @ matrix).toarray().astype(np.float64)
+    penalty = 0.1 * np.linalg.eigvalsh(gram)[-1]
+    np.testing.assert_allclose(inputs @ outputs.T, np.linalg.solve(gram + penalty * np.eye(12), gram), atol=1e-5)
+
+
+def test_a_smaller_dimension_keeps_the_leading_vectors():
+    spectrum = decompose(tastes(80, 20, seed=1), Weighting(0.4, 0.4), 20)
+    whole, small = (item_vectors(spectrum, Shrinkage(0.02, 0.3, d)) for d in (20, 5))
+    for one, other in zip(whole, small, strict=True):
+        assert other.shape == (20, 5) and other.dtype == np.float32
+        np.testing.assert_array_equal(one[:, :5], other)
+
+
+def test_more_threads_give_the_same_vectors_to_rounding():
+    matrix = tastes(200, 30, seed=5)
+    one, four = (decompose(matrix, Weighting(0.4, 0.4), 8, seed=2, threads=n).vectors for n in (1, 4))
+    np.testing.assert_allclose(one, four, atol=1e-9)
+
+
+def test_an_empty_matrix_and_a_negative_ridge_are_refused():
+    with pytest.raises(CandidatesError, match="is empty"):
+        decompose(csr_matrix((3, 4)), Weighting(0, 0), 2)
+    spectrum = decompose(tastes(20, 5, seed=0), Weighting(0, 0), 2)
+    with pytest.raises(CandidatesError, match="must not be negative"):
+        item_vectors(spectrum, Shrinkage(-0.1, 0, 2))
+
+
+def test_the_choice_is_the_best_of_everything_tried():
+    tried = {}
+
+    def quality(spectrum, shrinkage):
+        w = spectrum
+        value = -abs(w.user_power - 0.4) - abs(w.item_power - 0.5) - abs(shrinkage.ridge - 0.02)
+        tried[w, shrinkage] = value - abs(shrinkage.dimension - 200) / 1e4 - abs(shrinkage.output_power - 0.4)
+        return tried[w, shrinkage]
+
+    notes = []
+    grid = SpectralGrid()
+    choice = choose(grid, lambda weighting, dimension: weighting, quality, notes.append)
+    assert choice.quality == max(tried.values())
+    assert choice.weighting == Weighting(0.4, 0.5) and choice.shrinkage.dimension == 200
+    assert len(notes) == len(weightings(grid)) + 1
+
+
+def test_an_empty_grid_is_refused():
+    with pytest.raises(CandidatesError, match="at least one value"):
+        SpectralGrid(ridges=())
+
+
+def strangers(seed: int) -> Split:
+    """Users of the same tastes for training, validation and test; half of each held-out row is hidden."""
+    matrix = tastes(500, 40, seed)
+    rng = np.random.default_rng(seed)
+    held = []
+    for part in (matrix[300:400], matrix[400:]):
+        hidden = rng.random(part.shape) < 0.5
+        fold_in, targets = (csr_matrix(part.toarray() * one) for one in (~hidden, hidden))
+        asked = np.flatnonzero(np.diff(targets.indptr))
+        held.append(HeldOutUsers(fold_in[asked], targets[asked]))
+    return Split("strong", matrix[:300], matrix[:300], held[0], held[1], np.arange(40))
+
+
+def test_the_default_beats_popularity_and_chooses_within_its_dimension():
+    split = strangers(seed=11)
+    led = Led(LedConfig(dimension=16)).fit(split.train, split.validation, show_progress=False)
+    best = Popularity().fit(split.train, show_progress=False)
+    found, floor = (evaluate(one.scores, split.test, VALIDATION).mean("ndcg@100") for one in (led, best))
+    assert found > floor + 0.1
+    assert led.inputs.shape == led.outputs.shape and led.inputs.shape[1] <= 16
+
+
+def test_a_user_without_history_is_scored_by_popularity():
+    split = strangers(seed=12)
+    led = Led().fit(split.train, show_progress=False)
+    np.testing.assert_array_equal(led.scores(csr_matrix((1, 40)))[0], np.asarray(split.train.sum(axis=0))[0])
+
+
+def test_under_weak_generalisation_it_is_fitted_again_on_what_validation_hid():
+    split = strangers(seed=13)
+    more = csr_matrix(split.train.maximum(tastes(300, 40, seed=14)))
+    weak = Split("weak", more, split.train, split.validation, split.test, split.item_ids)
+    by_hand = Led().fit(split.train, split.validation, show_progress=False).refit(more)
+    found, expected = run_model("led", weak).evaluation, evaluate(by_hand.scores, split.test, WEAK)
+    np.testing.assert_array_equal(found.per_user["ndcg@20"], expected.per_user["ndcg@20"])
+    not_again = Led().fit(split.train, split.validation, show_progress=False)
+    assert not np.array_equal(by_hand.outputs, not_again.outputs)
+
+
+def test_a_model_that_was_not_fitted_cannot_be_fitted_again():
+    with pytest.raises(CandidatesError, match="cannot be fitted again"):
+        Led().refit(tastes(10, 4, seed=0))
+    with pytest.raises(CandidatesError, match="knows 40 items"):
+        Led().fit(strangers(15).train, show_progress=False).refit(tastes(10, 4, seed=0))
