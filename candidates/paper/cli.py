@@ -1,13 +1,13 @@
 """`tandem candidates table2`, `figure2`, `figure7` and `table3`: the LED paper's tables and figures."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
 from candidates.errors import CandidatesError
 from candidates.protocols.cli import AboveOption, DatasetOption, HeldOutOption, PathOption
-from data.console import JsonOption, console, write_figures
+from data.console import DEFAULT_WORKSPACE, JsonOption, WorkspaceOption, console, write_figures
 
 JobsOption = Annotated[int, typer.Option(min=1, help="Models fitted at a time, each in a process of one thread.")]
 SeedCountOption = Annotated[int, typer.Option("--seeds", min=1, help="Runs of each model that draws at random.")]
@@ -21,6 +21,7 @@ def add_commands(app: typer.Typer) -> None:
     app.command("table2")(table2)
     app.command("figure2")(figure2)
     app.command("figure7")(figure7)
+    app.command("table3")(table3)
 
 
 def table2(
@@ -81,6 +82,24 @@ def figure7(
     source = Source.of(dataset, path, above, held_out)
     figures = figure_7(source, sorted(set(negatives or NEGATIVES)), range(seeds), out, jobs)
     _tell(out / "figure7.md", figures, json)
+
+
+def table3(
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    days: Annotated[float, typer.Option(min=0.01, help="Length of the target part.")] = 7,
+    anchor: Annotated[
+        Literal["log", "user"], typer.Option(help="Target days end with the log, or with each user's own activity.")
+    ] = "log",
+    seeds: SeedCountOption = 3,
+    jobs: JobsOption = 4,
+    out: OutOption = Path("build/table3"),
+    json: JsonOption = None,
+) -> None:
+    """The paper's Table 3: pre-train on a workspace's views, learn its clicks; Recall@20 and ClickRank by time."""
+    from candidates.paper.table3 import Log, table_3
+
+    figures = table_3(Log.of(workspace, days, anchor), range(seeds), out, jobs)
+    _tell(out / "table3.md", figures, json)
 
 
 def _tell(page: Path, figures: dict[str, Any], json: Path | None) -> None:

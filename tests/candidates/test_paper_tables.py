@@ -15,11 +15,14 @@ from typer.testing import CliRunner
 
 from candidates.cli import app
 from candidates.errors import CandidatesError
-from candidates.paper import table2
+from candidates.paper import table2, table3
 from candidates.paper.runner import run_tasks
 from candidates.paper.summary import Line, markdown, measured, percent, short
 from candidates.paper.tasks import ModelTask, Source, with_share
 from candidates.protocols.benchmark import load_split, run_model
+from data.simulator import Marketplace, preset
+from data.simulator.cli import write_marketplace
+from data.workspace import Workspace
 
 
 @dataclass(frozen=True)
@@ -220,3 +223,20 @@ def test_figures_2_and_7_draw_a_point_for_every_setting(ratings, tmp_path):
 def test_a_file_that_is_not_there_is_one_sentence(tmp_path):
     with pytest.raises(CandidatesError, match=r"nothing\.csv cannot be read"):
         Source.of("movielens-1m", tmp_path / "nothing.csv")
+
+
+@pytest.mark.slow
+def test_table_3_measures_recall_and_click_rank_on_a_simulated_workspace(tmp_path, monkeypatch):
+    monkeypatch.setattr(table3, "SETTINGS", (("dimension", "8"), ("dropout", "0"), ("epochs", "3")))
+    place = Workspace(tmp_path / "w")
+    write_marketplace(place, Marketplace.generate(preset("small", seed=3)))
+    page = tmp_path / "out" / "table3.md"
+    arguments = ["table3", "-w", str(place.root), "--days", "3", "--seeds", "1", "--out", str(page.parent)]
+    answer = CliRunner().invoke(app, [*arguments, "--json", str(tmp_path / "f.json")])
+    assert answer.exit_code == 0, answer.output
+    assert page.read_text().startswith("# LED paper, Table 3, on SIMULATED")
+    figures = json.loads((tmp_path / "f.json").read_text())["figures"]
+    assert figures["data"]["simulated"] is True
+    for row in figures["rows"]:
+        assert 0 < row["click rank"]["mean"] < 1
+        assert row["recall@20"]["mean"] > 0

@@ -1,0 +1,187 @@
+"""Table 3 of the LED paper: pre-training on views, then learning clicks; Recall@20 and ClickRank, divided by time."""
+
+import hashlib
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from candidates.checkpoints import CheckpointFile
+from candidates.errors import CandidatesError
+from candidates.paper import plots
+from candidates.paper.runner import run_tasks
+from candidates.paper.summary import Line, markdown, measured, short
+from candidates.paper.tasks import FORMAT
+from candidates.protocols.metrics import Measures, evaluate
+from candidates.protocols.temporal import Anchor, TemporalSplit, click_ranks, temporal_split
+from candidates.reference.paper_led import PaperLed
+from candidates.reference.registry import build_model
+from data.workspace import Workspace, write_text_atomically
+
+MEASURES = Measures(recall_at=(20,), ndcg_at=(100,), capped=True)
+CLICK_RANK = "click rank"
+
+ROWS: tuple[tuple[str, str, str, str, tuple[float, float] | None], ...] = (
+    ("LED", "random", "full", "led-bpr", (0.099, 0.468)),
+    ("LED", "svd", "full", "led-bpr", (0.109, 0.454)),
+    ("LED", "svd", "project", "led-bpr", (0.104, 0.450)),
+)
+"""Model, start, tuning, its name here, published Recall@20 and ClickRank on the paper's own data."""
+
+SETTINGS = (("dimension", "100"), ("dropout", "0"), ("epochs", "60"), ("patience", "8"))
+"""Section 9.2: 100 dimensions, no denoising."""
+
+
+@dataclass(frozen=True)
+class Log:
+    """A workspace and how its log is divided; `digest`: SHA-256 of its files and of how banners are made up."""
+
+    workspace: Path
+    days: float
+    anchor: Anchor
+    digest: str
+
+    @classmethod
+    def of(cls, workspace: Path, days: float, anchor: Anchor) -> "Log":
+        place = Workspace(Path(workspace).absolute())
+        place.origin()
+        files = [place.events, *sorted(file for file in place.log.rglob("*") if file.is_file())]
+        found = hashlib.sha256()
+        for file in files:
+            with file.open("rb") as opened:
+                found.update(hashlib.file_digest(opened, "sha256").digest())
+        return cls(place.root, days, anchor, found.hexdigest())
+
+    def split(self, seed: int) -> TemporalSplit:
+        return temporal_split(*events_and_displays(Workspace(self.workspace)), self.days, self.anchor, seed)
+
+
+def events_and_displays(workspace: Workspace) -> tuple[pa.Table, pa.Table | None]:
+    """All events, with the clicks on banners, and the banners (None if none was shown).
+
+    A simulated workspace without a log shows banners here: at every moment of its test period, by two simple policies
+    (popular items; a blurred guess at the user's taste), half of the users each, and its users answer them.
+    """
+    from data.eventlog.readers import read_displays, read_tracked
+    from data.tables import load_events
+
+    events = load_events(workspace)
+    displays = read_displays(workspace.log)
+    if len(displays):
+        return pa.concat_tables([events, read_tracked(workspace.log)]), displays
+    if not (workspace.origin().simulated and workspace.simulator.exists()):
+        return events, None
+    from data.simulator import Marketplace, ab_test
+    from data.simulator.policies import AffinityPolicy, Policy, PopularPolicy
+
+    marketplace = Marketplace.load(workspace.simulator)
+    policies: dict[str, Policy] = {
+        "popular": PopularPolicy(marketplace),
+        "taste": AffinityPolicy(marketplace, noise=2.0),
+    }
+    test = ab_test(marketplace, policies, {"popular": 0.5, "taste": 0.5}, seed=0)
+    config = marketplace.config
+    organic = marketplace.organic_events(0, config.train_days + config.test_days)
+    return pa.concat_tables([organic, test.tracked]), test.displays
+
+
+@dataclass(frozen=True)
+class TemporalTask:
+    """A model with a start and a tuning, learning clicks from views and clicks."""
+
+    log: Log
+    title: str
+    model: str
+    settings: tuple[tuple[str, str], ...]
+    seed: int
+    weight: float = 1.0
+
+    def key(self) -> str:
+        config = asdict(build_model(self.model, dict(self.settings), self.seed).config)
+        known = [FORMAT, "table3", self.model, config, self.log.digest, self.log.days, self.log.anchor]
+        return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:20]
+
+    def run(self, checkpoint: Path) -> dict[str, Any]:
+        split = self.log.split(self.seed)
+        model = build_model(self.model, dict(self.settings), self.seed)
+        if not isinstance(model, PaperLed):
+            raise CandidatesError(f"model {self.model} cannot learn targets apart from its inputs; expected LED")
+        model.checkpoint = CheckpointFile(checkpoint, self.key())
+        model.pretrain_on = split.pretraining
+        started = time.perf_counter()
+        model.fit_targets(split.inputs, split.targets, split.validation, show_progress=False)
+        seconds = time.perf_counter() - started
+        per_user = evaluate(model.scores, split.test, MEASURES).per_user
+        if split.banners is not None:
+            per_user[CLICK_RANK] = click_ranks(model.scores, split.test, split.banners)
+        return {
+            "model": self.model,
+            "settings": asdict(model.config),
+            "seed": self.seed,
+            "training_users": split.inputs.shape[0],
+            "items": split.inputs.shape[1],
+            "banners": 0 if split.banners is None else len(split.banners),
+            "training_seconds": round(seconds, 2),
+            "epochs": len(model.history),
+            "per_user": {name: np.round(values, 6).tolist() for name, values in per_user.items()},
+        }
+
+
+def table_3(log: Log, seeds: Sequence[int], folder: Path, processes: int) -> dict[str, Any]:
+    """Fit and measure every row, write table3.md and table3.png into the folder, and return the figures."""
+    tasks = [
+        TemporalTask(log, f"{name}, {start}, {tuning}, seed {seed}", model, _settings(start, tuning), seed)
+        for name, start, tuning, model, _ in ROWS
+        for seed in seeds
+    ]
+    found = run_tasks("Table 3", tasks, folder, processes)
+    several = len(seeds)
+    lines = [
+        Line.of(f"{name}, {start} start, {tuning}", found[place * several : (place + 1) * several])
+        for place, (name, start, tuning, *_) in enumerate(ROWS)
+    ]
+    origin = Workspace(log.workspace).origin()
+    text = _text(log, seeds, lines, found[0], "SIMULATED " * origin.simulated + origin.name)
+    write_text_atomically(folder / "table3.md", text)
+    shown = [name for name in ("recall@20", CLICK_RANK) if name in lines[0].per_user]
+    plots.dots(folder / "table3.png", "LED paper, Table 3", [(line, None) for line in lines], shown, "")
+    return {
+        "data": asdict(origin),
+        "days": log.days,
+        "anchor": log.anchor,
+        "seeds": list(seeds),
+        "rows": [line.figures() for line in lines],
+        "markdown": text,
+    }
+
+
+def _settings(start: str, tuning: str) -> tuple[tuple[str, str], ...]:
+    return (*SETTINGS, ("start", start), ("tuning", tuning))
+
+
+def _text(log: Log, seeds: Sequence[int], lines: Sequence[Line], row: dict[str, Any], data: str) -> str:
+    header = ["model", "start", "tuning", "paper R@20", "recall@20", "ndcg@100", "paper ClickRank", "ClickRank", "s"]
+    rows = []
+    for (name, start, tuning, _, published), line in zip(ROWS, lines, strict=True):
+        paper = ("", "") if published is None else (short(published[0], 3), short(published[1], 3))
+        rank = measured(line, CLICK_RANK) if CLICK_RANK in line.per_user else "no banners"
+        cells = [paper[0], measured(line, "recall@20"), measured(line, "ndcg@100"), paper[1], rank]
+        rows.append([name, start, tuning, *cells, f"{line.seconds:.0f}"])
+    users = len(lines[0].per_user["recall@20"])
+    ranked = len(lines[0].per_user.get(CLICK_RANK, ()))
+    return (
+        f"# LED paper, Table 3, on {data}\n\n"
+        f"The last {log.days:g} days are asked for (anchor: {log.anchor}); {row['training_users']:,} training and "
+        f"{users:,} test users, {row['items']:,} items; {row['banners']:,} clicked banners of {ranked:,} users. "
+        "Views and clicks are told, clicks on items new to the user asked for. SVD starts are made of views. "
+        f"Means over users ± standard errors; seeds {', '.join(map(str, seeds))}, averaged. "
+        "ClickRank: 0 is best, .5 random. "
+        "The paper's columns are its own production data. `s`: seconds of training one seed, one thread.\n\n"
+        + markdown(header, rows)
+        + "\n"
+    )
