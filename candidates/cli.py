@@ -1,10 +1,12 @@
 """The sub-commands of `tandem candidates`."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from candidates.errors import CandidatesError
 from candidates.paper import cli as paper
 from candidates.protocols import cli as protocols
 from data.console import (
@@ -30,15 +32,24 @@ DimensionOption = Annotated[int, typer.Option(min=1, help="Of the item vectors."
 LossOption = Annotated[
     Literal["bpr", "css", "negative_sampling", "multinomial"], typer.Option(help="What LED is trained with.")
 ]
+WindowOption = Annotated[
+    float | None, typer.Option("--window-days", help="GBO: only events of the newest so many days; default: all.")
+]
+HalfLifeOption = Annotated[
+    float | None, typer.Option("--half-life-days", help="GBO: an interest counts half after so many days.")
+]
 EpochsOption = Annotated[int | None, typer.Option(min=0, help="At most so many epochs of LED.")]
 
 
-def _config(dimension: int, tuning: Any, loss: Any, epochs: int | None) -> "CandidatesConfig":
+def _config(
+    dimension: int, tuning: Any, loss: Any, epochs: int | None, window_days: float | None, half_life_days: float | None
+) -> "CandidatesConfig":
     from candidates.config import CandidatesConfig
 
     config = CandidatesConfig()
     led = replace(config.led, tuning=tuning, loss=loss, epochs=config.led.epochs if epochs is None else epochs)
-    return replace(config, led=led, embedding=replace(config.embedding, dimension=dimension))
+    gbo = replace(config.gbo, window_days=window_days, half_life_days=half_life_days)
+    return replace(config, led=led, gbo=gbo, embedding=replace(config.embedding, dimension=dimension))
 
 
 @app.command("train")
@@ -49,6 +60,8 @@ def train_command(
     tuning: TuningOption = "full",
     loss: LossOption = "bpr",
     epochs: EpochsOption = None,
+    window_days: WindowOption = None,
+    half_life_days: HalfLifeOption = None,
     engine: EngineOption = "duckdb",
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the checkpoint of a run that was killed.")
@@ -63,7 +76,8 @@ def train_command(
     from candidates.tables import recall_table
 
     place = Workspace(workspace)
-    bundle = train_bundle(place, _config(dimension, tuning, loss, epochs), engine, seed, resume)
+    config = _config(dimension, tuning, loss, epochs, window_days, half_life_days)
+    bundle = train_bundle(place, config, engine, seed, resume)
     metrics = bundle.metrics["candidates"]
     console.print(recall_table(metrics["recall"], "users kept out of training", place.origin()))
     seconds = ", ".join(f"{stage} {taken:.1f} s" for stage, taken in metrics["seconds"].items())
@@ -84,15 +98,30 @@ def evaluate_command(
     tuning: TuningOption = "full",
     loss: LossOption = "bpr",
     epochs: EpochsOption = None,
+    window_days: WindowOption = None,
+    half_life_days: HalfLifeOption = None,
     engine: EngineOption = "duckdb",
+    path: Annotated[Path | None, typer.Option(help="Instead of a workspace: a public data set's file.")] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="With --path: movielens-1m (the default), movielens-20m or pairs.")
+    ] = None,
+    model: protocols.ModelOption = None,
     json_file: JsonOption = None,
 ) -> None:
-    """Train on a part of the events and measure each source's recall on the rest; no bundle is written."""
+    """Train on a part of the events and measure each source's recall on the rest; no bundle is written.
+
+    With --path, the models named are measured on a public data set by its protocol instead, as `benchmark` does.
+    """
+    if path is not None:
+        protocols.benchmark(path, dataset or "movielens-1m", model, seed=[seed], json=json_file)
+        return
+    if dataset is not None or model is not None:
+        raise CandidatesError("--dataset and --model belong to a public data set; expected its file with --path")
     from candidates.bundling import evaluate_split
     from candidates.tables import recall_table
 
     place = Workspace(workspace)
-    config = _config(dimension, tuning, loss, epochs)
+    config = _config(dimension, tuning, loss, epochs, window_days, half_life_days)
     figures = evaluate_split(place, config, split, held_out, max_users, engine, seed)
     title = "the newest events" if split == "time" else "users kept out of training"
     console.print(recall_table(figures["recall"], title, place.origin()))

@@ -22,6 +22,7 @@ class EmbeddingConfig:
 @dataclass(frozen=True)
 class GboConfig:
     window_days: float | None = None  # only events so close to the newest one count; None: all
+    half_life_days: float | None = None  # a user's interest counts half after so many days; None: it never ages
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,9 @@ class CandidatesConfig:
 
     def __post_init__(self) -> None:
         _check(self.embedding.dimension >= 1, "embedding.dimension", "at least 1", self.embedding.dimension)
+        for name in ("window_days", "half_life_days"):
+            days = getattr(self.gbo, name)
+            _check(days is None or days > 0, f"gbo.{name}", "positive, or none", days)
         _check(self.threads >= 1, "threads", "at least 1", self.threads)
         _check(self.led.epochs >= 0, "led.epochs", "0 or more", self.led.epochs)
         _check(0 <= self.led.dropout < 1, "led.dropout", "in [0, 1)", self.led.dropout)

@@ -1,4 +1,5 @@
-"""GBO, the global best-of: a merchant's items by how many distinct users took them."""
+"""GBO, the global best-of: a merchant's items by how many distinct users took them (`statistics.popularity`): ever, in
+a time window, or with weights that halve with age."""
 
 from pathlib import Path
 
@@ -19,7 +20,7 @@ class GlobalBestOf:
     Args:
         order: int32 [A], the available items by merchant, most popular first, ties by position.
         offsets: int64 [M + 1]; merchant m owns order[offsets[m]] .. order[offsets[m + 1] - 1].
-        scores: float32 [I], distinct users per item.
+        scores: float32 [I], distinct users per item, or their sum of weights.
     """
 
     name = "gbo"

@@ -12,7 +12,7 @@ from scipy import sparse
 from data.engine import Engine, collect, connect, read_table
 from data.ids import UNKNOWN
 from data.items import ItemTable
-from data.relations import cooccurrences, item_counts, user_timelines
+from data.relations import cooccurrences, decayed_item_users, item_counts, user_timelines
 
 _MICROSECONDS_PER_DAY = 86_400_000_000
 
@@ -44,14 +44,25 @@ def positioned(events: pa.Table, items: ItemTable, engine: Engine = "duckdb", th
     return read_table(connect(engine, threads), table.filter(pc.not_equal(table["item_id"], UNKNOWN)))
 
 
-def popularity(events: ibis.Table, items: ItemTable, window_days: float | None = None) -> NDArray[np.float32]:
-    """float32 [I]: distinct users per item, of the newest `window_days` only if given."""
-    start = None
-    if window_days is not None:
-        newest = collect(events.aggregate(newest=events["ts"].max()))["newest"].cast(pa.int64())[0].as_py()
-        start = None if newest is None else newest - int(window_days * _MICROSECONDS_PER_DAY)
-    counts = collect(item_counts(events, by=("item_id",), start=start).select("item_id", "users"))
+def popularity(
+    events: ibis.Table, items: ItemTable, window_days: float | None = None, half_life_days: float | None = None
+) -> NDArray[np.float32]:
+    """float32 [I]: distinct users per item, as the best-of lists count them.
+
+    Args:
+        window_days: only events so close to the newest one count.
+        half_life_days: a user whose newest event with the item is so much older than the newest of all counts half.
+    """
+    newest = collect(events.aggregate(newest=events["ts"].max()))["newest"].cast(pa.int64())[0].as_py()
     found = np.zeros(len(items), np.float32)
+    if newest is None:
+        return found
+    start = None if window_days is None else newest - int(window_days * _MICROSECONDS_PER_DAY)
+    if half_life_days is None:
+        relation = item_counts(events, by=("item_id",), start=start).select("item_id", "users")
+    else:
+        relation = decayed_item_users(events, newest, half_life_days, start)
+    counts = collect(relation)
     found[counts["item_id"].to_numpy()] = counts["users"].to_numpy()
     return found
 

@@ -119,7 +119,7 @@ def prepare(
     if not len(timelines):
         raise CandidatesError(f"none of the {len(events)} events names an item of the catalog of {len(items)} items")
     relation = positioned(events, items, engine)
-    popular = popularity(relation, items, config.gbo.window_days)
+    popular = popularity(relation, items, config.gbo.window_days, config.gbo.half_life_days)
     statistics = country_statistics(relation, config.embedding.timeline_limit, config.minimum_country_users)
     clock.stop("statistics")
     of_user = np.array(timelines.countries, object)

@@ -5,6 +5,7 @@ Every function takes tables and returns a table; nothing is computed before `eng
     distinct_events(events) -> the events, the earliest of each event_id
     item_counts(events, by=("merchant_id", "item_id"), start=None, end=None)
         -> by..., views, clicks, landings, sales, users
+    decayed_item_users(events, until, half_life_days, start=None) -> item_id, users    (users: float64)
     user_timelines(events, kinds=("view",), limit=50, start=None, end=None)
         -> user_id, country, item_id, merchant_id, ts, event_id, age        (distinct user-item pairs; age 0: newest)
     timeline_item_counts(timelines) -> country, item_id, users
@@ -24,6 +25,7 @@ ids may be strings or positions. Times are the tables' own UTC timestamps; bound
 Strings are compared by their bytes, which both engines and Python do alike.
 """
 
+import math
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
@@ -64,6 +66,20 @@ def item_counts(
         sales=(events["kind"] == "sale").sum(),
         users=events["user_id"].nunique(),
     )
+
+
+def decayed_item_users(
+    events: Table, until: datetime | int, half_life_days: float, start: datetime | int | None = None
+) -> Table:
+    """Distinct users per item, of start <= ts, each counting 2 ** (-age / half-life): float64 `users`.
+
+    The age of a user's interest in an item is the time from their newest event with it to `until`, in whole seconds.
+    """
+    per_user = events.filter(*_within(events, start, None)).group_by(["item_id", "user_id"])
+    last = per_user.agg(last=events["ts"].max())
+    age_days = (ibis.literal(_moment(until)).epoch_seconds() - last["last"].epoch_seconds()) / 86_400.0
+    weighed = last.mutate(weight=(age_days * (-math.log(2) / half_life_days)).exp())
+    return weighed.group_by("item_id").agg(users=weighed["weight"].sum())
 
 
 def user_timelines(

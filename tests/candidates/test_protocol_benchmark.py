@@ -7,6 +7,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from candidates.cli import app as candidates_app
 from candidates.errors import CandidatesError
 from candidates.protocols.benchmark import load_split, run_model
 from candidates.protocols.cli import add_commands
@@ -138,3 +139,20 @@ def test_closed_form_models_reach_their_known_level_on_movielens_1m(shared_data)
         found = run_model(name, split).evaluation
         means = [found.mean(figure) for figure in ("recall@20", "recall@50", "ndcg@100")]
         assert means == pytest.approx(expected, abs=0.001)
+
+
+def test_evaluate_with_a_path_is_the_same_protocol(ratings, tmp_path):
+    benchmarked, evaluated = tmp_path / "a.json", tmp_path / "b.json"
+    lines = [",".join(line.split(",")[:2]) for line in ratings.read_text().splitlines() if line.endswith(",5")]
+    pairs = tmp_path / "pairs.csv"
+    pairs.write_text("user,item\n" + "\n".join(lines) + "\n")
+    arguments = ["--dataset", "pairs", "--path", str(pairs), "--model", "ease", "--model", "popularity", "--json"]
+    for command, file in (("benchmark", benchmarked), ("evaluate", evaluated)):
+        answer = CliRunner().invoke(candidates_app, [command, *arguments, str(file)])
+        assert answer.exit_code == 0, answer.output
+    rows = [json.loads(file.read_text())["figures"]["models"] for file in (benchmarked, evaluated)]
+    figures = [[row["ndcg@100"] for row in part] for part in rows]
+    assert figures[0] == figures[1]
+    answer = CliRunner().invoke(candidates_app, ["evaluate", "--model", "ease"])
+    assert isinstance(answer.exception, CandidatesError)
+    assert "expected its file with --path" in str(answer.exception)

@@ -11,7 +11,7 @@ import pytest
 from scipy import sparse
 
 from candidates import led_training
-from candidates.config import CandidatesConfig, CboConfig, EmbeddingConfig, LedConfig
+from candidates.config import CandidatesConfig, CboConfig, EmbeddingConfig, GboConfig, LedConfig
 from candidates.embeddings import item_vectors
 from candidates.errors import CandidatesError
 from candidates.sources import load_sources_from
@@ -119,11 +119,32 @@ def test_a_handful_of_users_is_enough(trained: Any, tmp_path: Path, users: int) 
         ({"held_out": 1.0}, "held_out"),
         ({"led": LedConfig(dropout=1.0)}, "led.dropout"),
         ({"threads": 0}, "threads"),
+        ({"gbo": GboConfig(half_life_days=0.0)}, "gbo.half_life_days"),
+        ({"gbo": GboConfig(window_days=-1.0)}, "gbo.window_days"),
     ],
 )
 def test_a_wrong_setting_is_named(change: dict[str, Any], named: str) -> None:
     with pytest.raises(CandidatesError, match=named):
         replace(CandidatesConfig(), **change)
+
+
+def test_popularity_can_forget(trained: Any) -> None:
+    """Of a window only its own events count; with a half-life a user weighs 2 ** (-age / half-life)."""
+    items: ItemTable = trained.items
+    relation = positioned(trained.events, items)
+    timelines = Timelines.of(trained.events, items)
+    newest, day = timelines.ts.max(), 86_400_000_000
+    windowed, decayed = np.zeros(len(items)), np.zeros(len(items))
+    for user in range(len(timelines)):
+        rows = slice(timelines.offsets[user], timelines.offsets[user + 1])
+        last = dict(zip(timelines.items[rows].tolist(), timelines.ts[rows].tolist(), strict=True))  # oldest first
+        for item, ts in last.items():
+            windowed[item] += ts >= newest - 3 * day
+            decayed[item] += 2 ** (-(newest - ts) / day / 2.5)
+    np.testing.assert_array_equal(popularity(relation, items, window_days=3), windowed)
+    np.testing.assert_allclose(popularity(relation, items, half_life_days=2.5), decayed, rtol=1e-4)
+    both = popularity(relation, items, window_days=3, half_life_days=1e9)
+    np.testing.assert_allclose(both, windowed, rtol=1e-5)
 
 
 def test_statistics_are_those_of_a_plain_count(trained: Any) -> None:

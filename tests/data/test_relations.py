@@ -47,6 +47,22 @@ def test_item_counts_are_those_of_a_loop(connection, bounds, logs):
 NAMES, KINDS = ("views", "clicks", "landings", "sales"), ("view", "click", "landing", "sale")
 
 
+@pytest.mark.parametrize("start", [None, 10 * DAY])
+def test_decayed_users_are_those_of_a_loop(connection, start, logs):
+    rows, _ = logs.random_log(2)
+    until, half_life, last = max(row["ts"] for row in rows), 3.5, {}
+    for row in rows:
+        if start is None or row["ts"] >= start:
+            key = row["item_id"], row["user_id"]
+            last[key] = max(last.get(key, 0), row["ts"])
+    expected = defaultdict(float)
+    for (item, _), ts in last.items():
+        expected[item] += 2 ** (-(until // 10**6 - ts // 10**6) / 86_400 / half_life)
+    events = read_table(connection, logs.events_table(rows))
+    found = logs.run(relations.decayed_item_users(events, until, half_life, start), "item_id")
+    assert {row["item_id"]: row["users"] for row in found} == pytest.approx(dict(expected))
+
+
 def test_a_bound_may_be_a_datetime(connection, logs):
     table = read_table(
         connection, logs.events_table([logs.event(1, ts=0), logs.event(2, ts=DAY), logs.event(3, ts=2 * DAY)])
