@@ -15,8 +15,10 @@ from data.console import (
     write_figures,
 )
 from data.workspace import Workspace
+from ranker.distributed.cli import add_commands as add_distributed_commands
 
 app = typer.Typer(no_args_is_help=True)
+add_distributed_commands(app)
 
 OriginOption = Annotated[
     Literal["log", "timelines", "both"] | None,

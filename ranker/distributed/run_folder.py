@@ -1,0 +1,115 @@
+"""Where a run lies on disk.
+
+settings.yaml, sharding.yaml     what was asked          plan.json              where the tables were, last time
+data.json                        on which rows           checkpoints/           the last two, to go on from
+specification.yaml, vocabulary/  copied beside           metrics.jsonl          one line per measurement
+tensorboard/                     the same as curves      summary.json           the last figures, when it is done
+"""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from data.criteo.work import digest
+from data.workspace import write_text_atomically
+from ranker.distributed.plan import Placement, ShardingConstraints
+from ranker.distributed.settings import FitSettings, read_settings, write_settings
+from ranker.distributed.sources import Source
+from ranker.specification import RankerError, Specification, write_specification
+
+
+class RunFolder:
+    """Paths and small files of one run. Only the first process writes here, checkpoints apart."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.checkpoints = folder / "checkpoints"
+        self.tensorboard = folder / "tensorboard"
+        self.metrics = folder / "metrics.jsonl"
+        self.summary = folder / "summary.json"
+        self._settings = folder / "settings.yaml"
+        self._data = folder / "data.json"
+
+    def begin(self, settings: FitSettings, constraints: ShardingConstraints, source: Source) -> None:
+        """Make the folder. Raises RankerError if a run is there already."""
+        if self._settings.exists():
+            raise RankerError(f"{self.folder} holds a run already; go on with --resume, or name another --out")
+        if self.folder.exists() and any(self.folder.iterdir()):
+            raise RankerError(f"{self.folder} holds other files; expected a new folder")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        vocabulary = source.folder / "vocabulary"
+        if vocabulary.is_dir():
+            shutil.copytree(vocabulary, self.folder / "vocabulary", dirs_exist_ok=True)
+        write_text_atomically(self._data, json.dumps(_fingerprint(source), indent=2) + "\n")
+        described = yaml.safe_dump(constraints.model_dump(mode="json"), sort_keys=False)
+        write_text_atomically(self.folder / "sharding.yaml", described)
+        write_text_atomically(self._settings, write_settings(settings))  # last: it says that the folder is a run
+
+    def resume(self, settings: FitSettings, source: Source) -> None:
+        """Check that the run there is this one; one that never began begins now is not among its duties.
+
+        Raises:
+            RankerError: there is no run, or it has other settings (epochs may grow) or other rows.
+        """
+        if not self._settings.exists():
+            raise RankerError(f"{self.folder}: expected a run to resume, found no settings.yaml")
+        before = read_settings(self._settings)
+        for name in type(settings).model_fields:
+            old, new = getattr(before, name), getattr(settings, name)
+            if old != new and not (name == "epochs" and new > old):
+                raise RankerError(f"{self._settings}: {name} is {old}, but now {new} is asked for; expected the same")
+        found = json.loads(self._data.read_text())
+        if found["sha256"] != _fingerprint(source)["sha256"]:
+            raise RankerError(f"{source.folder} holds other rows than the run began with; expected the same folder")
+        if before != settings:
+            write_text_atomically(self._settings, write_settings(settings))
+
+    def write_specification(self, specification: Specification) -> None:
+        write_specification(specification, self.folder / "specification.yaml")
+
+    def write_plan(self, placements: list[Placement], world: int) -> None:
+        described = {"processes": world, "tables": [one._asdict() for one in placements]}
+        write_text_atomically(self.folder / "plan.json", json.dumps(described, indent=2) + "\n")
+
+    def forget_after(self, step: int) -> None:
+        """Drop measurements that a killed run made after the checkpoint from which it goes on."""
+        if not self.metrics.exists():
+            return
+        kept = [line for line in read_measurements(self.metrics) if line["step"] <= step]
+        write_text_atomically(self.metrics, "".join(json.dumps(line) + "\n" for line in kept))
+
+    def measured(self, line: dict[str, Any]) -> None:
+        """Append one measurement; it has a `step`."""
+        with self.metrics.open("a") as file:
+            file.write(json.dumps(line, default=float) + "\n")
+
+    def finish(self, figures: dict[str, Any]) -> None:
+        """Write the summary, which says that the run is done."""
+        write_text_atomically(self.summary, json.dumps(figures, indent=2, default=float) + "\n")
+
+    def finished(self) -> dict[str, Any] | None:
+        """The summary of a run that is done."""
+        return json.loads(self.summary.read_text()) if self.summary.exists() else None
+
+
+def read_measurements(path: Path) -> list[dict[str, Any]]:
+    """The whole lines of metrics.jsonl; the last may have been cut by a kill."""
+    found = []
+    for line in path.read_text().splitlines():
+        try:
+            found.append(json.loads(line))
+        except ValueError:
+            break
+    return found
+
+
+def _fingerprint(source: Source) -> dict[str, Any]:
+    described = next(one for one in (source.folder / "manifest.json", source.folder / "generated.json") if one.exists())
+    return {
+        "folder": str(source.folder),
+        "sha256": digest(described),
+        "rows": {split: source.rows(split) for split in ("train", "validation", "test")},
+    }

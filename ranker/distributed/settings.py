@@ -1,0 +1,147 @@
+"""What a training run is asked to do: one YAML file, checked on load; unknown or contradictory fields are errors."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from ranker.shape import DlrmShape
+from ranker.specification import RankerError
+
+TableOptimizer = Literal["sgd", "adagrad", "rowwise_adagrad"]
+MlpOptimizer = Literal["sgd", "adagrad", "adamw"]
+NetworkName = Literal["dlrm", "dcn", "dcnv2"]
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+AtLeastZero = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ShapeSettings(Strict):
+    """Widths of the hidden layers, as `DlrmShape`; the default is DLRM's own for Kaggle (paper, section 5.1)."""
+
+    bottom: tuple[Count, ...] = (512, 256, 64)
+    top: tuple[Count, ...] = (512, 256)
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+    def shape(self) -> DlrmShape:
+        return DlrmShape(self.bottom, self.top, self.dropout)
+
+
+class TableSettings(Strict):
+    """How the embedding tables learn: an optimizer fused into fbgemm's backward pass.
+
+    `weight_decay` is L2, on the rows that a batch reads. fbgemm's SGD and Adagrad would ignore it silently, so only
+    row-wise Adagrad may have one.
+    """
+
+    optimizer: TableOptimizer = "sgd"
+    learning_rate: Positive = 0.1
+    weight_decay: AtLeastZero = 0.0
+    epsilon: Positive = 1e-8
+
+    @model_validator(mode="after")
+    def _decay_applies(self) -> Self:
+        if self.weight_decay and self.optimizer != "rowwise_adagrad":
+            raise ValueError(
+                f"weight_decay {self.weight_decay} would be ignored by the tables' {self.optimizer}; "
+                "expected 0, or optimizer rowwise_adagrad"
+            )
+        return self
+
+
+class MlpSettings(Strict):
+    """How everything but the tables learns. `weight_decay` is L2 for sgd and adagrad, decoupled for adamw."""
+
+    optimizer: MlpOptimizer = "sgd"
+    learning_rate: Positive = 0.1
+    weight_decay: AtLeastZero = 0.0
+    epsilon: Positive = 1e-8
+
+
+class ScheduleSettings(Strict):
+    """Linear warm-up over `warmup` steps; polynomial decay to 0 over `decay` steps, from step `decay_start` on.
+
+    `decay` 0 means none: the rate stays. DLRM's own code decays with power 2.
+    """
+
+    warmup: Annotated[int, Field(ge=0)] = 0
+    decay_start: Annotated[int, Field(ge=0)] = 0
+    decay: Annotated[int, Field(ge=0)] = 0
+    power: Positive = 2.0
+
+    @model_validator(mode="after")
+    def _warm_before_decay(self) -> Self:
+        if self.decay and self.decay_start < self.warmup:
+            raise ValueError(f"decay_start {self.decay_start} lies within the warm-up of {self.warmup} steps")
+        return self
+
+
+class FitSettings(Strict):
+    """A whole run.
+
+    Attributes:
+        network: which network. dimension: of the embeddings; by default the folder's specification's.
+        batch: rows of a step over all processes together. shuffle: in a new order each epoch.
+        log_every, evaluate_every, checkpoint_every: steps; 0 means at the end of every epoch only.
+        evaluation_batch: rows of an evaluation step. evaluation_rows: evaluate on at most so many validation rows
+            while training, spread evenly; the last evaluation takes all.
+    """
+
+    network: NetworkName = "dlrm"
+    shape: ShapeSettings = ShapeSettings()
+    dimension: Annotated[int, Field(ge=4, le=1024, multiple_of=4)] | None = None
+    tables: TableSettings = TableSettings()
+    mlps: MlpSettings = MlpSettings()
+    schedule: ScheduleSettings = ScheduleSettings()
+    batch: Count = 128
+    epochs: Count = 1
+    shuffle: bool = True
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    log_every: Count = 100
+    evaluate_every: Annotated[int, Field(ge=0)] = 0
+    checkpoint_every: Annotated[int, Field(ge=0)] = 0
+    evaluation_batch: Count = 16_384
+    evaluation_rows: Count | None = None
+
+    def changed(self, **fields: Any) -> Self:
+        """A copy with other values, checked like a file's; None leaves a field as it is."""
+        given = {name: value for name, value in fields.items() if value is not None}
+        return _checked(type(self), {**self.model_dump(), **given}, "the options")
+
+
+def read_settings(path: Path) -> FitSettings:
+    """Raises RankerError naming the file and the field that is wrong."""
+    return _checked(FitSettings, read_yaml_mapping(path), str(path))
+
+
+def read_yaml_mapping(path: Path) -> dict[str, Any]:
+    """A YAML file whose whole is a mapping. Raises RankerError where it is not."""
+    try:
+        found = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError) as error:
+        raise RankerError(f"{path}: expected a YAML file there, found {error}") from None
+    except yaml.YAMLError as error:
+        raise RankerError(f"{path}: expected YAML, found {' '.join(str(error).split())}") from None
+    if not isinstance(found, dict):
+        raise RankerError(f"{path}: expected a mapping of fields to values")
+    return found
+
+
+def write_settings(settings: FitSettings) -> str:
+    """The settings as YAML text, every field of them."""
+    return yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False)
+
+
+def _checked(kind: type[Any], found: dict[str, Any], where: str) -> Any:
+    try:
+        return kind.model_validate(found)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"]) or "the settings"
+        raise RankerError(f"{where}: {field}: {first['msg'].removeprefix('Value error, ')}") from None

@@ -1,0 +1,206 @@
+"""What a run trains on: a folder of `tandem data criteo`, or of `tandem data generate`, opened behind one interface.
+
+A source hands out global batches in a fixed order; each process then takes its own rows of them.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.criteo.dataset import CriteoBatch, CriteoDataset, CriteoSplit, log_transformed
+from data.criteo.layout import CATEGORICAL, DENSE
+from data.generators.storage import Generated
+from ranker.specification import RankerError, Specification, read_specification
+
+GENERATED_DIMENSION = 64
+"""Embedding dimension of a generated folder's network unless the settings say another (the paper's)."""
+
+_HELD_OUT = 10  # of a generated folder's rows one in so many, the last ones, are held out
+
+
+class HostRows(NamedTuple):
+    """b rows of T features in the layout of torchrec's KeyedJaggedTensor: feature by feature, in each row by row.
+
+    Attributes:
+        dense: float32 [b, D]. label: float32 [b], 0 or 1.
+        values: int64 [n], table rows. lengths: int32 [T * b] values per bag, or None if every bag has exactly one.
+    """
+
+    dense: NDArray[np.float32]
+    values: NDArray[np.int64]
+    lengths: NDArray[np.int32] | None
+    label: NDArray[np.float32]
+
+
+class GlobalBatch(ABC):
+    """The rows of one step, over all processes."""
+
+    rows: int
+
+    @abstractmethod
+    def part(self, begin: int, end: int) -> HostRows:
+        """Rows begin .. end - 1. Raises RankerError where an id is no row of its table."""
+
+
+class Source(ABC):
+    """A data set with `train`, `validation` and `test` rows.
+
+    Attributes:
+        folder: where it lies. specification: its features. table_rows: of each table, by name.
+    """
+
+    folder: Path
+    specification: Specification
+    table_rows: dict[str, int]
+
+    @abstractmethod
+    def rows(self, split: str) -> int:
+        """How many rows `train`, `validation` or `test` has."""
+
+    @abstractmethod
+    def batches(self, split: str, size: int, seed: int | None, start: int) -> Iterator[GlobalBatch]:
+        """One pass over a split from batch `start` on, shuffled if there is a seed; the last batch may be shorter.
+
+        A pure function of its arguments: every process sees the same batches, and so does a resumed run.
+        """
+
+
+def open_source(folder: Path) -> Source:
+    """Raises RankerError or DataError if the folder is neither converted nor generated, or has no rows to train on."""
+    if (folder / "manifest.json").exists():
+        source: Source = CriteoSource(folder)
+    elif (folder / "generated.json").exists():
+        source = GeneratedSource(folder)
+    else:
+        raise RankerError(
+            f"{folder}: expected a folder that `tandem data criteo` or `tandem data generate` wrote "
+            "(manifest.json or generated.json)"
+        )
+    if not source.rows("train"):
+        raise RankerError(f"{folder}: expected at least one row to train on, found none")
+    return source
+
+
+class CriteoSource(Source):
+    """Converted Criteo rows: 13 integers, log-transformed as the specification says, and 26 ids."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._dataset = CriteoDataset.open(folder)
+        self.specification = read_specification(folder / "specification.yaml")
+        if self.specification.dense_names != DENSE or [one.name for one in self.specification.singles] != [
+            *CATEGORICAL
+        ]:
+            raise RankerError(f"{folder}/specification.yaml: expected the features I1 .. I13 and C1 .. C26, in order")
+        self.table_rows = dict(zip(CATEGORICAL, self._dataset.table_rows, strict=True))
+        self._bounds = np.array(self._dataset.table_rows)
+
+    def rows(self, split: str) -> int:
+        return len(self._split(split))
+
+    def batches(self, split: str, size: int, seed: int | None, start: int) -> Iterator[GlobalBatch]:
+        for batch in self._split(split).batches(size, seed, start):
+            yield _CriteoRows(batch, self._bounds, str(self.folder / split))
+
+    def _split(self, name: str) -> CriteoSplit:
+        return self._dataset.split(name)
+
+
+@dataclass(frozen=True)
+class _CriteoRows(GlobalBatch):
+    batch: CriteoBatch
+    bounds: NDArray[np.int64]
+    where: str
+
+    @property
+    def rows(self) -> int:  # type: ignore[override]
+        return len(self.batch.label)
+
+    def part(self, begin: int, end: int) -> HostRows:
+        chosen = slice(begin, end)
+        columns = self.batch.categorical[chosen].T
+        for name, column, bound in zip(CATEGORICAL, columns, self.bounds, strict=True):
+            _require_rows(column, int(bound), f"{self.where}, {name}")
+        dense = log_transformed(self.batch.dense[chosen])
+        return HostRows(dense, columns.astype(np.int64, order="C").ravel(), None, self.batch.label[chosen])
+
+
+class GeneratedSource(Source):
+    """Generated rows: dense features as they are, a bag of lookups per table. The last tenth is held out."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._generated = Generated.open(folder)
+        self.table_rows = dict(self._generated.table_rows)
+        names = [*self.table_rows]
+        self._dense, self._label = self._generated.array("dense"), self._generated.array("label")
+        self._offsets = [self._generated.array(f"{name}.offsets") for name in names]
+        self._indices = [self._generated.array(f"{name}.indices") for name in names]
+        longest = max(int(np.diff(offsets).max(initial=1)) for offsets in self._offsets)
+        self.specification = Specification.model_validate(
+            {
+                "name": "generated",
+                "dimension": GENERATED_DIMENSION,
+                "dense": [{"name": f"dense{k}"} for k in range(self._generated.dense)],
+                "bags": [{"name": name, "table": name, "length": longest} for name in names],
+                "tables": {name: {} for name in names},
+            }
+        )
+
+    def rows(self, split: str) -> int:
+        first, last = self._range(split)
+        return last - first
+
+    def batches(self, split: str, size: int, seed: int | None, start: int) -> Iterator[GlobalBatch]:
+        """Rows are independent draws, so a seed shuffles whole batches only."""
+        first, last = self._range(split)
+        count = -(-(last - first) // size)
+        full = (last - first) // size
+        order = np.arange(count)
+        if seed is not None:
+            order[:full] = np.random.default_rng(seed).permutation(full)
+        for number in order[start:]:
+            begin = first + int(number) * size
+            yield _GeneratedRows(self, begin, min(begin + size, last))
+
+    def _range(self, split: str) -> tuple[int, int]:
+        rows = self._generated.rows
+        middle = rows - rows // _HELD_OUT
+        return {"train": (0, middle), "validation": (middle, rows), "test": (rows, rows)}[split]
+
+    def take(self, begin: int, end: int) -> HostRows:
+        """Rows begin .. end - 1 of the whole folder."""
+        values, lengths = [], []
+        for (name, bound), offsets, indices in zip(self.table_rows.items(), self._offsets, self._indices, strict=True):
+            own = indices[offsets[begin] : offsets[end]]
+            _require_rows(own, bound, f"{self.folder}, {name}")
+            values.append(own.astype(np.int64))
+            lengths.append(np.diff(offsets[begin : end + 1]).astype(np.int32))
+        dense, label = np.array(self._dense[begin:end]), self._label[begin:end].astype(np.float32)
+        return HostRows(dense, np.concatenate(values), np.concatenate(lengths), label)
+
+
+@dataclass(frozen=True)
+class _GeneratedRows(GlobalBatch):
+    source: GeneratedSource
+    begin: int
+    end: int
+
+    @property
+    def rows(self) -> int:  # type: ignore[override]
+        return self.end - self.begin
+
+    def part(self, begin: int, end: int) -> HostRows:
+        return self.source.take(self.begin + begin, self.begin + end)
+
+
+def _require_rows(ids: NDArray[np.int32], bound: int, where: str) -> None:
+    """fbgemm's fused kernels would take an id out of range for row 0, and say so on standard error only."""
+    if len(ids) and (int(ids.max()) >= bound or int(ids.min()) < 0):
+        wrong = ids[(ids >= bound) | (ids < 0)][0]
+        raise RankerError(f"{where}: id {wrong} is no row of its table; expected 0 to {bound - 1}")
