@@ -153,7 +153,7 @@ def _with_agent(
         try:
             answers = elastic_launch(config, _worker)(name, os.getpid(), device, threads, work, arguments)
         except ChildFailedError as error:
-            raise RankerError(_why(folder, error.get_first_failure()[1].exitcode)) from None
+            raise RankerError(_why(folder, [one.exitcode for one in error.failures.values()])) from None
         except SignalException as error:
             if error.sigval == signal.SIGINT:
                 raise KeyboardInterrupt from None
@@ -178,28 +178,31 @@ def _worker(
     rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     place = Place(rank, world, rank, world, _device(device, rank))
     set_up_logging()
-    try:
-        with _group(place, threads, folder / "meeting"):
+    with _group(place, threads, folder / "meeting"):
+        try:
             return work(place, *arguments)
-    except TandemError as error:
-        (folder / f"sentence-{rank}").write_text(str(error))
-        os._exit(2)  # a process that others wait for cannot say goodbye to them
-    except BaseException:
-        (folder / f"traceback-{rank}").write_text(traceback.format_exc())
-        os._exit(1)
+        except TandemError as error:
+            (folder / f"sentence-{rank}").write_text(str(error))
+            os._exit(2)  # a process that others wait for cannot say goodbye to them
+        except BaseException:
+            (folder / f"traceback-{rank}").write_text(traceback.format_exc())
+            os._exit(1)
 
 
-def _why(folder: Path, code: int) -> str:
-    """The first sentence that a process left; otherwise the first traceback, or how it ended."""
+def _why(folder: Path, codes: list[int]) -> str:
+    """The first sentence that a process left; else that one was killed, for the others fail in consequence."""
     for found in sorted(folder.glob("sentence-*")):
         return found.read_text()
-    for found in sorted(folder.glob("traceback-*"), key=lambda one: one.stat().st_mtime_ns):
-        log.error("process %s failed:\n%s", found.name.rpartition("-")[2], found.read_text())
-        return f"a process failed unexpectedly: {found.read_text().strip().splitlines()[-1]}"
-    return (
-        f"a process ended with code {code}, perhaps killed for want of memory; "
-        "go on with --resume, with fewer processes if it dies again"
-    )
+    killed = [code for code in codes if code < 0 and code != -signal.SIGTERM]
+    tracebacks = sorted(folder.glob("traceback-*"), key=lambda one: one.stat().st_mtime_ns)
+    if killed or not tracebacks:
+        return (
+            f"a process ended with code {(killed or codes)[0]}, perhaps killed for want of memory; "
+            "go on with --resume, with fewer processes if it dies again"
+        )
+    first = tracebacks[0].read_text()
+    log.error("process %s failed:\n%s", tracebacks[0].name.rpartition("-")[2], first)
+    return f"a process failed unexpectedly: {first.strip().splitlines()[-1]}"
 
 
 def _end_with(parent: int) -> None:
