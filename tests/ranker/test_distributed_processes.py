@@ -21,7 +21,10 @@ RATES = {"sgd": 0.5, "adagrad": 0.05, "rowwise_adagrad": 0.05}
 
 
 def settings(optimizer: str, **changed: object) -> FitSettings:
-    """Epsilon is large, for Adagrad divides the rounding of a tiny gradient by its size. Two epochs of steps of 333 rows: the last one of each holds a single row, so one process has only padding."""
+    """Two epochs of steps of 333 rows: the last one of each holds a single row, so one process has only padding.
+
+    Epsilon is large, for Adagrad divides the rounding of a tiny gradient by its size.
+    """
     return FitSettings.model_validate(
         {
             "network": "dlrm",
