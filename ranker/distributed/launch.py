@@ -186,6 +186,7 @@ def _worker(
             os._exit(2)  # a process that others wait for cannot say goodbye to them
         except BaseException:
             (folder / f"traceback-{rank}").write_text(traceback.format_exc())
+            time.sleep(1)  # perhaps another was killed, and this is what comes of it: let the agent see that first
             os._exit(1)
 
 
