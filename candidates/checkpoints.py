@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -173,6 +173,7 @@ class Epoch:
 
     loss: float
     validation: float | None
+    seconds: float = field(default=0.0, compare=False)  # with its validation, whichever process ran it
 
 
 @dataclass
@@ -184,6 +185,7 @@ class Course:
     best_epoch: int = -1
     best: "dict[str, Tensor] | None" = None
     written: float = field(default_factory=time.monotonic)
+    marked: float = field(default_factory=time.monotonic)
 
     @classmethod
     def begun(cls, state: TrainingState, file: CheckpointFile | None) -> "Course":
@@ -197,7 +199,9 @@ class Course:
         return cls(file, history, facts["best_epoch"], within("best.", tensors) or None)
 
     def add(self, epoch: Epoch, state: TrainingState) -> None:
-        self.history.append(epoch)
+        now = time.monotonic()
+        self.history.append(replace(epoch, seconds=now - self.marked))
+        self.marked = now
         if epoch.validation is None:
             return
         before = -1.0 if self.best is None else self.history[self.best_epoch].validation
@@ -212,7 +216,7 @@ class Course:
         if self.file is None or time.monotonic() - self.written < self.file.every_seconds:
             return
         best = {f"best.{name}": one for name, one in (self.best or {}).items()}
-        history = [[one.loss, one.validation] for one in self.history]
+        history = [[one.loss, one.validation, one.seconds] for one in self.history]
         facts = state.facts() | {"history": history, "best_epoch": self.best_epoch}
         self.file.write(state.tensors() | best, facts)
         self.written = time.monotonic()

@@ -21,6 +21,9 @@ STARTS = {
     "SVD start, full": (("start", "svd"), ("tuning", "full")),
     "SVD start, project": (("start", "svd"), ("tuning", "project")),
 }
+PATIENCE = (("patience", "40"),)
+"""With a handful of negatives LED first falls below popularity and rises after thirty epochs: it is given the time."""
+
 SAMPLED = {"Mult-CSS": "led-css", "BPR": "led-bpr", "NS": "led-ns"}
 
 
@@ -75,7 +78,9 @@ def figure_7(
     """
     tasks: dict[tuple[str, float], list[ModelTask]] = {
         (name, count): [
-            ModelTask(source, _titled(name, count, seed), model, (("negatives", str(count)),), seed, weight=weight)
+            ModelTask(
+                source, _titled(name, count, seed), model, (("negatives", str(count)), *PATIENCE), seed, weight=weight
+            )
             for seed in seeds
         ]
         for weight, (name, model) in zip((2, 3, 1), SAMPLED.items(), strict=True)

@@ -114,6 +114,8 @@ def run_model(
         model.refit(split.train)
     seconds = time.perf_counter() - started
     history = getattr(model, "history", None)
+    # a training that went on from a checkpoint took the time of the process before it too
+    seconds = max(seconds, sum(epoch.seconds for epoch in history or ()))
     return Result(
         model=name,
         title=model.title,

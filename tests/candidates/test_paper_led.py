@@ -1,6 +1,5 @@
 """LED as the paper has it: losses against dense formulas, tunings, both Adams, trainings killed and resumed."""
 
-import json
 import signal
 import subprocess
 import sys
@@ -297,6 +296,17 @@ def test_a_checkpoint_of_another_training_is_refused_and_none_is_left_half_writt
     CheckpointFile(path, "one").remove()
 
 
+def test_a_continued_training_knows_the_time_of_what_was_done_before(tmp_path):
+    file, seconds = CheckpointFile(tmp_path / "training.safetensors", "this", every_seconds=0), []
+    for epochs in (2, 4):
+        model = PaperLed(replace(SMALL, epochs=epochs))
+        model.checkpoint = file
+        model.fit(made_up(), held_out(), show_progress=False)
+        seconds.append([epoch.seconds for epoch in model.history])
+    assert seconds[1][:2] == seconds[0]
+    assert min(seconds[1]) > 0
+
+
 def test_a_checkpoint_of_another_form_is_refused(tmp_path):
     file = CheckpointFile(tmp_path / "training.safetensors", "this", every_seconds=0)
     first = PaperLed(SMALL)
@@ -306,4 +316,3 @@ def test_a_checkpoint_of_another_form_is_refused(tmp_path):
     other.checkpoint = file
     with pytest.raises(CandidatesError, match="does not fit this training"):
         other.fit(made_up(), held_out(), show_progress=False)
-    assert json.dumps(first.checkpoint.read()[1]["history"])
