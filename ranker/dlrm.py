@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from torchrec import EmbeddingBagCollection, EmbeddingBagConfig, KeyedJaggedTensor, PoolingType
 
 from ranker.examples import NO_ROW, Examples, row_of_position
-from ranker.shape import DlrmShape, interactions
+from ranker.interaction import trained_interactions
+from ranker.shape import DlrmShape
 from ranker.specification import Specification
 
 
@@ -79,7 +80,7 @@ class DLRM(nn.Module):
         mixed = self.dense(dense)
         embedded = self.embeddings(bags)
         vectors = torch.stack([mixed, *(embedded[name] for name in self.names)], dim=1)
-        return self.over(torch.cat([mixed, interactions(vectors)], dim=1)) + self.position(position)[:, 0]
+        return self.over(torch.cat([mixed, trained_interactions(vectors)], dim=1)) + self.position(position)[:, 0]
 
 
 def table_configs(specification: Specification, rows: dict[str, int]) -> list[EmbeddingBagConfig]:

@@ -14,6 +14,7 @@ from torchrec.distributed.model_parallel import (
 from torchrec.distributed.types import ShardingEnv
 
 from ranker.distributed.batch import Batch
+from ranker.distributed.fast_linear import with_fast_linears
 from ranker.distributed.launch import Place
 from ranker.distributed.optimizers import fused_parameters
 from ranker.distributed.plan import Placement, RowWiseToo, ShardingConstraints, make_plan, placements, quiet_planner
@@ -89,7 +90,7 @@ def sharded_network(
     each = -(-settings.batch // place.world)
     plan = make_plan(network, tables, settings.tables, constraints, sharder, place, each)
     found = placements(plan, network)
-    whole = WeightedLoss(network)
+    whole = WeightedLoss(with_fast_linears(network) if device.type == "cpu" else network)
     plan.plan = {f"network.{name}": part for name, part in plan.plan.items()}
     wrapper = DefaultDataParallelWrapper() if place.world > 1 else _Alone()
     with quiet_planner():
