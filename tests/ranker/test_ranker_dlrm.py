@@ -8,9 +8,10 @@ import torch
 from toy_banners import Shop, make_examples
 
 from ranker.banner_rows import rows_of_examples
-from ranker.dlrm import DLRM, DlrmShape, interactions, tensors_of
+from ranker.dlrm import DLRM, DlrmShape, tensors_of
 from ranker.examples import NO_ROW, Examples, encode, learn_vocabularies, row_of_position
 from ranker.logistic import LogisticRanker
+from ranker.shape import interactions
 from ranker.sharding import plain_state, process_group, shard
 from ranker.specification import RankerError, Specification, banner_specification, parse_specification
 from ranker.training import DlrmRanker, TrainingConfig, table_key
