@@ -5,7 +5,6 @@ from typing import Any
 
 import torch
 from fbgemm_gpu.split_embedding_configs import EmbOptimType
-from fbgemm_gpu.split_table_batched_embeddings_ops_training import WeightDecayMode
 from torch import Tensor, nn
 from torch.distributed._shard.sharded_tensor import ShardedTensor
 from torch.optim import Optimizer
@@ -24,12 +23,10 @@ _TABLES = "embeddings.embedding_bags."
 
 def fused_parameters(settings: TableSettings) -> dict[str, Any]:
     """What torchrec's sharder passes to fbgemm. A new dict each time: torchrec changes the one it is given."""
-    decay = {"weight_decay": settings.weight_decay, "weight_decay_mode": WeightDecayMode.L2}
     return {
         "optimizer": _FUSED[settings.optimizer],
         "learning_rate": settings.learning_rate,
         "eps": settings.epsilon,
-        **(decay if settings.weight_decay else {}),
     }
 
 

@@ -77,11 +77,6 @@ class ShardingConstraints(Strict):
                     "rowwise_adagrad would train another model for every number of processes; expected another type, "
                     "or optimizer adagrad"
                 )
-            if "data_parallel" in kinds and settings.weight_decay:
-                raise RankerError(
-                    f"sharding of {where}: weight decay of a data_parallel table would shrink rows that no batch "
-                    "read; expected another type, or weight_decay 0"
-                )
 
     def kinds(self, table: str, settings: TableSettings, world: int) -> Kinds:
         """The types that `table` may have."""

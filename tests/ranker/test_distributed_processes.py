@@ -5,11 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from criteo_folder import make_criteo_folder
 from distributed_work import fail_on_the_second, fit_all
+from tests_of_runs import weights_of
 
-from ranker.distributed.checkpoints import newest_whole, read_whole
 from ranker.distributed.launch import launch
 from ranker.distributed.loop import FitJob
 from ranker.distributed.plan import ShardingConstraints
@@ -38,12 +37,6 @@ def settings(optimizer: str, **changed: object) -> FitSettings:
             **changed,
         }
     )
-
-
-def weights_of(run: Path) -> dict[str, torch.Tensor]:
-    checkpoint = newest_whole(run / "checkpoints")
-    assert checkpoint is not None
-    return read_whole(checkpoint)
 
 
 @pytest.fixture(scope="module")
