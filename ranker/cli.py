@@ -16,8 +16,10 @@ from data.console import (
 )
 from data.workspace import Workspace
 from ranker.distributed.cli import add_commands as add_distributed_commands
+from ranker.tabular.cli import add_commands as add_tabular_commands
 
 app = typer.Typer(no_args_is_help=True)
+add_tabular_commands(app)
 add_distributed_commands(app)
 
 OriginOption = Annotated[

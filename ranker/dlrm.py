@@ -1,6 +1,7 @@
 """DLRM (arXiv 1906.00091, section 2.2): bottom MLP, embedding bags, dot interactions, top MLP. Logits out; no loss."""
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -11,20 +12,38 @@ from torchrec import EmbeddingBagCollection, EmbeddingBagConfig, KeyedJaggedTens
 
 from ranker.examples import NO_ROW, Examples, row_of_position
 from ranker.interaction import trained_interactions
-from ranker.shape import DlrmShape
-from ranker.specification import Specification
+from ranker.shape import DlrmShape, interactions
+from ranker.specification import RankerError, Specification
 
 
-class DenseArch(nn.Module):
-    """Standardise and mix the dense features: B x D -> B x d."""
+class Standardised(nn.Module):
+    """Dense features less their mean, times their scale (1 / deviation; 0 if it does not vary): B x D -> B x D."""
 
     mean: Tensor
     scale: Tensor
 
-    def __init__(self, dense: int, widths: Sequence[int]) -> None:
+    def __init__(self, dense: int) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(dense))
         self.register_buffer("scale", torch.ones(dense))
+
+    @property
+    def first_layer(self) -> nn.Linear | None:
+        """What reads them first, if they have a network of their own."""
+        return None
+
+    def standardised(self, dense: Tensor) -> Tensor:
+        return (dense - self.mean) * self.scale
+
+    def forward(self, dense: Tensor) -> Tensor:
+        return self.standardised(dense)
+
+
+class DenseArch(Standardised):
+    """Standardise and mix the dense features: B x D -> B x d."""
+
+    def __init__(self, dense: int, widths: Sequence[int]) -> None:
+        super().__init__(dense)
         self.layers = _layers(dense, widths)
 
     @property
@@ -34,7 +53,7 @@ class DenseArch(nn.Module):
         return layer
 
     def forward(self, dense: Tensor) -> Tensor:
-        mixed = (dense - self.mean) * self.scale
+        mixed = self.standardised(dense)
         for layer in self.layers:
             mixed = torch.relu(layer(mixed))
         return mixed
@@ -54,7 +73,14 @@ class OverArch(nn.Module):
         return self.layers[-1](inputs)[:, 0]
 
 
-class DLRM(nn.Module):
+class Network(nn.Module):
+    """What every network that can be trained has (ranker/networks/registry.py)."""
+
+    embeddings: EmbeddingBagCollection
+    dense: Standardised
+
+
+class DLRM(Network):
     """The whole model.
 
     `vectors` below stands for F vectors of dimension d per row: the bottom MLP's output first, then the embedding of
@@ -66,12 +92,20 @@ class DLRM(nn.Module):
     ) -> None:
         """`rows` per table; `device` "meta" leaves the tables to be allocated by whoever shards them."""
         super().__init__()
-        dimension = specification.dimension
+        if not 0 <= shape.first_order < specification.dimension:
+            raise RankerError(
+                f"{shape.first_order} first-order columns: expected fewer than the {specification.dimension} of a table"
+            )
         self.names = [one.name for one in specification.table_features]
-        self.embeddings = EmbeddingBagCollection(table_configs(specification, rows), device=torch.device(device))
-        self.dense = DenseArch(len(specification.dense), (*shape.bottom, dimension))
+        self.shape, self.interacting = shape, specification.dimension - shape.first_order
+        self.embeddings = EmbeddingBagCollection(table_configs(specification, rows, shape), device=torch.device(device))
+        dense = len(specification.dense)
+        self.dense = DenseArch(dense, (*shape.bottom, self.interacting))
         vectors = 1 + len(self.names)
-        self.over = OverArch(dimension + vectors * (vectors - 1) // 2, shape.top, shape.dropout)
+        pairs = vectors * (vectors + 1) // 2 if shape.itself else vectors * (vectors - 1) // 2
+        beside = dense if shape.dense_to_top else 0
+        self.over = OverArch(self.interacting + pairs + beside, shape.top, shape.dropout)
+        self.linear = nn.Linear(dense, 1, bias=False) if shape.dense_to_top else None
         self.position = nn.Embedding(specification.positions + 1, 1)
         nn.init.zeros_(self.position.weight)
 
@@ -79,11 +113,23 @@ class DLRM(nn.Module):
         """dense float32 [B, D], bags of B rows, position int64 [B] (position bias rows) -> logits float32 [B]."""
         mixed = self.dense(dense)
         embedded = self.embeddings(bags)
-        vectors = torch.stack([mixed, *(embedded[name] for name in self.names)], dim=1)
-        return self.over(torch.cat([mixed, trained_interactions(vectors)], dim=1)) + self.position(position)[:, 0]
+        single = [embedded[name] for name in self.names]
+        logit = self.position(position)[:, 0]
+        if self.shape.first_order:
+            ids = torch.stack(single, dim=1)
+            logit = logit + ids[:, :, self.interacting :].sum(dim=(1, 2))
+            vectors = torch.cat([mixed[:, None], ids[:, :, : self.interacting]], dim=1)
+        else:
+            vectors = torch.stack([mixed, *single], dim=1)
+        parts = [mixed, interactions(vectors, True) if self.shape.itself else trained_interactions(vectors)]
+        if self.linear is not None:
+            standardised = self.dense.standardised(dense)
+            parts.append(standardised)
+            logit = logit + self.linear(standardised)[:, 0]
+        return self.over(torch.cat(parts, dim=1)) + logit
 
 
-def table_configs(specification: Specification, rows: dict[str, int]) -> list[EmbeddingBagConfig]:
+def table_configs(specification: Specification, rows: dict[str, int], shape: DlrmShape) -> list[EmbeddingBagConfig]:
     """One table per vocabulary; the bags average, so that a long history weighs no more than a short one."""
     return [
         EmbeddingBagConfig(
@@ -92,14 +138,18 @@ def table_configs(specification: Specification, rows: dict[str, int]) -> list[Em
             num_embeddings=rows[table],
             feature_names=[one.name for one in specification.table_features if one.table == table],
             pooling=PoolingType.MEAN,
-            init_fn=_small,
+            init_fn=partial(_draw, deviation=shape.deviation, first_order=shape.first_order),
         )
         for table in specification.tables
     ]
 
 
-def _small(weight: Tensor) -> Tensor:
-    return nn.init.normal_(weight, std=0.05)
+def _draw(weight: Tensor, deviation: float, first_order: int) -> Tensor:
+    """Small and random where vectors interact; a first-order weight begins at 0, so that an unseen id adds nothing."""
+    nn.init.normal_(weight, std=deviation)
+    if first_order:
+        nn.init.zeros_(weight.data[:, -first_order:])
+    return weight
 
 
 def _layers(inputs: int, widths: Sequence[int]) -> nn.ModuleList:

@@ -23,7 +23,7 @@ class LogisticRanker:
     def __init__(self, specification: Specification, rows: dict[str, int]) -> None:
         self._specification, self._rows = specification, rows
         self._mean = self._scale = self._weights = np.empty(0)
-        self._intercept = 0.0
+        self._intercept, self._strength = 0.0, STRENGTHS[0]
         self.platt = Platt()
 
     def fit(self, train: Examples, validation: Examples, seed: int) -> None:
@@ -42,7 +42,17 @@ class LogisticRanker:
             loss = log_loss(validation.label, model.predict_proba(held_out)[:, 1])
             if loss < best:
                 best, self._weights, self._intercept = loss, model.coef_[0], float(model.intercept_[0])
+                self._strength = strength
         self.platt = fit_platt(self.logits(validation), validation.label)
+
+    def refit(self, train: Examples, rows: dict[str, int], seed: int) -> None:
+        """On more rows, with the strength that validation found best."""
+        from sklearn.linear_model import LogisticRegression
+
+        self._rows = rows
+        model = LogisticRegression(C=self._strength, max_iter=200, random_state=seed)
+        model.fit(self._inputs(train), train.label)
+        self._weights, self._intercept = model.coef_[0], float(model.intercept_[0])
 
     def logits(self, examples: Examples) -> NDArray[np.float64]:
         return self._inputs(examples) @ self._weights + self._intercept

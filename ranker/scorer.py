@@ -243,7 +243,8 @@ def _weights(
         described = json.loads((folder / "model.json").read_text())
         shape, platt = described["config"]["shape"], Platt(**described["platt"])
         state = load_file(folder / "weights.safetensors")
-        wiring = Wiring.of(specification, DlrmShape(tuple(shape["bottom"]), tuple(shape["top"]), shape["dropout"]))
+        fitting = DlrmShape(**{**shape, "bottom": tuple(shape["bottom"]), "top": tuple(shape["top"])})
+        wiring = Wiring.of(specification, fitting)
         weights = Parameters.of(state, platt.slope, platt.shift, position_row)
         rows = {name: int(described["rows"][name]) for name in specification.tables}
     except (OSError, ValueError, KeyError, IndexError, TypeError, SafetensorError) as error:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from ranker.shape import DlrmShape, interactions
-from ranker.specification import Specification
+from ranker.specification import RankerError, Specification
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,11 @@ class Wiring:
 
     @classmethod
     def of(cls, specification: Specification, shape: DlrmShape) -> "Wiring":
+        if not shape.plain:
+            raise RankerError(
+                "a DLRM with first-order columns, dense features to the top MLP or products of a vector with itself "
+                "cannot be exported yet; expected the paper's plain network"
+            )
         place = {name: k for k, name in enumerate(specification.tables)}
         return cls(
             request=tuple(place[one.table] for one in specification.request),

@@ -8,15 +8,37 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class DlrmShape:
-    """Widths of the hidden layers. The bottom MLP ends in the embedding dimension, the top MLP in one logit."""
+    """Widths of the hidden layers and the parts of the network that are options.
+
+    The bottom MLP ends in the dimension of the interacting vectors, the top MLP in one logit.
+
+    Attributes:
+        first_order: columns of every embedding, the last ones, that take no part in interactions: their sum is the
+            id's own weight in the logit (the linear part of a factorisation machine or of wide and deep).
+        dense_to_top: also hand the standardised dense features to the top MLP and, linearly, to the logit.
+        deviation: of the embeddings' first, random values.
+        itself: also the product of each vector with itself (the paper's code: --arch-interaction-itself).
+    """
 
     bottom: tuple[int, ...] = (64,)
     top: tuple[int, ...] = (64, 32)
     dropout: float = 0.1
+    first_order: int = 0
+    deviation: float = 0.05
+    dense_to_top: bool = False
+    itself: bool = False
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is the paper's network, without options."""
+        return not (self.first_order or self.dense_to_top or self.itself)
 
 
-def interactions(vectors: Tensor) -> Tensor:
-    """The dot product of every pair of vectors: B x F x d -> B x F (F - 1) / 2, the strictly lower triangle by rows."""
+def interactions(vectors: Tensor, itself: bool = False) -> Tensor:
+    """The dot product of every pair of vectors: B x F x d -> B x F (F - 1) / 2, the strictly lower triangle by rows.
+
+    `itself` adds the diagonal: B x F (F + 1) / 2.
+    """
     products = torch.bmm(vectors, vectors.transpose(1, 2))
-    below = torch.tril_indices(vectors.shape[1], vectors.shape[1], offset=-1)
+    below = torch.tril_indices(vectors.shape[1], vectors.shape[1], offset=0 if itself else -1)
     return products[:, below[0], below[1]]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributed._shard.sharded_tensor import ShardedTensor
 
-from ranker.dlrm import DLRM
+from ranker.dlrm import Network
 
 
 @contextmanager
@@ -27,8 +27,10 @@ def process_group() -> Iterator[None]:
         distributed.destroy_process_group()
 
 
-def shard(model: DLRM, learning_rate: float, weight_decay: float) -> nn.Module:
-    """The model with every table whole on one process, updated by fused row-wise Adagrad during `backward`.
+def shard(model: Network, learning_rate: float, weight_decay: float, rowwise: bool = True) -> nn.Module:
+    """The model with every table whole on one process, updated by fused Adagrad during `backward`.
+
+    `rowwise`: one learning rate per row of a table, not one per entry. Only then is there a `weight_decay`.
 
     The planner must be told: left alone it gives small tables to the dense kernel, which no fused optimizer updates.
     """
@@ -42,12 +44,12 @@ def shard(model: DLRM, learning_rate: float, weight_decay: float) -> nn.Module:
     from torchrec.distributed.types import ShardingType
 
     fused = {
-        "optimizer": EmbOptimType.EXACT_ROWWISE_ADAGRAD,
+        "optimizer": EmbOptimType.EXACT_ROWWISE_ADAGRAD if rowwise else EmbOptimType.EXACT_ADAGRAD,
         "learning_rate": learning_rate,
-        "weight_decay": weight_decay,
-        "weight_decay_mode": WeightDecayMode.L2,  # without a mode the decay is ignored
         "eps": 1e-8,
     }
+    if rowwise:  # without a mode the decay is ignored; Adagrad by entry would ignore both
+        fused |= {"weight_decay": weight_decay, "weight_decay_mode": WeightDecayMode.L2}
     whole = ParameterConstraints(
         sharding_types=[ShardingType.TABLE_WISE.value], compute_kernels=[EmbeddingComputeKernel.FUSED.value]
     )
@@ -69,7 +71,7 @@ def shard(model: DLRM, learning_rate: float, weight_decay: float) -> nn.Module:
 
 
 def plain_state(model: nn.Module) -> dict[str, Tensor]:
-    """A copy of the weights, tables gathered, under the names of an unsharded DLRM."""
+    """A copy of the weights, tables gathered, under the names of the unsharded network."""
     state = {}
     for name, tensor in model.state_dict().items():
         local = tensor.local_tensor() if isinstance(tensor, ShardedTensor) else tensor

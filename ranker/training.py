@@ -4,7 +4,7 @@ import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,12 @@ from data.console import progress_bar
 from data.errors import DataError
 from data.ids import load_array
 from ranker.calibration import Platt, fit_platt
-from ranker.dlrm import DLRM, DlrmShape, tensors_of
+from ranker.dlrm import Network, tensors_of
 from ranker.examples import Examples
+from ranker.learning_rates import LearningRates, TrainingConfig
 from ranker.metrics import log_loss
+from ranker.networks.registry import build_network
+from ranker.shape import DlrmShape
 from ranker.sharding import plain_state, process_group, shard
 from ranker.specification import RankerError, Specification
 
@@ -30,53 +33,50 @@ log = logging.getLogger(__name__)
 _PREDICT_ROWS = 16_384
 
 
-@dataclass(frozen=True)
-class TrainingConfig:
-    """How DLRM is trained.
-
-    Attributes:
-        batch: rows per step. epochs: at most. checks: validations per epoch.
-        patience: validations without a better log loss before training stops.
-        learning_rate, weight_decay: of the MLPs (AdamW, decoupled decay).
-        table_learning_rate, table_weight_decay: of the tables (row-wise Adagrad; L2, on the rows of a batch).
-        threads: of torch while training; one gives the same model twice.
-    """
-
-    shape: DlrmShape = field(default_factory=DlrmShape)
-    batch: int = 512
-    epochs: int = 8
-    checks: int = 2
-    patience: int = 4
-    learning_rate: float = 1e-3
-    weight_decay: float = 1e-2
-    table_learning_rate: float = 0.02
-    table_weight_decay: float = 1e-5
-    threads: int = 1
-
-
 class DlrmRanker:
     """DLRM with its calibration: fit, predict, save, load."""
 
     name = "DLRM"
+    best_epochs: float = 0.0
+    """Passes over the training rows after which validation was best, of the last `fit`."""
 
     def __init__(self, specification: Specification, rows: dict[str, int], config: TrainingConfig) -> None:
         self.specification, self.rows, self.config = specification, rows, config
         self.platt = Platt()
-        self.model = DLRM(specification, rows, config.shape)
+        self.model = build_network(config.network, specification, rows, config.shape)
         self.steps = 0
 
     def fit(self, train: Examples, validation: Examples, seed: int, warm: bool = False) -> None:
         """From scratch, or (`warm`) from the weights the model holds now. The best weights by validation are kept."""
         with _threads(self.config.threads), _seeded(seed), process_group():
             if not warm:
-                self.model, self.steps = DLRM(self.specification, self.rows, self.config.shape), 0
+                self.model, self.steps = self._fresh(), 0
             self._standardise(train)
             self._train(train, validation, np.random.default_rng(seed))
             self.platt = fit_platt(self.logits(validation), validation.label)
 
+    def refit(self, train: Examples, rows: dict[str, int], seed: int) -> None:
+        """From scratch on more rows, for as many passes as validation found best in `fit`; the calibration stays.
+
+        `rows`: of each table; more rows of the log hold more ids.
+
+        Raises:
+            RankerError: not fitted yet.
+        """
+        if not self.steps:
+            raise RankerError(f"{self.name} is not fitted yet; expected a fit that says for how long to train")
+        self.rows = rows
+        with _threads(self.config.threads), _seeded(seed), process_group():
+            self.model, self.steps = self._fresh(), 0
+            self._standardise(train)
+            self._train(train, None, np.random.default_rng(seed), self.best_epochs)
+
     def logits(self, examples: Examples) -> NDArray[np.float64]:
         """float64 [n], before calibration."""
         return _predict(self.model, self.specification, examples)
+
+    def _fresh(self) -> Network:
+        return build_network(self.config.network, self.specification, self.rows, self.config.shape)
 
     def _standardise(self, train: Examples) -> None:
         """Set the mean and scale of features that have none. One that does not vary is ignored: its scale is 0.
@@ -91,29 +91,44 @@ class DlrmRanker:
         constant = deviation < 1e-6
         arch.mean[unscaled] = mean[unscaled]
         arch.scale[unscaled] = torch.where(constant, 0.0, 1 / deviation.clamp(min=1e-6))[unscaled]
-        with torch.no_grad():
-            arch.first_layer.weight[:, unscaled if self.steps else constant] = 0
+        if arch.first_layer is not None:
+            with torch.no_grad():
+                arch.first_layer.weight[:, unscaled if self.steps else constant] = 0
 
-    def _train(self, train: Examples, validation: Examples, random: np.random.Generator) -> None:
+    def _train(
+        self, train: Examples, validation: Examples | None, random: np.random.Generator, until: float | None = None
+    ) -> None:
+        """With validation rows the best weights by them are kept; without, the last ones, after `until` epochs."""
         config, spec = self.config, self.specification
-        sharded = shard(self.model, config.table_learning_rate, config.table_weight_decay)
-        optimizer = _dense_optimizer(sharded, config)
+        rowwise = config.table_optimizer == "rowwise_adagrad"
+        sharded = shard(self.model, config.table_learning_rate, config.table_weight_decay, rowwise)
+        rates = LearningRates(sharded, config)
         steps = -(-len(train) // config.batch)
+        planned = config.epochs * steps
+        last = planned if until is None else max(1, round(until * steps))
         every = max(1, steps // config.checks)
         best = _Best(config.patience)
-        best.check(log_loss(validation.label, _sigmoid(_predict(sharded, spec, validation))), sharded)
-        with progress_bar("DLRM", config.epochs * steps) as bar:
+        self._check(best, sharded, validation, 0)
+        with progress_bar(self.name, last) as bar:
             for step, rows in enumerate(_batches(len(train), config, random), 1):
-                loss = _step(sharded, optimizer, spec, train, rows)
+                rates.set((step - 1) / planned)
+                loss = _step(sharded, rates.optimizer, spec, train, rows)
                 bar.advance(note=f"training loss {loss:.4f}, validation {best.loss:.4f}")
-                if step % every == 0:
-                    found = log_loss(validation.label, _sigmoid(_predict(sharded, spec, validation)))
-                    if not best.check(found, sharded):
-                        break
                 self.steps += 1
-        self.model = DLRM(spec, self.rows, config.shape)
-        self.model.load_state_dict(best.state)
+                if step == last or (step % every == 0 and not self._check(best, sharded, validation, step)):
+                    break
+        if validation is not None:
+            self.best_epochs = best.step / steps
+        state = best.state if validation is not None else plain_state(sharded)
+        self.model = self._fresh()
+        self.model.load_state_dict(state)
         self.model.eval()
+
+    def _check(self, best: "_Best", sharded: nn.Module, validation: Examples | None, step: int) -> bool:
+        if validation is None:
+            return True
+        found = log_loss(validation.label, _sigmoid(_predict(sharded, self.specification, validation)))
+        return best.check(found, sharded, step)
 
     def save(self, folder: Path) -> None:
         """model.json, weights.safetensors, and tables/<name>.npy, which the scorer maps into memory."""
@@ -172,7 +187,7 @@ def table_key(table: str) -> str:
 
 def config_of(found: dict[str, Any]) -> TrainingConfig:
     shape = found["shape"]
-    fitting = DlrmShape(tuple(shape["bottom"]), tuple(shape["top"]), shape["dropout"])
+    fitting = DlrmShape(**{**shape, "bottom": tuple(shape["bottom"]), "top": tuple(shape["top"])})
     return replace(TrainingConfig(**{**found, "shape": DlrmShape()}), shape=fitting)
 
 
@@ -180,25 +195,16 @@ class _Best:
     """The best weights so far, and whether there is still patience."""
 
     def __init__(self, patience: int) -> None:
-        self.loss, self.state, self._left, self._patience = float("inf"), {}, patience, patience
+        self.loss, self.state, self.step, self._left, self._patience = float("inf"), {}, 0, patience, patience
 
     state: dict[str, Tensor]
 
-    def check(self, loss: float, model: nn.Module) -> bool:
+    def check(self, loss: float, model: nn.Module, step: int) -> bool:
         if loss < self.loss:
-            self.loss, self._left, self.state = loss, self._patience, plain_state(model)
+            self.loss, self.step, self._left, self.state = loss, step, self._patience, plain_state(model)
         else:
             self._left -= 1
         return self._left > 0
-
-
-def _dense_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.AdamW:
-    """Of everything but the tables, which the fused kernel updates; biases and the position bias do not decay."""
-    mine = [(name, one) for name, one in model.named_parameters() if "embeddings." not in name]
-    decayed = [one for name, one in mine if name.endswith("weight") and "position" not in name]
-    others = [one for name, one in mine if not (name.endswith("weight") and "position" not in name)]
-    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=config.learning_rate)
 
 
 def _step(

@@ -19,7 +19,7 @@ from ranker.distributed.launch import Place
 from ranker.distributed.optimizers import fused_parameters
 from ranker.distributed.plan import Placement, RowWiseToo, ShardingConstraints, make_plan, placements, quiet_planner
 from ranker.distributed.settings import FitSettings
-from ranker.dlrm import DLRM
+from ranker.networks.registry import build_network
 from ranker.specification import Specification
 
 TABLE_KEY = "embeddings.embedding_bags.{}.weight"
@@ -84,7 +84,7 @@ def sharded_network(
     device = place.device
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
-        network = DLRM(specification, tables, settings.shape.shape(), "meta")
+        network = build_network(settings.network, specification, tables, settings.shape.shape(), "meta")
     configs = network.embeddings.embedding_bag_configs()
     sharder = RowWiseToo(fused_params=fused_parameters(settings.tables))
     each = -(-settings.batch // place.world)

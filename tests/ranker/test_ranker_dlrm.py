@@ -132,10 +132,11 @@ def test_weight_decay_really_shrinks(shop: Shop, what: str) -> None:
 
 def trained_norm(ranker: DlrmRanker, train: Examples, part: str) -> float:
     """After twenty steps; the last weights, not the best."""
-    from ranker.training import _dense_optimizer, _step
+    from ranker.learning_rates import LearningRates
+    from ranker.training import _step
 
     sharded = shard(ranker.model, ranker.config.table_learning_rate, ranker.config.table_weight_decay)
-    optimizer = _dense_optimizer(sharded, ranker.config)
+    optimizer = LearningRates(sharded, ranker.config).optimizer
     for step in range(20):
         _step(sharded, optimizer, ranker.specification, train, np.arange(step * 100, step * 100 + 100))
     weights = [t for name, t in plain_state(sharded).items() if part in name and name.endswith("weight")]

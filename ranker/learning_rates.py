@@ -1,0 +1,76 @@
+"""How a network is trained: its configuration, the optimizer of its MLPs, and learning rates that reach the tables."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import nn
+
+from ranker.shape import DlrmShape
+from ranker.specification import RankerError
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How DLRM is trained.
+
+    Attributes:
+        batch: rows per step. epochs: at most. checks: validations per epoch.
+        patience: validations without a better log loss before training stops.
+        learning_rate, weight_decay: of the MLPs (AdamW, decoupled decay).
+        table_learning_rate: of the tables. table_optimizer: Adagrad with one rate per row, or per entry.
+        table_weight_decay: L2 on the rows of a batch, of row-wise Adagrad only.
+        final_rate: the learning rates fall linearly to this share of themselves at the end of the last epoch; 1: never.
+        network: by its name in ranker/networks/registry.py.
+        threads: of torch while training; one gives the same model twice.
+    """
+
+    network: str = "dlrm"
+    shape: DlrmShape = field(default_factory=DlrmShape)
+    batch: int = 512
+    epochs: int = 8
+    checks: int = 2
+    patience: int = 4
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-2
+    table_learning_rate: float = 0.02
+    table_optimizer: Literal["rowwise_adagrad", "adagrad"] = "rowwise_adagrad"
+    table_weight_decay: float = 1e-5
+    final_rate: float = 1.0
+    threads: int = 1
+
+    def __post_init__(self) -> None:
+        if self.table_optimizer == "adagrad" and self.table_weight_decay:
+            raise RankerError(
+                f"table_weight_decay {self.table_weight_decay:g} would be ignored by Adagrad; expected 0, or "
+                "row-wise Adagrad"
+            )
+
+
+class LearningRates:
+    """The optimizer of the MLPs, and the learning rates of MLPs and tables as they fall."""
+
+    def __init__(self, sharded: nn.Module, config: TrainingConfig) -> None:
+        self.optimizer, self._config = _dense_optimizer(sharded, config), config
+        self._fused = getattr(sharded, "fused_optimizer")  # noqa: B009
+
+    def set(self, passed: float) -> None:
+        """At a share of the way. fbgemm learns of a changed rate only from the fused optimizer's `step`."""
+        config = self._config
+        if config.final_rate == 1:
+            return
+        factor = 1 - passed * (1 - config.final_rate)
+        for group in self.optimizer.param_groups:
+            group["lr"] = config.learning_rate * factor
+        for group in self._fused.param_groups:
+            group["lr"] = config.table_learning_rate * factor
+        self._fused.step()
+
+
+def _dense_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.AdamW:
+    """Of everything but the tables, which the fused kernel updates; biases and the position bias do not decay."""
+    mine = [(name, one) for name, one in model.named_parameters() if "embeddings." not in name]
+    decayed = [one for name, one in mine if name.endswith("weight") and "position" not in name]
+    others = [one for name, one in mine if not (name.endswith("weight") and "position" not in name)]
+    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=config.learning_rate)

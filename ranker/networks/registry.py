@@ -1,0 +1,34 @@
+"""Networks by name. Each is built from a specification, the rows of its tables and a shape, and has
+
+- `forward(dense float32 [B, D], bags of B rows, position int64 [B]) -> logits float32 [B]`,
+- `embeddings`, an EmbeddingBagCollection, and `dense`, which standardises the dense features (`mean`, `scale`).
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+from ranker.dlrm import DLRM, Network
+from ranker.networks.dcn import DCN
+from ranker.shape import DlrmShape
+from ranker.specification import RankerError, Specification
+
+NETWORKS: dict[str, Callable[..., Network]] = {
+    "dlrm": DLRM,
+    "dcn": DCN,
+    "dcnv2": partial(DCN, matrix=True),
+}
+
+
+def build_network(
+    name: str, specification: Specification, rows: dict[str, int], shape: DlrmShape, device: str = "cpu"
+) -> Network:
+    """A network with fresh weights; `device` "meta" leaves the tables to be allocated by whoever shards them.
+
+    Raises:
+        RankerError: no such network, or a shape that it cannot have.
+    """
+    if name not in NETWORKS:
+        raise RankerError(f"there is no network {name!r}; expected one of {', '.join(NETWORKS)}")
+    if name != "dlrm" and not shape.plain:
+        raise RankerError(f"network {name} has no first-order columns or other options of DLRM's shape")
+    return NETWORKS[name](specification, rows, shape, device)

@@ -1,0 +1,222 @@
+"""Fit every model on the same training rows, several seeds each, and measure them all on the same later rows."""
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.console import progress_bar
+from data.criteo.rows import CriteoRows
+from data.workspace import write_text_atomically
+from ranker.metrics import all_metrics
+from ranker.specification import RankerError
+from ranker.tabular.models import DIMENSION, MODELS, build_ranker, settings_of
+from ranker.tabular.preparation import Preparation, PreparationConfig
+
+_RESULT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Division:
+    """Which rows are which, as shares of a log in its own order; or `test`, another file altogether.
+
+    Attributes:
+        train, validation: shares of the first file; the rest of it is the test, unless there is a test file.
+        refit: fit again on training and validation rows, for as long as validation found best, before the test.
+    """
+
+    train: float = 0.8
+    validation: float = 0.1
+    refit: bool = True
+
+    def __post_init__(self) -> None:
+        if not (self.train > 0 and self.validation > 0 and self.train + self.validation <= 1):
+            raise RankerError(
+                f"shares of {self.train:g} training and {self.validation:g} validation rows: expected both above 0 and "
+                "at most 1 together"
+            )
+
+
+@dataclass(frozen=True)
+class Job:
+    """One model, one seed, one division of one log."""
+
+    model: str
+    seed: int
+    source: str
+    test: str | None
+    division: Division
+    preparation: PreparationConfig
+
+    def digest(self) -> str:
+        """Names the job, the files' sizes and times included: a changed file is another job."""
+        stats = [Path(one).stat() for one in (self.source, self.test) if one]
+        files = [[one.st_size, one.st_mtime_ns] for one in stats]
+        text = json.dumps([_RESULT_VERSION, asdict(self), files, settings_of(self.model)], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def read_rows(path: Path) -> CriteoRows:
+    """A file in Kaggle's layout, or a folder of `tandem data criteo`. Raises DataError where it is neither."""
+    return CriteoRows.of_folder(path) if path.is_dir() else CriteoRows.read(path)
+
+
+def run(job: Job) -> dict[str, Any]:
+    """Fit and measure; the predictions are kept for paired differences."""
+    train, validation, test = _parts(job)
+    started = time.perf_counter()
+    learnt = Preparation.learn(train, job.preparation, DIMENSION)
+    ranker = build_ranker(job.model, learnt.specification, learnt.rows)
+    ranker.fit(learnt.training(train), learnt.transform(validation), job.seed)
+    if job.division.refit:
+        both = _joined(train, validation)
+        learnt = Preparation.learn(both, job.preparation, DIMENSION)
+        ranker.refit(learnt.training(both), learnt.rows, job.seed)
+    seconds = time.perf_counter() - started
+    probability = ranker.platt.probability(ranker.logits(learnt.transform(test)))
+    found = all_metrics(test.label, probability, np.arange(len(test)))
+    accuracy = float(np.mean((probability > 0.5) == (test.label > 0)))
+    return {
+        "model": job.model,
+        "seed": job.seed,
+        "rows": {"train": len(train), "validation": len(validation), "test": len(test)},
+        "seconds": seconds,
+        "accuracy": accuracy,
+        **{name: found[name] for name in ("auc", "log_loss", "normalised_entropy", "calibration_error", "calibration")},
+        "probability": probability.astype(np.float32).tolist(),
+    }
+
+
+def compare(
+    source: Path,
+    test: Path | None,
+    models: list[str],
+    seeds: list[int],
+    division: Division,
+    out: Path,
+    processes: int,
+    preparation: PreparationConfig | None = None,
+) -> list[dict[str, Any]]:
+    """The results of all jobs, in the order of models and seeds. Finished ones are kept under `out` and not run again.
+
+    Raises:
+        RankerError, DataError: an unknown model, or rows that cannot be read or learnt from.
+    """
+    for name in models:
+        if name not in MODELS:
+            raise RankerError(f"there is no model {name!r}; expected one of {', '.join(MODELS)}")
+    _parts_exist(source, test)
+    preparation = preparation or PreparationConfig()
+    files = str(source.resolve()), str(test.resolve()) if test else None
+    jobs = [Job(name, seed, *files, division, preparation) for name in models for seed in seeds]
+    places = {job: out / f"{job.model}-{job.seed}-{job.digest()}.json" for job in jobs}
+    missing = [job for job in jobs if not places[job].is_file()]
+    out.mkdir(parents=True, exist_ok=True)
+    with progress_bar("models", len(jobs)) as bar:
+        bar.advance(len(jobs) - len(missing), note="kept from before" if len(missing) < len(jobs) else "")
+        for job, result in _results(missing, processes):
+            write_text_atomically(places[job], json.dumps(result))
+            bar.advance(note=f"{job.model}, seed {job.seed}: AUC {result['auc']:.4f}")
+    return [json.loads(places[job].read_text()) for job in jobs]
+
+
+def _results(jobs: list[Job], processes: int) -> Iterator[tuple[Job, dict[str, Any]]]:
+    if processes == 1 or len(jobs) < 2:
+        for job in jobs:
+            yield job, run(job)
+        return
+    with ProcessPoolExecutor(min(processes, len(jobs)), get_context("spawn"), _quiet_worker) as pool:
+        futures = {pool.submit(run, job): job for job in jobs}
+        try:
+            for future in as_completed(futures):
+                yield futures[future], future.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _quiet_worker() -> None:
+    """One thread each, and no progress bars of their own."""
+    import torch
+
+    torch.set_num_threads(1)
+    os.environ["OMP_NUM_THREADS"] = "1"
+
+
+def _parts_exist(source: Path, test: Path | None) -> None:
+    for path in (source, test):
+        if path is not None and not path.exists():
+            raise RankerError(f"{path}: expected a file of Criteo's layout or a converted folder there, found none")
+
+
+def _parts(job: Job) -> tuple[CriteoRows, CriteoRows, CriteoRows]:
+    rows = read_rows(Path(job.source))
+    division = job.division
+    if job.test is not None:
+        first = round(len(rows) * (1 - division.validation))
+        return rows[:first], rows[first:], read_rows(Path(job.test))
+    first = round(len(rows) * division.train)
+    second = round(len(rows) * (division.train + division.validation))
+    return rows[:first], rows[first:second], rows[second:]
+
+
+def _joined(one: CriteoRows, other: CriteoRows) -> CriteoRows:
+    return CriteoRows(
+        np.concatenate([one.label, other.label]),
+        np.concatenate([one.dense, other.dense]),
+        np.concatenate([one.ids, other.ids]),
+    )
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One model over its seeds. Standard errors: of the mean over seeds, and of sampling the test rows (bootstrap).
+
+    `difference`: mean AUC less the first model's, and its standard error over the same resampled rows.
+    """
+
+    model: str
+    figures: dict[str, float]
+    seed_error: float
+    row_error: float
+    difference: tuple[float, float] | None
+
+
+def summaries(results: list[dict[str, Any]], label: NDArray[np.float32], resamples: int = 200) -> list[Summary]:
+    """In the order of the results' models."""
+    rng = np.random.default_rng(0)
+    draws = [rng.integers(0, len(label), len(label)) for _ in range(resamples)]
+    names = list(dict.fromkeys(one["model"] for one in results))
+    found: list[Summary] = []
+    first: NDArray[np.float64] | None = None
+    for name in names:
+        runs = [one for one in results if one["model"] == name]
+        scores = np.mean([np.asarray(one["probability"]) for one in runs], axis=0)
+        resampled = np.array([_auc(label[rows], scores[rows]) for rows in draws])
+        figures = {
+            key: float(np.mean([one[key] for one in runs]))
+            for key in ("auc", "log_loss", "normalised_entropy", "accuracy", "calibration_error", "seconds")
+        }
+        aucs = np.array([one["auc"] for one in runs])
+        seed_error = float(aucs.std(ddof=1) / np.sqrt(len(aucs))) if len(aucs) > 1 else float("nan")
+        if first is None:
+            first, base, difference = resampled, figures["auc"], None
+        else:
+            difference = figures["auc"] - base, float((resampled - first).std(ddof=1))
+        found.append(Summary(name, figures, seed_error, float(resampled.std(ddof=1)), difference))
+    return found
+
+
+def _auc(label: NDArray[np.float32], score: NDArray[np.float64]) -> float:
+    from ranker.metrics import area_under_curve
+
+    return area_under_curve(label, score)

@@ -1,0 +1,127 @@
+"""The models that are compared on Criteo's rows, by name, with the settings that suit so few rows."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ranker.calibration import Platt, fit_platt
+from ranker.examples import Examples
+from ranker.learning_rates import TrainingConfig
+from ranker.shape import DlrmShape
+from ranker.specification import RankerError, Specification
+
+DIMENSION = 12
+FIRST_ORDER = 4
+MEMBERS = 3
+
+
+class Ranker(Protocol):
+    """What is compared. `refit` learns from more rows, with new vocabularies, for as long as `fit` found best."""
+
+    platt: Platt
+
+    def fit(self, train: Examples, validation: Examples, seed: int) -> None: ...
+
+    def refit(self, train: Examples, rows: dict[str, int], seed: int) -> None: ...
+
+    def logits(self, examples: Examples) -> NDArray[np.float64]: ...
+
+
+DLRM_DEFAULT = TrainingConfig(
+    shape=DlrmShape(
+        bottom=(128,), top=(256, 128, 64), dropout=0.5, first_order=FIRST_ORDER, dense_to_top=True, deviation=0.01
+    ),
+    batch=512,
+    epochs=6,
+    checks=2,
+    patience=4,
+    learning_rate=2e-3,
+    weight_decay=1e-2,
+    table_learning_rate=0.003,
+    table_weight_decay=4e-3,
+    final_rate=0.02,
+)
+"""How it was found: docs/ranker.md."""
+
+_CROSS = TrainingConfig(
+    network="dcn",
+    shape=DlrmShape(bottom=(), top=(256, 128), dropout=0.5, deviation=0.01),
+    batch=512,
+    epochs=6,
+    checks=2,
+    patience=4,
+    learning_rate=1e-3,
+    weight_decay=1e-2,
+    table_learning_rate=0.003,
+    table_weight_decay=4e-3,
+    final_rate=0.02,
+)
+
+
+def _network(config: TrainingConfig) -> Callable[[Specification, dict[str, int]], Ranker]:
+    def build(specification: Specification, rows: dict[str, int]) -> Ranker:
+        from ranker.training import DlrmRanker
+
+        return DlrmRanker(specification, rows, config)
+
+    return build
+
+
+class Averaged:
+    """Several DLRMs that differ by their seed alone; their logits are averaged."""
+
+    def __init__(self, members: list[Ranker]) -> None:
+        self.members, self.platt = members, Platt()
+
+    def fit(self, train: Examples, validation: Examples, seed: int) -> None:
+        for number, member in enumerate(self.members):
+            member.fit(train, validation, len(self.members) * seed + number)
+        self.platt = fit_platt(self.logits(validation), validation.label)
+
+    def refit(self, train: Examples, rows: dict[str, int], seed: int) -> None:
+        for number, member in enumerate(self.members):
+            member.refit(train, rows, len(self.members) * seed + number)
+
+    def logits(self, examples: Examples) -> NDArray[np.float64]:
+        return np.mean([member.logits(examples) for member in self.members], axis=0)
+
+
+def _averaged(specification: Specification, rows: dict[str, int]) -> Ranker:
+    return Averaged([_network(DLRM_DEFAULT)(specification, rows) for _ in range(MEMBERS)])
+
+
+def _logistic(specification: Specification, rows: dict[str, int]) -> Ranker:
+    from ranker.logistic import LogisticRanker
+
+    return LogisticRanker(specification, rows)
+
+
+def _trees(specification: Specification, rows: dict[str, int]) -> Ranker:
+    from ranker.trees import TreesRanker
+
+    return TreesRanker(specification, rows)
+
+
+MODELS: dict[str, tuple[str, Callable[[Specification, dict[str, int]], Ranker]]] = {
+    "dlrm": ("DLRM", _network(DLRM_DEFAULT)),
+    "dlrm-3": (f"{MEMBERS} DLRMs averaged", _averaged),
+    "dcn": ("DCN", _network(_CROSS)),
+    "dcnv2": ("DCNv2", _network(replace(_CROSS, network="dcnv2"))),
+    "trees": ("gradient-boosted trees", _trees),
+    "logistic": ("logistic regression", _logistic),
+}
+
+
+def settings_of(name: str) -> str:
+    """What a model's result depends on beside its name: another setting is another result."""
+    return repr({"dlrm": DLRM_DEFAULT, "dlrm-3": (DLRM_DEFAULT, MEMBERS)}.get(name, (_CROSS, DIMENSION)))
+
+
+def build_ranker(name: str, specification: Specification, rows: dict[str, int]) -> Ranker:
+    """A model not yet fitted. Raises RankerError for another name."""
+    if name not in MODELS:
+        raise RankerError(f"there is no model {name!r}; expected one of {', '.join(MODELS)}")
+    return MODELS[name][1](specification, rows)

@@ -1,0 +1,155 @@
+"""Rows of a click log become examples that every model takes. All that is learnt comes from training rows alone."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.criteo.dataset import log_transformed
+from data.criteo.layout import CATEGORICAL, DENSE
+from data.criteo.rows import NO_ID, CriteoRows
+from ranker.examples import Examples
+from ranker.specification import (
+    MISSING_ROW,
+    RESERVED_ROWS,
+    UNKNOWN_ROW,
+    Categorical,
+    Dense,
+    RankerError,
+    Specification,
+    Table,
+)
+from ranker.tabular.statistics import ColumnStatistics, Smoothing, log_odds, out_of_fold
+
+_NEGATIVE = 0
+_SMALL = 3
+_NO_BUCKET = NO_ID
+
+
+@dataclass(frozen=True)
+class PreparationConfig:
+    """What the models see.
+
+    Attributes:
+        threshold: ids seen fewer times in training share the row for unknown ids.
+        buckets: also give every integer, cut into logarithmic buckets, an embedding of its own.
+        missing: a dense feature per integer that says whether it is missing.
+        target_statistics: two dense features per id: its smoothed log-odds of a click, and how often it was seen.
+    """
+
+    threshold: int = 4
+    buckets: bool = True
+    missing: bool = True
+    target_statistics: bool = True
+    smoothing: Smoothing = field(default_factory=Smoothing)
+
+
+def logarithmic_buckets(dense: NDArray[np.float32]) -> NDArray[np.int64]:
+    """int64 [n, D]: 0 below zero, x + 1 for x = 0, 1, 2, floor(log(x)^2) + 4 above; NO_ID where missing.
+
+    The rule of the Criteo display challenge's winners (Juan et al. 2014), also used by the BARS benchmark.
+    """
+    found = np.nan_to_num(dense, nan=0.0).astype(np.float64)
+    large = np.floor(np.log(np.maximum(found, _SMALL)) ** 2) + 4
+    small = np.where(found < 0, _NEGATIVE, np.floor(np.maximum(found, 0)) + 1)
+    return np.where(np.isnan(dense), _NO_BUCKET, np.where(found < _SMALL, small, large)).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """Learnt by `learn`; `transform` turns later rows into examples, `training` the very rows it was learnt from.
+
+    Attributes:
+        specification: the examples' features: dense ones already transformed, then one table per id column.
+        vocabularies: per id column the ids with a row of their own, ascending; their rows begin at RESERVED_ROWS.
+        rate: share of clicks among the training rows.
+    """
+
+    config: PreparationConfig
+    specification: Specification
+    vocabularies: tuple[NDArray[np.int64], ...]
+    statistics: tuple[ColumnStatistics, ...]
+    rate: float
+
+    @classmethod
+    def learn(cls, rows: CriteoRows, config: PreparationConfig, dimension: int) -> "Preparation":
+        """`dimension`: of the embeddings.
+
+        Raises:
+            RankerError: the rows are all clicks, or none is.
+        """
+        rate = float(rows.label.mean()) if len(rows) else 0.0
+        if not 0 < rate < 1:
+            raise RankerError(f"{len(rows)} training rows with a click rate of {rate:g}: expected clicks and none")
+        columns = _id_columns(rows, config)
+        statistics = tuple(ColumnStatistics.of(column, rows.label) for column in columns.T)
+        kept = tuple(one.ids[(one.seen >= config.threshold) & (one.ids != NO_ID)] for one in statistics)
+        return cls(config, _specification(config, dimension), kept, statistics, rate)
+
+    @property
+    def rows(self) -> dict[str, int]:
+        """Rows of each embedding table."""
+        names = [one.table for one in self.specification.item]
+        return {name: len(ids) + RESERVED_ROWS for name, ids in zip(names, self.vocabularies, strict=True)}
+
+    def training(self, rows: CriteoRows) -> Examples:
+        """The rows that were learnt from, each with statistics that its own part of the log had no share in."""
+        columns = _id_columns(rows, self.config)
+        return self._examples(rows, columns, [out_of_fold(c, rows.label, self.config.smoothing) for c in columns.T])
+
+    def transform(self, rows: CriteoRows) -> Examples:
+        """Later rows; their labels are passed on and not looked at."""
+        columns = _id_columns(rows, self.config)
+        counted = [one.look_up(column) for one, column in zip(self.statistics, columns.T, strict=True)]
+        return self._examples(rows, columns, counted)
+
+    def _examples(
+        self,
+        rows: CriteoRows,
+        columns: NDArray[np.int64],
+        counted: list[tuple[NDArray[np.float64], NDArray[np.float64]]],
+    ) -> Examples:
+        dense = [log_transformed(rows.dense)]
+        if self.config.missing:
+            dense.append(np.isnan(rows.dense).astype(np.float32))
+        if self.config.target_statistics:
+            for seen, clicked in counted:
+                dense.append(np.stack(log_odds(seen, clicked, self.rate, self.config.smoothing), axis=1))
+        single = [_table_rows(ids, column) for ids, column in zip(self.vocabularies, columns.T, strict=True)]
+        return Examples(
+            dense=np.concatenate(dense, axis=1),
+            single=np.stack(single, axis=1),
+            bags=(),
+            request=np.arange(len(rows)),
+            position=np.full(len(rows), -1, np.int32),
+            label=rows.label,
+        )
+
+
+def _id_columns(rows: CriteoRows, config: PreparationConfig) -> NDArray[np.int64]:
+    return np.concatenate([rows.ids, logarithmic_buckets(rows.dense)], axis=1) if config.buckets else rows.ids
+
+
+def _table_rows(ids: NDArray[np.int64], column: NDArray[np.int64]) -> NDArray[np.int32]:
+    """int32 [n]: the table row of each id."""
+    found = np.full(len(column), UNKNOWN_ROW, np.int32)
+    if len(ids):
+        place = np.minimum(np.searchsorted(ids, column), len(ids) - 1)
+        known = ids[place] == column
+        found[known] = place[known] + RESERVED_ROWS
+    found[column == NO_ID] = MISSING_ROW
+    return found
+
+
+def _specification(config: PreparationConfig, dimension: int) -> Specification:
+    columns = [*CATEGORICAL, *(f"{name}_bucket" for name in DENSE)] if config.buckets else list(CATEGORICAL)
+    dense = [*DENSE, *((f"{name}_missing" for name in DENSE) if config.missing else ())]
+    if config.target_statistics:
+        dense += [f"{name}_{what}" for name in columns for what in ("log_odds", "seen")]
+    return Specification(
+        name="criteo",
+        dimension=dimension,
+        dense=tuple(Dense(name=name) for name in dense),
+        item=tuple(Categorical(name=name, table=name) for name in columns),
+        tables={name: Table(threshold=config.threshold) for name in columns},
+    )
