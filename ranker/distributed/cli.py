@@ -30,6 +30,7 @@ ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on from the las
 def add_commands(app: typer.Typer) -> None:
     """Add this module's commands to `tandem ranker`."""
     app.command("fit")(fit_command)
+    app.command("figure5")(figure5_command)
 
 
 def fit_command(
@@ -65,6 +66,41 @@ def fit_command(
         return
     console.print(_summary(figures, str(out)))
     write_figures(json_file, figures)
+
+
+def figure5_command(
+    folder: FolderArgument,
+    out: RunOption,
+    config: ConfigOption = None,
+    networks: Annotated[
+        list[str] | None, typer.Option("--network", help="Repeat to compare. [dlrm, and dcn if it is installed]")
+    ] = None,
+    points: Annotated[int, typer.Option(min=2, help="Measurements of every curve.")] = 20,
+    sgd_rate: Annotated[float, typer.Option(min=0, help="Learning rate of SGD.")] = 0.1,
+    adagrad_rate: Annotated[float, typer.Option(min=0, help="Learning rate of Adagrad.")] = 0.01,
+    processes: ProcessesOption = 1,
+    device: DeviceOption = "cpu",
+    threads: ThreadsOption = None,
+    json_file: JsonOption = None,
+) -> None:
+    """Train DLRM and DCN for one epoch with SGD and with Adagrad; plot their accuracies (DLRM paper, Figure 5).
+
+    Killed in the middle, the same command goes on where it was.
+    """
+    from ranker.distributed.figure5 import draw, figure5, markdown
+    from ranker.distributed.model import has_network
+    from ranker.distributed.settings import FitSettings, read_settings
+
+    settings = read_settings(config) if config else FitSettings()
+    chosen = networks or [name for name in ("dlrm", "dcn") if has_network(name)]
+    rates = {"sgd": sgd_rate, "adagrad": adagrad_rate}
+    curves = figure5(folder.resolve(), out.resolve(), settings, chosen, rates, points, processes, device, threads)
+    draw(curves, out / "figure5.png")
+    text = markdown(curves)
+    (out / "figure5.md").write_text(text)
+    console.print(text, highlight=False)
+    console.print(f"{out / 'figure5.png'}, {out / 'figure5.md'}")
+    write_figures(json_file, {"curves": [one.figures() for one in curves], "seed": settings.seed})
 
 
 def _summary(figures: dict[str, Any], title: str) -> Table:

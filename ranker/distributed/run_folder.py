@@ -33,6 +33,11 @@ class RunFolder:
         self._settings = folder / "settings.yaml"
         self._data = folder / "data.json"
 
+    @property
+    def begun(self) -> bool:
+        """Whether there is a run to go on with."""
+        return self._settings.exists()
+
     def begin(self, settings: FitSettings, constraints: ShardingConstraints, source: Source) -> None:
         """Make the folder. Raises RankerError if a run is there already."""
         if self._settings.exists():
