@@ -1,6 +1,6 @@
 """How many samples a second does training take in? Beside a plain torch loop on the same batches, in the same run.
 
-    python bench/ranker_training.py                                  both shapes, 1, 2 and 4 processes; about 4 minutes
+    python bench/ranker_training.py                                  both shapes, 1, 2 and 4 processes; 5 minutes when quiet
     python bench/ranker_training.py --shape kaggle --processes 1 --rounds 5 --json figures.json
     python bench/ranker_training.py --device cuda --processes 1
 
@@ -36,7 +36,8 @@ from ranker.distributed.settings import FitSettings
 from ranker.distributed.sources import HostRows
 from ranker.specification import Specification
 
-_DISTINCT = 8  # batches, gone through again and again
+_DISTINCT = 4  # batches, gone through again and again
+_WARM = 3  # steps before the clock runs
 
 
 @dataclass(frozen=True)
@@ -103,12 +104,12 @@ def _mlp(widths: tuple[int, ...], last: nn.Module) -> nn.Sequential:
     return nn.Sequential(*layers[:-1], last)
 
 
-def plain_stepper(shape: Shape, size: int, seed: int, device: torch.device) -> Callable[[int], None]:
+def plain_stepper(shape: Shape, batches: list[RandomBatch], seed: int, device: torch.device) -> Callable[[int], None]:
     """`steps(n)` trains the plain network for n steps."""
     torch.manual_seed(seed)
     model = PlainDlrm(shape).to(device)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
-    prepared = itertools.cycle([_plain_inputs(batch, shape, device) for batch in shape.batches(size, seed)])
+    prepared = itertools.cycle([_plain_inputs(batch, shape, device) for batch in batches])
 
     def steps(count: int) -> None:
         for dense, bags, label in itertools.islice(prepared, count):
@@ -130,7 +131,9 @@ def _plain_inputs(batch: RandomBatch, shape: Shape, device: torch.device) -> tup
     return torch.from_numpy(batch.dense).to(device), tensors, torch.from_numpy(batch.label).to(device)
 
 
-def our_stepper(place: Place, shape: Shape, size: int, seed: int, optimizer: str) -> Callable[[int], None]:
+def our_stepper(
+    place: Place, shape: Shape, batches: list[RandomBatch], seed: int, optimizer: str
+) -> Callable[[int], None]:
     """`steps(n)` trains ours for n steps; every process makes the same calls."""
     specification = shape.specification()
     settings = FitSettings.model_validate(
@@ -138,7 +141,7 @@ def our_stepper(place: Place, shape: Shape, size: int, seed: int, optimizer: str
             "shape": {"bottom": shape.bottom, "top": shape.top},
             "tables": {"optimizer": optimizer, "learning_rate": 0.01},
             "mlps": {"optimizer": "sgd", "learning_rate": 0.01},
-            "batch": size,
+            "batch": len(batches[0].label),
             "seed": seed,
         }
     )
@@ -147,7 +150,7 @@ def our_stepper(place: Place, shape: Shape, size: int, seed: int, optimizer: str
     optimizers = Optimizers(network.model, network.copied_tables, settings.tables, settings.mlps)
     pipeline = TrainPipelineSparseDist(network.model, optimizers, place.device)
     network.model.train()
-    feed = itertools.cycle([_share(batch, place, list(rows)) for batch in shape.batches(size, seed)])
+    feed = itertools.cycle([_share(batch, place, list(rows)) for batch in batches])
 
     def steps(count: int) -> None:
         for _ in range(count):
@@ -184,11 +187,12 @@ def side_by_side(
     place: Place, name: str, size: int, optimizers: tuple[str, ...], rounds: int, count: int, seed: int
 ) -> dict[str, list[float]]:
     """Plain and ours in turns, in one process with all its threads."""
-    steppers = {"plain": plain_stepper(SHAPES[name], size, seed, place.device)}
+    batches = SHAPES[name].batches(size, seed)
+    steppers = {"plain": plain_stepper(SHAPES[name], batches, seed, place.device)}
     for optimizer in optimizers:
-        steppers[optimizer] = our_stepper(place, SHAPES[name], size, seed, optimizer)
+        steppers[optimizer] = our_stepper(place, SHAPES[name], batches, seed, optimizer)
     for steps in steppers.values():
-        steps(5)
+        steps(_WARM)
     found: dict[str, list[float]] = {one: [] for one in steppers}
     for _ in range(rounds):
         for one, steps in steppers.items():
@@ -198,8 +202,8 @@ def side_by_side(
 
 def together(place: Place, name: str, size: int, optimizer: str, rounds: int, count: int, seed: int) -> list[float]:
     """Ours with several processes."""
-    steps = our_stepper(place, SHAPES[name], size, seed, optimizer)
-    steps(5)
+    steps = our_stepper(place, SHAPES[name], SHAPES[name].batches(size, seed), seed, optimizer)
+    steps(_WARM)
     return [timed(steps, count, size) for _ in range(rounds)]
 
 

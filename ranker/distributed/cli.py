@@ -98,7 +98,7 @@ def figure5_command(
     draw(curves, out / "figure5.png")
     text = markdown(curves)
     (out / "figure5.md").write_text(text)
-    console.print(text, highlight=False)
+    console.print(text, highlight=False, soft_wrap=True)
     console.print(f"{out / 'figure5.png'}, {out / 'figure5.md'}")
     write_figures(json_file, {"curves": [one.figures() for one in curves], "seed": settings.seed})
 
