@@ -1,6 +1,6 @@
 """How many samples a second does training take in? Beside a plain torch loop on the same batches, in the same run.
 
-    python bench/ranker_training.py                                  both shapes, 1, 2 and 4 processes; 5 minutes when quiet
+    python bench/ranker_training.py                                  both shapes, 1, 2, 4 processes; 5 minutes
     python bench/ranker_training.py --shape kaggle --processes 1 --rounds 5 --json figures.json
     python bench/ranker_training.py --device cuda --processes 1
 

@@ -72,9 +72,7 @@ def figure5_command(
     folder: FolderArgument,
     out: RunOption,
     config: ConfigOption = None,
-    networks: Annotated[
-        list[str] | None, typer.Option("--network", help="Repeat to compare. [dlrm, and dcn if it is installed]")
-    ] = None,
+    networks: Annotated[list[str] | None, typer.Option("--network", help="Repeat to compare. [dlrm and dcn]")] = None,
     points: Annotated[int, typer.Option(min=2, help="Measurements of every curve.")] = 20,
     sgd_rate: Annotated[float, typer.Option(min=0, help="Learning rate of SGD.")] = 0.1,
     adagrad_rate: Annotated[float, typer.Option(min=0, help="Learning rate of Adagrad.")] = 0.01,
@@ -88,11 +86,10 @@ def figure5_command(
     Killed in the middle, the same command goes on where it was.
     """
     from ranker.distributed.figure5 import draw, figure5, markdown
-    from ranker.distributed.model import has_network
     from ranker.distributed.settings import FitSettings, read_settings
 
     settings = read_settings(config) if config else FitSettings()
-    chosen = networks or [name for name in ("dlrm", "dcn") if has_network(name)]
+    chosen = networks or ["dlrm", "dcn"]
     rates = {"sgd": sgd_rate, "adagrad": adagrad_rate}
     curves = figure5(folder.resolve(), out.resolve(), settings, chosen, rates, points, processes, device, threads)
     draw(curves, out / "figure5.png")
