@@ -75,6 +75,9 @@ def figure5_command(
     networks: Annotated[list[str] | None, typer.Option("--network", help="Repeat to compare. [dlrm and dcn]")] = None,
     points: Annotated[int, typer.Option(min=2, help="Measurements of every curve.")] = 20,
     sgd_rate: Annotated[float, typer.Option(min=0, help="Learning rate of SGD.")] = 0.1,
+    dcn_sgd_rate: Annotated[
+        float, typer.Option(min=0, help="The same for DCN and DCNv2, whose cross layers diverge at DLRM's.")
+    ] = 0.01,
     adagrad_rate: Annotated[float, typer.Option(min=0, help="Learning rate of Adagrad.")] = 0.01,
     processes: ProcessesOption = 1,
     device: DeviceOption = "cpu",
@@ -90,8 +93,8 @@ def figure5_command(
 
     settings = read_settings(config) if config else FitSettings()
     chosen = networks or ["dlrm", "dcn"]
-    rates = {"sgd": sgd_rate, "adagrad": adagrad_rate}
-    curves = figure5(folder.resolve(), out.resolve(), settings, chosen, rates, points, processes, device, threads)
+    rates = {name: {"sgd": sgd_rate if name == "dlrm" else dcn_sgd_rate, "adagrad": adagrad_rate} for name in chosen}
+    curves = figure5(folder.resolve(), out.resolve(), settings, rates, points, processes, device, threads)
     draw(curves, out / "figure5.png")
     text = markdown(curves)
     (out / "figure5.md").write_text(text)

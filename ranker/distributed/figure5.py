@@ -21,6 +21,7 @@ class Curve:
 
     network: str
     optimizer: str
+    rate: float
     training: list[tuple[float, float]]
     validation: list[tuple[float, float]]
     last: dict[str, Any]  # on the whole validation split
@@ -34,6 +35,7 @@ class Curve:
         return {
             "network": self.network,
             "optimizer": self.optimizer,
+            "learning_rate": self.rate,
             "training": self.training,
             "validation": self.validation,
             "last": self.last,
@@ -44,19 +46,18 @@ def figure5(
     data: Path,
     out: Path,
     settings: FitSettings,
-    networks: list[str],
-    rates: dict[str, float],
+    rates: dict[str, dict[str, float]],
     points: int,
     processes: int,
     device: str,
     threads: int | None,
 ) -> list[Curve]:
-    """Run, or finish, one epoch of every network with every optimizer of `rates` (name -> learning rate)."""
+    """Run, or finish, one epoch of every network and optimizer of `rates` (network -> optimizer -> learning rate)."""
     steps = -(-open_source(data).rows("train") // settings.batch)
     every = max(1, steps // points)
     curves = []
-    for network in networks:
-        for optimizer, rate in rates.items():
+    for network, optimizers in rates.items():
+        for optimizer, rate in optimizers.items():
             part = {"optimizer": optimizer, "learning_rate": rate}
             own = settings.changed(
                 network=network,
@@ -72,11 +73,11 @@ def figure5(
             job = FitJob(data, run.folder, own, ShardingConstraints(), resume=run.begun, shown=True)
             if done is None:
                 done = launch(processes, device, threads, fit, job)
-            curves.append(_curve(network, optimizer, run, done["validation"]))
+            curves.append(_curve(network, optimizer, rate, run, done["validation"]))
     return curves
 
 
-def _curve(network: str, optimizer: str, run: RunFolder, last: dict[str, Any]) -> Curve:
+def _curve(network: str, optimizer: str, rate: float, run: RunFolder, last: dict[str, Any]) -> Curve:
     lines = [line for line in read_measurements(run.metrics) if "accuracy" in line]
     training, validation = (
         [(line["epoch"], line["accuracy"]) for line in lines if line["kind"] == kind]
@@ -110,11 +111,11 @@ def draw(curves: list[Curve], path: Path) -> None:
 def markdown(curves: list[Curve]) -> str:
     """The last measurements as a table."""
     lines = [
-        "| network, optimizer | training accuracy | validation accuracy | AUC | log loss |",
-        "|---|---|---|---|---|",
+        "| network, optimizer | learning rate | training accuracy | validation accuracy | AUC | log loss |",
+        "|---|---|---|---|---|---|",
     ]
     for one in curves:
         training = f"{one.training[-1][1]:.4f}" if one.training else ""
         cells = [f"{one.last[name]:.4f}" if name in one.last else "" for name in ("accuracy", "auc", "log_loss")]
-        lines.append(f"| {one.name} | {training} | {' | '.join(cells)} |")
+        lines.append(f"| {one.name} | {one.rate:g} | {training} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"

@@ -36,8 +36,8 @@ class ShapeSettings(Strict):
 class TableSettings(Strict):
     """How the embedding tables learn: an optimizer fused into fbgemm's backward pass.
 
-    fbgemm's fused kernels ignore weight decay on CPUs, without a word, whatever the optimizer and the mode (measured on
-    fbgemm 1.8.0). So it is refused here rather than ignored.
+    fbgemm's fused kernels ignore weight decay on CPUs for a table that one feature reads, without a word, whatever the
+    optimizer and the mode (measured on fbgemm 1.8.0). So it is refused here rather than ignored.
     """
 
     optimizer: TableOptimizer = "sgd"

@@ -187,12 +187,12 @@ def test_constraints_that_cannot_hold_are_refused() -> None:
 
 def test_figure_5_draws_every_curve_and_does_not_train_a_finished_one_again(folder: Path, tmp_path: Path) -> None:
     settings = FitSettings.model_validate({**SMALL, "batch": 100})
-    rates = {"sgd": 0.1, "adagrad": 0.01}
-    curves = figure5(folder, tmp_path, settings, ["dlrm", "dcn"], rates, 5, 1, "cpu", 1)
+    rates = {name: {"sgd": 0.01, "adagrad": 0.01} for name in ("dlrm", "dcn")}
+    curves = figure5(folder, tmp_path, settings, rates, 5, 1, "cpu", 1)
     assert [one.name for one in curves] == ["DLRM, SGD", "DLRM, Adagrad", "DCN, SGD", "DCN, Adagrad"]
     assert [share for share, _ in curves[0].validation] == [0.2, 0.4, 0.6, 0.8, 1.0]
     times = {run: (run / "metrics.jsonl").stat().st_mtime_ns for run in tmp_path.iterdir()}
-    assert figure5(folder, tmp_path, settings, ["dlrm", "dcn"], rates, 5, 1, "cpu", 1) == curves
+    assert figure5(folder, tmp_path, settings, rates, 5, 1, "cpu", 1) == curves
     assert {run: (run / "metrics.jsonl").stat().st_mtime_ns for run in tmp_path.iterdir()} == times
     draw(curves, tmp_path / "figure5.png")
     assert (tmp_path / "figure5.png").read_bytes().startswith(b"\x89PNG")
