@@ -83,7 +83,7 @@ def _curve(network: str, optimizer: str, rate: float, run: RunFolder, last: dict
         [(line["epoch"], line["accuracy"]) for line in lines if line["kind"] == kind]
         for kind in ("train", "validation")
     )
-    return Curve(network, optimizer, training, validation, last)
+    return Curve(network, optimizer, rate, training, validation, last)
 
 
 def draw(curves: list[Curve], path: Path) -> None:
