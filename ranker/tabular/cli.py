@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich import box
 from rich.table import Table
 
 from data.console import JsonOption, console, write_figures
@@ -66,26 +67,30 @@ def compare_command(
 
 def _table(found: "list[Summary]", titles: dict[str, str], rows: dict[str, int], seeds: int) -> Table:
     table = Table(
+        box=box.SIMPLE_HEAD,
         title=f"{rows['train']:,} training, {rows['validation']:,} validation, {rows['test']:,} later test rows; "
         f"{seeds} seeds",
-        caption="± over seeds; (±) of sampling the test rows; the difference is paired over the same rows",
+        caption=f"± over seeds; sampling the test rows adds ± {found[0].row_error:.4f} to an AUC",
+        padding=(0, 1),
     )
-    columns = ("AUC", "log loss", "NE", "accuracy", "calibration error", "AUC less the first's", "seconds")
-    table.add_column("model")
+    columns = ("AUC", "log loss", "NE", "accuracy", "less DLRM's" if found[0].model == "dlrm" else "less first's", "s")
+    table.add_column("model", no_wrap=True)
     for name in columns:
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     for one in found:
         figures = one.figures
-        seed = f" ± {one.seed_error:.4f}" if one.seed_error == one.seed_error else ""
-        less = f"{one.difference[0]:+.4f} ± {one.difference[1]:.4f}" if one.difference else ""
+        seed = f" ± {_short(one.seed_error)}" if one.seed_error == one.seed_error else ""
+        less = f"{one.difference[0]:+.4f} ± {_short(one.difference[1])}" if one.difference else ""
         table.add_row(
             titles[one.model],
-            f"{figures['auc']:.4f}{seed} (± {one.row_error:.4f})",
-            f"{figures['log_loss']:.4f}",
-            f"{figures['normalised_entropy']:.4f}",
-            f"{figures['accuracy']:.4f}",
-            f"{figures['calibration_error']:.4f}",
+            f"{_short(figures['auc'])}{seed}",
+            *(_short(figures[name]) for name in ("log_loss", "normalised_entropy", "accuracy")),
             less,
             f"{figures['seconds']:.0f}",
         )
     return table
+
+
+def _short(value: float) -> str:
+    """Four digits, without the zero in front."""
+    return f"{value:.4f}".removeprefix("0")

@@ -110,7 +110,7 @@ MODELS: dict[str, tuple[str, Callable[[Specification, dict[str, int]], Ranker]]]
     "dlrm-3": (f"{MEMBERS} DLRMs averaged", _averaged),
     "dcn": ("DCN", _network(_CROSS)),
     "dcnv2": ("DCNv2", _network(replace(_CROSS, network="dcnv2"))),
-    "trees": ("gradient-boosted trees", _trees),
+    "trees": ("boosted trees", _trees),
     "logistic": ("logistic regression", _logistic),
 }
 
