@@ -15,19 +15,20 @@ class SpectralGrid:
     """What is tried: powers, ridge and popularity at `first_dimension`, then the dimension and the ridge again.
 
     Attributes:
-        powers: of users and of items, every pair of them.
+        user_powers, item_powers: every pair of them.
         output_drops: how much smaller than the item power the output power is: more of it favours rarer items.
         ridges: ascending. dimensions: ascending; the largest bounds the serving cost.
     """
 
-    powers: tuple[float, ...] = (0.25, 0.4, 0.5)
+    user_powers: tuple[float, ...] = (0.25, 0.4, 0.5)
+    item_powers: tuple[float, ...] = (0.25, 0.4, 0.5)
     output_drops: tuple[float, ...] = (-0.1, 0.0, 0.1, 0.2, 0.3)
     ridges: tuple[float, ...] = (0.00125, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16)
     dimensions: tuple[int, ...] = (50, 100, 200, 400)
     first_dimension: int = 100
 
     def __post_init__(self) -> None:
-        if not (self.powers and self.output_drops and self.ridges and self.dimensions):
+        if not (self.user_powers and self.item_powers and self.output_drops and self.ridges and self.dimensions):
             raise CandidatesError("a grid of spectral vectors needs at least one value of everything it tries")
         if min(self.dimensions) < 1 or self.first_dimension < 1:
             raise CandidatesError(f"dimensions must be at least 1, found {min(*self.dimensions, self.first_dimension)}")
@@ -79,7 +80,7 @@ def choose(
 
 
 def weightings(grid: SpectralGrid) -> list[Weighting]:
-    return [Weighting(user, item) for user in grid.powers for item in grid.powers]
+    return [Weighting(user, item) for user in grid.user_powers for item in grid.item_powers]
 
 
 def _shrinkages(grid: SpectralGrid, weighting: Weighting) -> Iterator[Shrinkage]:

@@ -46,8 +46,9 @@ class Led(ReferenceModel):
     inputs: NDArray[np.float32]
     outputs: NDArray[np.float32]
 
-    def __init__(self, config: LedConfig | None = None) -> None:
-        self.config = config or LedConfig()
+    def __init__(self, config: LedConfig | None = None, grid: SpectralGrid | None = None) -> None:
+        """`grid`: what validation chooses from."""
+        self.config, self._grid = config or LedConfig(), grid or SpectralGrid()
 
     def _fit(self, user_items: csr_matrix, validation: HeldOutUsers | None, show_progress: bool) -> None:
         self.choice = _USUAL
@@ -63,7 +64,7 @@ class Led(ReferenceModel):
 
     def _choice(self, user_items: csr_matrix, validation: HeldOutUsers, show_progress: bool) -> Choice:
         asked = _some(validation, self.config.seed)
-        grid = SpectralGrid().within(self.config.dimension)
+        grid = self._grid.within(self.config.dimension)
 
         def quality(spectrum: Spectrum, shrinkage: Shrinkage) -> float:
             inputs, outputs = item_vectors(spectrum, shrinkage)
