@@ -19,7 +19,8 @@ class TrainingConfig:
         patience: validations without a better log loss before training stops.
         learning_rate, weight_decay: of the MLPs (AdamW, decoupled decay).
         table_learning_rate: of the tables. table_optimizer: Adagrad with one rate per row, or per entry.
-        table_weight_decay: L2 on the rows of a batch, of row-wise Adagrad only.
+        table_weight_decay: L2 on the rows of a batch, of row-wise Adagrad only; fbgemm's CPU kernels ignore it for a
+            table that only single-valued features read, so it acts on the banner's shared tables alone.
         final_rate: the learning rates fall linearly to this share of themselves at the end of the last epoch; 1: never.
         network: by its name in ranker/networks/registry.py.
         threads: of torch while training; one gives the same model twice.

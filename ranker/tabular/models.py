@@ -41,7 +41,7 @@ DLRM_DEFAULT = TrainingConfig(
     learning_rate=2e-3,
     weight_decay=1e-2,
     table_learning_rate=0.003,
-    table_weight_decay=4e-3,
+    table_weight_decay=0.0,
     final_rate=0.02,
 )
 """How it was found: docs/ranker.md."""
@@ -56,7 +56,7 @@ _CROSS = TrainingConfig(
     learning_rate=1e-3,
     weight_decay=1e-2,
     table_learning_rate=0.003,
-    table_weight_decay=4e-3,
+    table_weight_decay=0.0,
     final_rate=0.02,
 )
 

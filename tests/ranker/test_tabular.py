@@ -16,6 +16,7 @@ from torchrec import KeyedJaggedTensor
 from data.criteo.made_up import write_made_up
 from data.criteo.rows import NO_ID, CriteoRows
 from data.errors import DataError
+from ranker.distributed.settings import read_settings
 from ranker.dlrm import DLRM
 from ranker.learning_rates import TrainingConfig
 from ranker.metrics import area_under_curve
@@ -181,6 +182,15 @@ def test_the_paper_and_the_lecture_give_the_top_mlp_their_numbers_of_inputs():
         )
         network = DLRM(spec, dict.fromkeys(names, 3), DlrmShape((512, 256, 64), (512, 256)))
         assert network.over.layers[0].in_features == expected
+
+
+def test_the_shipped_configurations_are_what_they_say():
+    found = {path.stem: read_settings(path) for path in sorted((ROOT / "configs").glob("*.yaml"))}
+    assert set(found) == {"criteo", "kaggle-lecture", "kaggle-paper"}
+    paper, lecture = found["kaggle-paper"], found["kaggle-lecture"]
+    assert (paper.dimension, paper.batch, paper.tables.optimizer, paper.mlps.learning_rate) == (16, 128, "sgd", 0.1)
+    assert paper.shape.bottom == (512, 256, 64) and paper.shape.top == (512, 256)
+    assert lecture.dimension + 27 * 26 // 2 == 479
 
 
 def test_unknown_networks_models_and_impossible_shapes_are_refused():
