@@ -64,6 +64,6 @@ def test_nothing_is_unpickled():
 
 def test_the_folders_are_the_designs():
     folders = {path.name for path in ROOT.iterdir() if path.is_dir() and not path.name.startswith((".", "__"))}
-    expected = {"candidates", "ranker", "gateway", "data", "proto", "deploy", "bench", "docs", "tests"}
+    expected = {"candidates", "ranker", "gateway", "data", "proto", "configs", "deploy", "bench", "docs", "tests"}
     local = {"workspace", "workspaces", "build", "dist"}
     assert {name for name in folders if not name.endswith(".egg-info")} - local == expected
