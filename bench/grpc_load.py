@@ -25,11 +25,16 @@ class Load:
 
 def play(load: Load, results: Any) -> None:
     """In a process of its own: the microseconds of every call after a quarter second of warm-up."""
-    results.put(asyncio.run(_play(load)))
+    try:
+        results.put(asyncio.run(_play(load)))
+    except BaseException as error:  # whoever waits for the figures must hear of it
+        results.put(f"{type(error).__name__}: {error}")
+        raise
 
 
-async def _play(load: Load) -> list[float]:
+async def _play(load: Load) -> tuple[list[float], int]:
     taken: list[float] = []
+    refused = [0]
     async with grpc.aio.insecure_channel(load.address, options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
         call = channel.unary_unary(_METHOD)
         starts = time.perf_counter() + 0.25
@@ -40,27 +45,42 @@ async def _play(load: Load) -> list[float]:
                 before = time.perf_counter()
                 if before > ends:
                     return
-                await call(load.requests[number % len(load.requests)])
-                if before > starts:
-                    taken.append(1e6 * (time.perf_counter() - before))
+                try:
+                    await call(load.requests[number % len(load.requests)])
+                except grpc.aio.AioRpcError as error:
+                    if error.code() != grpc.StatusCode.RESOURCE_EXHAUSTED:
+                        raise
+                    refused[0] += 1
+                else:
+                    if before > starts:
+                        taken.append(1e6 * (time.perf_counter() - before))
                 number += load.in_flight
 
         await asyncio.gather(*(hand(k) for k in range(load.in_flight)))
-    return taken
+    return taken, refused[0]
 
 
 def under_load(address: str, requests: list[bytes], seconds: float, clients: int, in_flight: int) -> dict[str, Any]:
-    """Calls per second and percentiles over all clients."""
+    """Answered calls per second, percentiles over all clients, and how many calls were refused."""
     context = multiprocessing.get_context("spawn")
     results = context.SimpleQueue()
     load = Load(address, requests, seconds, in_flight)
     processes = [context.Process(target=play, args=(load, results)) for _ in range(clients)]
     for process in processes:
         process.start()
-    taken = [one for _ in processes for one in results.get()]
+    found = [results.get() for _ in processes]
     for process in processes:
         process.join()
-    return {"qps": len(taken) / seconds, "clients": clients, "in_flight": in_flight, **percentiles(taken)}
+    if failures := [one for one in found if isinstance(one, str)]:
+        raise RuntimeError(f"a client failed: {failures[0]}")
+    taken = [one for times, _ in found for one in times]
+    return {
+        "qps": len(taken) / seconds,
+        "clients": clients,
+        "in_flight": in_flight,
+        "refused": sum(refused for _, refused in found),
+        **percentiles(taken),
+    }
 
 
 def echo(port: int, answer: bytes) -> None:

@@ -113,11 +113,11 @@ class Services(
         draft = Draft(self._runtime, request, names, message.k, rank=False, watch=watch)
 
         def finish(done: Draft) -> pb.GetCandidatesResponse:
-            item = self._runtime.items.items.id
+            ids_at = self._runtime.items.items.ids_at
             found = [
                 pb.SourceCandidates(
                     source=name,
-                    item_ids=[item(one) for one in proposal.items.tolist()],
+                    item_ids=ids_at(proposal.items),
                     scores=proposal.scores.tolist(),
                 )
                 for name, proposal in done.proposals.items()
