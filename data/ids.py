@@ -150,7 +150,10 @@ def _hash(text: bytes) -> int:
 
 
 def _mapped(path: Path) -> np.ndarray:
-    """The array of an npy file, memory-mapped (an empty one is read: there is nothing to map)."""
+    """The array of an npy file, memory-mapped (an empty one is read: there is nothing to map).
+
+    A plain array over the mapped pages: every slice of a numpy.memmap pays for being one, several times its own cost.
+    """
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
@@ -160,7 +163,7 @@ def _mapped(path: Path) -> np.ndarray:
             except (OSError, ValueError, EOFError):
                 pass
         raise DataError(f"{path}: expected an array in npy format, found {error}") from error
-    return array
+    return np.asarray(array)
 
 
 load_array = _mapped
