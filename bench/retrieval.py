@@ -28,9 +28,11 @@ from rich.table import Table
 
 from candidates.config import CandidatesConfig, IndexConfig
 from candidates.encoder import CountryItems, write_countries
+from candidates.gbo import GlobalBestOf
 from candidates.index import build_graph, exact_search
 from candidates.led_source import LedCountry
 from candidates.sources import load_sources
+from candidates.unknown_items import UnknownItems
 from data.bundle import Bundle, BundleDraft, publish
 from data.console import JsonOption, console, set_up_logging, write_figures
 from data.items import ItemTable
@@ -96,7 +98,9 @@ def make_bundle(root: Path, items: int, seed: int) -> tuple[Workspace, dict[str,
         catalog.save(draft.folder("catalog"))
         led = draft.folder("candidates") / "led"
         write_countries(led, ["XX"])
-        CountryItems.of(np.arange(items, dtype=np.int32), catalog).save(led / "0")
+        known = CountryItems.of(np.arange(items, dtype=np.int32), catalog)
+        known.save(led / "0")
+        UnknownItems.of(known, GlobalBestOf.of(np.ones(items, np.float32), catalog)).save(led / "0")
         np.save(led / "0" / "vectors.npy", vectors)
         started = time.perf_counter()
         graph = build_graph(vectors, queries, index, seed, os.cpu_count() or 1) if items > index.exact_up_to else None

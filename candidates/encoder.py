@@ -1,4 +1,4 @@
-"""The history of a request as a row of a country's item vectors: what CBO and LED share when they serve."""
+"""Which items a country's model knows, and a request's history as their vectors: what CBO and LED share."""
 
 import json
 from dataclasses import dataclass

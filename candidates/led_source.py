@@ -1,4 +1,5 @@
-"""LED as an online source: the user's vector from the request's history, then the merchant's best items for it."""
+"""LED as an online source: the user's vector from the request's history, then the merchant's best items for it, then
+the items that the model does not know, so that every merchant answers."""
 
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import numpy as np
 from candidates.encoder import CountryItems, read_countries, read_json, user_vector
 from candidates.index import GraphIndex, MerchantIndexes
 from candidates.proposals import NOTHING, Proposal
+from candidates.unknown_items import UnknownItems
 from data.ids import load_array
 from data.items import ItemTable
 from data.request import Request
@@ -17,8 +19,10 @@ class LedCountry:
 
     name = "led"
 
-    def __init__(self, items: CountryItems, indexes: MerchantIndexes, length_power: float) -> None:
-        self.items, self.indexes, self.length_power = items, indexes, length_power
+    def __init__(
+        self, items: CountryItems, indexes: MerchantIndexes, length_power: float, unknown: UnknownItems
+    ) -> None:
+        self.items, self.indexes, self.length_power, self.unknown = items, indexes, length_power, unknown
 
     def query(self, request: Request) -> np.ndarray:
         """float32 [d + 1]: the user's vector and a 1. Without history it is (0, ..., 0, 1): the biases decide."""
@@ -32,7 +36,8 @@ class LedCountry:
         start, end = self.items.slice_of(request.merchant)
         excluded = self.items.rows_of(request.exclude)
         found = self.indexes.search(request.merchant, start, end, self.query(request), k, excluded)
-        return Proposal(self.items.items[found.items], found.scores)
+        known = Proposal(self.items.items[found.items], found.scores)
+        return self.unknown.completed(known, request.merchant, k, request.exclude)
 
     @classmethod
     def load(cls, folder: Path) -> "LedCountry":
@@ -42,7 +47,8 @@ class LedCountry:
             int(merchant): GraphIndex.load(folder / f"{merchant}.hnsw", found, vectors.shape[1])
             for merchant, found in facts["graphs"].items()
         }
-        return cls(CountryItems.load(folder), MerchantIndexes(vectors, graphs), facts["length_power"])
+        indexes = MerchantIndexes(vectors, graphs)
+        return cls(CountryItems.load(folder), indexes, facts["length_power"], UnknownItems.load(folder))
 
 
 class Led:

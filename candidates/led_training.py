@@ -21,6 +21,7 @@ from candidates.led import Led
 from candidates.led_examples import Batch, LedTimelines, batches, split_timelines
 from candidates.led_source import LedCountry
 from candidates.training_set import CountryTraining, TrainingSet, distinct_pairs
+from candidates.unknown_items import UnknownItems
 from data.console import progress_bar
 from data.schema import EventKind
 
@@ -186,7 +187,8 @@ def serving_vectors(model: Led) -> NDArray[np.float32]:
 def validation_recall(training: TrainingSet, country: CountryTraining, vectors: NDArray[np.float32]) -> float:
     """Recall@20 on the country's validation requests, by exact scan."""
     available = with_unavailable(training, country, vectors)
-    source = LedCountry(country.items, MerchantIndexes(available, {}), training.config.led.length_power)
+    unknown = UnknownItems.of(country.items, training.best_of())
+    source = LedCountry(country.items, MerchantIndexes(available, {}), training.config.led.length_power, unknown)
     return float(evaluate_sources({"led": source}, country.validation)["led"]["recall@20"])
 
 
@@ -206,6 +208,7 @@ def save_country(
     config = training.config
     vectors = with_unavailable(training, country, vectors)
     country.items.save(folder)
+    UnknownItems.of(country.items, training.best_of()).save(folder)
     np.save(folder / "vectors.npy", vectors)
     graphs: dict[int, GraphIndex] = {}
     for merchant in range(len(training.items.merchants)):

@@ -61,10 +61,7 @@ def test_a_proposal_keeps_the_contract(
     assert np.isin(found.items, own).all()
     assert items.available[found.items].all()
     possible = (items.available[own] & ~np.isin(own, left_out)).sum()
-    if name != "led":  # LED knows only what its country's users took
-        assert len(found) == min(k, possible)
-    elif k >= 1 and possible == len(own):
-        assert len(found) > 0
+    assert len(found) == min(k, possible)
 
 
 def test_a_user_without_history_gets_the_best_of_from_gbo_and_cbo_and_the_highest_biases_from_led(
@@ -79,6 +76,22 @@ def test_a_user_without_history_gets_the_best_of_from_gbo_and_cbo_and_the_highes
     own = np.flatnonzero(np.isin(known, np.arange(len(trained.items))[trained.items.slice_of(1)]))
     highest = own[np.argsort(-vectors[own, -1], kind="stable")[:20]]
     assert sources["led"].propose(request, 20).items.tolist() == known[highest].tolist()
+
+
+def test_items_that_leds_country_does_not_know_stand_behind_those_it_knows_the_most_popular_first(
+    trained: Any, sources: Any
+) -> None:
+    order = sources["gbo"].best(2, 10_000)
+    for country in ("AA", "BB"):
+        led = sources["led"]._countries[country]
+        known = np.asarray(led.items.rows) >= 0
+        found = sources["led"].propose(Request("u", 2, country, NOW, history_of([160, 166, 172])), len(order))
+        own = known[found.items]
+        count = int(own.sum())
+        assert 0 < count < len(found)
+        assert own[:count].all()
+        assert found.items[count:].tolist() == order[~known[order]].tolist()
+        assert (found.scores[count:] <= 0).all()
 
 
 def test_an_unknown_country_is_answered_by_the_largest_countrys_model(trained: Any, sources: Any) -> None:
@@ -139,7 +152,10 @@ def test_only_the_named_sources_are_loaded_in_their_order(trained: Any) -> None:
         load_sources_from(trained.folder, trained.items, ["best"])
 
 
-@pytest.mark.parametrize("broken", ["led/0/vectors.npy", "cbo/0/list_items.npy", "gbo/order.npy", "led/countries.json"])
+@pytest.mark.parametrize(
+    "broken",
+    ["led/0/vectors.npy", "led/0/unknown_order.npy", "cbo/0/list_items.npy", "gbo/order.npy", "led/countries.json"],
+)
 def test_a_missing_or_broken_file_is_named(trained: Any, broken: str, tmp_path: Path) -> None:
     shutil.copytree(trained.folder, tmp_path / "part")
     (tmp_path / "part" / broken).write_bytes(b"{")
