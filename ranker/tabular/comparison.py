@@ -163,10 +163,17 @@ def _parts(job: Job) -> tuple[CriteoRows, CriteoRows, CriteoRows]:
     division = job.division
     if job.test is not None:
         first = round(len(rows) * (1 - division.validation))
-        return rows[:first], rows[first:], read_rows(Path(job.test))
-    first = round(len(rows) * division.train)
-    second = round(len(rows) * (division.train + division.validation))
-    return rows[:first], rows[first:second], rows[second:]
+        parts = rows[:first], rows[first:], read_rows(Path(job.test))
+    else:
+        first = round(len(rows) * division.train)
+        second = round(len(rows) * (division.train + division.validation))
+        parts = rows[:first], rows[first:second], rows[second:]
+    if min(len(part) for part in parts) == 0:
+        raise RankerError(
+            f"{job.source}: {len(rows)} rows make {len(parts[0])} training, {len(parts[1])} validation and "
+            f"{len(parts[2])} test rows; expected some of each"
+        )
+    return parts
 
 
 def _joined(one: CriteoRows, other: CriteoRows) -> CriteoRows:

@@ -267,6 +267,8 @@ def test_a_comparison_goes_on_where_it_was_and_measures_a_later_file(tmp_path):
     assert len(kept) == 4 and (tmp_path / "build" / "compare" / "calibration.png").stat().st_size > 1000
     assert run().returncode == 0
     assert {one: one.stat().st_mtime_ns for one in kept} == kept
+    empty = run("--train-share", "0.9", "--validation-share", "1e-9")
+    assert empty.returncode == 2 and "expected some of each" in empty.stderr + empty.stdout
     wrong = run("--model", "fm")
     assert wrong.returncode == 2 and "no model 'fm'" in wrong.stderr + wrong.stdout
 
