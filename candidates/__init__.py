@@ -2,4 +2,7 @@
 
 statistics (counts, co-occurrence) -> pmi -> rsvd -> led (training) -> index (per merchant) -> sources (led, gbo, cbo)
 -> evaluation (recall of each source on held-out targets).
+
+protocols: public data sets and how they are divided. reference: models measured on them, the default LED among them
+(spectral). paper: the LED paper's tables and figures.
 """

@@ -46,18 +46,11 @@ DLRM_DEFAULT = TrainingConfig(
 )
 """How it was found: docs/ranker.md."""
 
-_CROSS = TrainingConfig(
+_CROSS = replace(
+    DLRM_DEFAULT,
     network="dcn",
     shape=DlrmShape(bottom=(), top=(256, 128), dropout=0.5, deviation=0.01),
-    batch=512,
-    epochs=6,
-    checks=2,
-    patience=4,
     learning_rate=1e-3,
-    weight_decay=1e-2,
-    table_learning_rate=0.003,
-    table_weight_decay=0.0,
-    final_rate=0.02,
 )
 
 
