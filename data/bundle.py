@@ -7,6 +7,8 @@ bundles/<version>/ranker/         what stage two's scorer loads
 bundles/current                   a link to the version in service, replaced atomically
 """
 
+import contextlib
+import fcntl
 import hashlib
 import json
 import os
@@ -103,19 +105,28 @@ class Bundle:
 
 
 class BundleDraft:
-    """A bundle being written. Use as a context manager: left without `seal`, nothing of it remains."""
+    """A bundle being written. Use as a context manager: left without `seal`, nothing of it remains.
+
+    Its writer holds a lock on the folder for as long as it lives, so that what a killed one left can be told apart.
+    """
 
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
         self.metrics: dict[str, Any] = {}
         self.path = workspace.bundles / f".draft-{os.getpid()}-{time.time_ns()}"
+        self._lock = -1
 
     def __enter__(self) -> "BundleDraft":
-        self.path.mkdir(parents=True)
+        held = None
+        while held is None:  # a sweep may take a folder away before we hold its lock
+            self.path.mkdir(parents=True, exist_ok=True)
+            held = _lock_folder(self.path)
+        self._lock = held
         return self
 
     def __exit__(self, *_: object) -> None:
         shutil.rmtree(self.path, ignore_errors=True)
+        os.close(self._lock)
 
     def folder(self, part: str) -> Path:
         """The (new or existing) folder of a part."""
@@ -153,8 +164,53 @@ class BundleDraft:
         return Bundle.open(final, verify=False)
 
 
-def publish(workspace: Workspace, bundle: Bundle) -> None:
-    """Put a sealed bundle into service: `current` names it from one instant to the next."""
+def sweep_drafts(workspace: Workspace) -> int:
+    """Remove the drafts whose writers were killed, and say how many there were. Those being written stay."""
+    swept = 0
+    for path in workspace.bundles.glob(".draft-*"):
+        held = _lock_folder(path)
+        if held is not None:
+            shutil.rmtree(path, ignore_errors=True)
+            os.close(held)
+            swept += 1
+    return swept
+
+
+def _lock_folder(path: Path) -> int | None:
+    """A descriptor that holds the folder's lock; None if somebody else holds it, or the folder has gone."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    with contextlib.suppress(BlockingIOError):
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if path.exists():
+            return descriptor
+    os.close(descriptor)
+    return None
+
+
+def publish(workspace: Workspace, bundle: Bundle, instead_of: Bundle | None = None) -> None:
+    """Put a sealed bundle into service: `current` names it from one instant to the next.
+
+    Args:
+        instead_of: what the bundle was made from, and is to replace.
+
+    Raises:
+        DataError: another bundle than `instead_of` is in service.
+    """
+    with (workspace.bundles / ".publishing").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        found = workspace.current.resolve().name
+        if instead_of is not None and found != instead_of.version:
+            raise DataError(
+                f"bundle {found} came into service meanwhile; expected {instead_of.version}, which {bundle.version} "
+                "was made from: it is not published"
+            )
+        _switch(workspace, bundle)
+
+
+def _switch(workspace: Workspace, bundle: Bundle) -> None:
     beside = workspace.bundles / f".current-{os.getpid()}"
     beside.unlink(missing_ok=True)
     beside.symlink_to(bundle.version)

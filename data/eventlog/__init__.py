@@ -1,7 +1,8 @@
 """The gateway's log: what was shown, and what came back. Nothing acknowledged is lost, nothing is counted twice.
 
 framing (a record and its checksum) -> writer (each worker's own write-ahead file) -> tables (records become rows)
--> compaction (closed files become Parquet segments by hour) -> readers (both together, second copies dropped).
+-> compaction (closed files become Parquet segments by hour) -> readers (both together, second copies dropped)
+-> position (only what came in since somebody last read).
 
     log/wal/<hour>-<nanoseconds>-<pid>.wal       being written, or closed and not yet compacted
     log/displays/<hour>/<name of its file>.parquet
@@ -11,7 +12,18 @@ framing (a record and its checksum) -> writer (each worker's own write-ahead fil
 
 from data.eventlog.compaction import Compacted, compact
 from data.eventlog.errors import EventLogError
+from data.eventlog.position import LoggedDisplays, LogPosition, read_displays_after
 from data.eventlog.readers import read_displays, read_tracked
 from data.eventlog.writer import LogWriter
 
-__all__ = ["Compacted", "EventLogError", "LogWriter", "compact", "read_displays", "read_tracked"]
+__all__ = [
+    "Compacted",
+    "EventLogError",
+    "LogPosition",
+    "LogWriter",
+    "LoggedDisplays",
+    "compact",
+    "read_displays",
+    "read_displays_after",
+    "read_tracked",
+]

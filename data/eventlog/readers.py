@@ -35,9 +35,9 @@ def read_tracked(folder: Path) -> pa.Table:
 
 
 def _read(folder: Path, part: str, key: str, schema: pa.Schema) -> pa.Table:
-    tables = {path.stem: _pending(path)[part] for path in sorted((folder / "wal").glob("*.wal"))}
+    tables = {path.stem: pending(path)[part] for path in sorted((folder / "wal").glob("*.wal"))}
     for path in sorted((folder / part).glob("*/*.parquet")):
-        tables[path.stem] = _segment(path, schema)
+        tables[path.stem] = segment(path, schema)
     if not tables:
         return schema.empty_table()
     merged = pa.concat_tables([tables[name] for name in sorted(tables)])
@@ -45,10 +45,15 @@ def _read(folder: Path, part: str, key: str, schema: pa.Schema) -> pa.Table:
     return merged.sort_by([("ts", "ascending"), (key, "ascending")])
 
 
-def _pending(path: Path) -> dict[str, pa.Table]:
+def pending(path: Path) -> dict[str, pa.Table]:
+    """A write-ahead file's rows: "displays" and "tracked"; none if it was compacted meanwhile: its segment is there.
+
+    Raises:
+        EventLogError: it is damaged.
+    """
     try:
         content = path.read_bytes()
-    except FileNotFoundError:  # compacted since we looked; its segment is there
+    except FileNotFoundError:
         content = b""
     found = scan(content)
     if found.damage:
@@ -57,7 +62,8 @@ def _pending(path: Path) -> dict[str, pa.Table]:
     return {"displays": displays, "tracked": tracked}
 
 
-def _segment(path: Path, schema: pa.Schema) -> pa.Table:
+def segment(path: Path, schema: pa.Schema) -> pa.Table:
+    """A segment in `schema`. Raises EventLogError if it is damaged or something else."""
     try:
         table = pq.ParquetFile(path).read()
     except (OSError, pa.ArrowException) as error:

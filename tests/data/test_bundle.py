@@ -1,12 +1,14 @@
 """Bundles: whole or not there, unchanged or refused."""
 
 import json
+import multiprocessing
 import os
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from data.bundle import Bundle, BundleDraft, publish
+from data.bundle import Bundle, BundleDraft, publish, sweep_drafts
 from data.errors import DataError
 from data.workspace import Origin, Workspace, write_text_atomically
 
@@ -172,3 +174,37 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match=r"file/figures\.json: expected a place that can be written"):
         write_text_atomically(tmp_path / "file" / "figures.json", "{}")
+
+
+def test_what_a_killed_writer_left_is_swept_and_a_draft_being_written_stays(workspace):
+    context = multiprocessing.get_context("fork")
+    receive, send = context.Pipe(duplex=False)
+    process = context.Process(target=_write_a_draft_and_wait, args=(workspace, send))
+    process.start()
+    left = receive.recv()
+    assert sweep_drafts(workspace) == 0 and (left / "catalog" / "items.txt").exists()
+    process.kill()
+    process.join()
+    with BundleDraft(workspace) as draft:
+        assert sweep_drafts(workspace) == 1 and not left.exists() and draft.path.exists()
+        (draft.folder("catalog") / "items.txt").write_text("items")
+        draft.seal()
+    assert sweep_drafts(workspace) == 0
+
+
+def _write_a_draft_and_wait(workspace, told):
+    with BundleDraft(workspace) as draft:
+        (draft.folder("catalog") / "items.txt").write_text("half")
+        told.send(draft.path)
+        time.sleep(60)
+
+
+def test_a_bundle_made_from_one_that_was_replaced_meanwhile_is_not_published(workspace):
+    first, second, third = (sealed(workspace, name) for name in ("one", "two", "three"))
+    publish(workspace, first)
+    publish(workspace, second, instead_of=first)
+    with pytest.raises(
+        DataError, match=f"bundle {second.version} came into service meanwhile; expected {first.version}"
+    ):
+        publish(workspace, third, instead_of=first)
+    assert Bundle.open(workspace.current) == second
