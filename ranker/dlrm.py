@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from functools import partial
-from itertools import pairwise
 
 import numpy as np
 import torch
@@ -12,6 +11,7 @@ from torchrec import EmbeddingBagCollection, EmbeddingBagConfig, KeyedJaggedTens
 
 from ranker.examples import NO_ROW, Examples, row_of_position
 from ranker.interaction import trained_interactions
+from ranker.networks.layers import Lookups, activated, linears, norms, sum_tables
 from ranker.shape import DlrmShape, interactions
 from ranker.specification import RankerError, Specification
 
@@ -42,9 +42,10 @@ class Standardised(nn.Module):
 class DenseArch(Standardised):
     """Standardise and mix the dense features: B x D -> B x d."""
 
-    def __init__(self, dense: int, widths: Sequence[int]) -> None:
+    def __init__(self, dense: int, widths: Sequence[int], shape: DlrmShape) -> None:
         super().__init__(dense)
-        self.layers = _layers(dense, widths)
+        self.shape = shape
+        self.layers, self.norms = linears(dense, widths), norms(widths, shape)
 
     @property
     def first_layer(self) -> nn.Linear:
@@ -54,22 +55,25 @@ class DenseArch(Standardised):
 
     def forward(self, dense: Tensor) -> Tensor:
         mixed = self.standardised(dense)
-        for layer in self.layers:
-            mixed = torch.relu(layer(mixed))
+        for k, layer in enumerate(self.layers):
+            mixed = layer(mixed) if self.norms is None else self.norms[k](layer(mixed))
+            mixed = activated(mixed, self.shape)
         return mixed
 
 
 class OverArch(nn.Module):
-    """B x (d + F (F - 1) / 2) -> B: the logit. Drop-out after every hidden layer, in training only."""
+    """B x n -> B: the logit. Drop-out after every hidden layer, in training only."""
 
-    def __init__(self, inputs: int, widths: Sequence[int], dropout: float) -> None:
+    def __init__(self, inputs: int, widths: Sequence[int], shape: DlrmShape) -> None:
         super().__init__()
-        self.layers = _layers(inputs, (*widths, 1))
-        self.dropout = nn.Dropout(dropout)
+        self.shape = shape
+        self.layers, self.norms = linears(inputs, (*widths, 1)), norms(widths, shape)
+        self.dropout = nn.Dropout(shape.dropout)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        for layer in self.layers[:-1]:
-            inputs = self.dropout(torch.relu(layer(inputs)))
+        for k, layer in enumerate(self.layers[:-1]):
+            inputs = layer(inputs) if self.norms is None else self.norms[k](layer(inputs))
+            inputs = self.dropout(activated(inputs, self.shape))
         return self.layers[-1](inputs)[:, 0]
 
 
@@ -84,7 +88,8 @@ class DLRM(Network):
     """The whole model.
 
     `vectors` below stands for F vectors of dimension d per row: the bottom MLP's output first, then the embedding of
-    every single-valued feature, then of every bag, in the specification's order.
+    every single-valued feature, then of every bag, in the specification's order. Embeddings of a table with a smaller
+    dimension of its own become vectors by the table's projection.
     """
 
     def __init__(
@@ -96,24 +101,29 @@ class DLRM(Network):
             raise RankerError(
                 f"{shape.first_order} first-order columns: expected fewer than the {specification.dimension} of a table"
             )
-        self.names = [one.name for one in specification.table_features]
+        if shape.first_order and specification.mixed:
+            raise RankerError(
+                f"first-order columns: expected tables of one dimension, but {specification.mixed[0]} has its own"
+            )
+        self.lookups = Lookups(specification)
         self.shape, self.interacting = shape, specification.dimension - shape.first_order
         self.embeddings = EmbeddingBagCollection(table_configs(specification, rows, shape), device=torch.device(device))
         dense = len(specification.dense)
-        self.dense = DenseArch(dense, (*shape.bottom, self.interacting))
-        vectors = 1 + len(self.names)
-        pairs = vectors * (vectors + 1) // 2 if shape.itself else vectors * (vectors - 1) // 2
+        self.dense = DenseArch(dense, (*shape.bottom, self.interacting), shape)
+        vectors = 1 + len(self.lookups.names)
         beside = dense if shape.dense_to_top else 0
-        self.over = OverArch(self.interacting + pairs + beside, shape.top, shape.dropout)
+        inputs = interaction_width(vectors, self.interacting, shape) + beside
+        self.over = OverArch(inputs, shape.top, shape)
         self.linear = nn.Linear(dense, 1, bias=False) if shape.dense_to_top else None
         self.position = nn.Embedding(specification.positions + 1, 1)
         nn.init.zeros_(self.position.weight)
+        self.projections = _projections(specification)
+        self._tables = [one.table for one in specification.table_features]
 
     def forward(self, dense: Tensor, bags: KeyedJaggedTensor, position: Tensor) -> Tensor:
         """dense float32 [B, D], bags of B rows, position int64 [B] (position bias rows) -> logits float32 [B]."""
         mixed = self.dense(dense)
-        embedded = self.embeddings(bags)
-        single = [embedded[name] for name in self.names]
+        single = self._projected(self.lookups.of(self.embeddings, bags))
         logit = self.position(position)[:, 0]
         if self.shape.first_order:
             ids = torch.stack(single, dim=1)
@@ -121,23 +131,56 @@ class DLRM(Network):
             vectors = torch.cat([mixed[:, None], ids[:, :, : self.interacting]], dim=1)
         else:
             vectors = torch.stack([mixed, *single], dim=1)
-        parts = [mixed, interactions(vectors, True) if self.shape.itself else trained_interactions(vectors)]
+        parts = self._interacted(mixed, vectors)
         if self.linear is not None:
             standardised = self.dense.standardised(dense)
             parts.append(standardised)
             logit = logit + self.linear(standardised)[:, 0]
         return self.over(torch.cat(parts, dim=1)) + logit
 
+    def _projected(self, embedded: list[Tensor]) -> list[Tensor]:
+        """B x d each, whatever the dimensions of their tables."""
+        if self.projections is None:
+            return embedded
+        pairs = zip(embedded, self._tables, strict=True)
+        return [self.projections[table](one) if table in self.projections else one for one, table in pairs]
+
+    def _interacted(self, mixed: Tensor, vectors: Tensor) -> list[Tensor]:
+        """What the top MLP reads of B x F x d vectors, the first of which is `mixed`."""
+        if self.shape.interaction == "cat":
+            return [vectors.flatten(1)]
+        return [mixed, interactions(vectors, True) if self.shape.itself else trained_interactions(vectors)]
+
+
+def interaction_width(vectors: int, dimension: int, shape: DlrmShape) -> int:
+    """How many numbers the top MLP reads of so many vectors."""
+    if shape.interaction == "cat":
+        return vectors * dimension
+    return dimension + (vectors * (vectors + 1) // 2 if shape.itself else vectors * (vectors - 1) // 2)
+
+
+def _projections(specification: Specification) -> nn.ModuleDict | None:
+    """For each table of its own dimension a matrix d_table x d (Ginart et al., section 3), None if there is none."""
+    if not specification.mixed:
+        return None
+    found = nn.ModuleDict()
+    for table in specification.mixed:
+        matrix = nn.Linear(specification.dimension_of(table), specification.dimension, bias=False)
+        nn.init.xavier_uniform_(matrix.weight)
+        found[table] = matrix
+    return found
+
 
 def table_configs(specification: Specification, rows: dict[str, int], shape: DlrmShape) -> list[EmbeddingBagConfig]:
-    """One table per vocabulary; the bags average, so that a long history weighs no more than a short one."""
+    """One table per vocabulary. Bags average unless told otherwise: a long history weighs no more than a short one."""
+    added_up = sum_tables(specification)
     return [
         EmbeddingBagConfig(
             name=table,
-            embedding_dim=specification.dimension,
+            embedding_dim=specification.dimension_of(table),
             num_embeddings=rows[table],
             feature_names=[one.name for one in specification.table_features if one.table == table],
-            pooling=PoolingType.MEAN,
+            pooling=PoolingType.SUM if table in added_up else PoolingType.MEAN,
             init_fn=partial(_draw, deviation=shape.deviation, first_order=shape.first_order),
         )
         for table in specification.tables
@@ -150,10 +193,6 @@ def _draw(weight: Tensor, deviation: float, first_order: int) -> Tensor:
     if first_order:
         nn.init.zeros_(weight.data[:, -first_order:])
     return weight
-
-
-def _layers(inputs: int, widths: Sequence[int]) -> nn.ModuleList:
-    return nn.ModuleList(nn.Linear(before, after) for before, after in pairwise([inputs, *widths]))
 
 
 def tensors_of(

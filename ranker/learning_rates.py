@@ -69,9 +69,10 @@ class LearningRates:
 
 
 def _dense_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.AdamW:
-    """Of everything but the tables, which the fused kernel updates; biases and the position bias do not decay."""
+    """Of all but the tables, which the fused kernel updates; biases, norms and the position bias do not decay."""
     mine = [(name, one) for name, one in model.named_parameters() if "embeddings." not in name]
-    decayed = [one for name, one in mine if name.endswith("weight") and "position" not in name]
-    others = [one for name, one in mine if not (name.endswith("weight") and "position" not in name)]
+    shrinks = {name: name.endswith("weight") and one.dim() > 1 and "position" not in name for name, one in mine}
+    decayed = [one for name, one in mine if shrinks[name]]
+    others = [one for name, one in mine if not shrinks[name]]
     groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
     return torch.optim.AdamW(groups, lr=config.learning_rate)

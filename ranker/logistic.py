@@ -16,7 +16,7 @@ STRENGTHS = (0.003, 0.03, 0.3)
 
 
 class LogisticRanker:
-    """One weight per table row (single-valued features one-hot, bags averaged), slot position and dense feature."""
+    """One weight per table row (single-valued features one-hot, bags pooled), slot position and dense feature."""
 
     name = "logistic regression"
 
@@ -69,7 +69,8 @@ class LogisticRanker:
         for of_bag, bag in zip(self._specification.bags, examples.bags, strict=True):
             there = bag != NO_ROW
             request, _ = np.nonzero(there)
-            weight = (1 / np.maximum(there.sum(axis=1), 1))[request]
+            ids = there.sum(axis=1) if of_bag.pooling == "mean" else np.ones(len(bag))
+            weight = (1 / np.maximum(ids, 1))[request]
             means = _one_hot(request, bag[there], weight, (len(bag), self._rows[of_bag.table]))
             blocks.append(means[examples.request])
         return sparse.hstack(blocks, format="csr")

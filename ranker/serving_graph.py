@@ -38,8 +38,13 @@ class Wiring:
     def of(cls, specification: Specification, shape: DlrmShape) -> "Wiring":
         if not shape.plain:
             raise RankerError(
-                "a DLRM with first-order columns, dense features to the top MLP or products of a vector with itself "
-                "cannot be exported yet; expected the paper's plain network"
+                "a DLRM with options (first-order columns, dense features to the top MLP, other interactions, "
+                "sigmoids, batch norm) cannot be exported yet; expected the paper's plain network"
+            )
+        if specification.mixed or any(bag.pooling == "sum" for bag in specification.bags):
+            raise RankerError(
+                "tables of their own dimension and bags that are added up cannot be exported yet; expected one "
+                "dimension and pooling by the mean"
             )
         place = {name: k for k, name in enumerate(specification.tables)}
         return cls(

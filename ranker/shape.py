@@ -1,6 +1,7 @@
 """What training and serving share of DLRM, without the libraries that only training needs."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -18,6 +19,8 @@ class DlrmShape:
         dense_to_top: also hand the standardised dense features to the top MLP and, linearly, to the logit.
         deviation: of the embeddings' first, random values.
         itself: also the product of each vector with itself (the paper's code: --arch-interaction-itself).
+        interaction: the dot products of all pairs, or the vectors side by side (--arch-interaction-op cat).
+        activation: after every hidden layer. batch_norm: before it (Ioffe and Szegedy 2015).
     """
 
     bottom: tuple[int, ...] = (64,)
@@ -27,11 +30,19 @@ class DlrmShape:
     deviation: float = 0.05
     dense_to_top: bool = False
     itself: bool = False
+    interaction: Literal["dot", "cat"] = "dot"
+    activation: Literal["relu", "sigmoid"] = "relu"
+    batch_norm: bool = False
+
+    @property
+    def interacts_plainly(self) -> bool:
+        """Whether vectors meet as in the paper: by dot products of pairs, and nothing beside them."""
+        return not (self.first_order or self.dense_to_top or self.itself) and self.interaction == "dot"
 
     @property
     def plain(self) -> bool:
         """Whether it is the paper's network, without options."""
-        return not (self.first_order or self.dense_to_top or self.itself)
+        return self.interacts_plainly and self.activation == "relu" and not self.batch_norm
 
 
 def interactions(vectors: Tensor, itself: bool = False) -> Tensor:

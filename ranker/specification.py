@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -26,6 +26,10 @@ RESERVED_ROWS = 2
 
 class RankerError(TandemError):
     """A feature specification, a set of examples or a trained ranker that is not what it should be."""
+
+
+Dimension = Annotated[int, Field(ge=4, le=1024, multiple_of=4)]
+"""Of an embedding; fbgemm's kernels want a multiple of 4."""
 
 
 class _Strict(BaseModel):
@@ -49,27 +53,35 @@ class Dense(Feature):
 
 
 class Categorical(TableFeature):
-    """A single id."""
+    """A single id. `buckets_of` names a column of numbers whose logarithmic buckets are the ids (ranker/buckets.py)."""
+
+    buckets_of: str | None = None
 
 
 class Bag(TableFeature):
-    """Up to `length` ids of a request, whose embeddings are averaged (a multi-hot feature)."""
+    """Up to `length` ids of a request, whose embeddings are averaged or added up (a multi-hot feature)."""
 
     length: Annotated[int, Field(ge=1, le=1000)]
+    pooling: Literal["mean", "sum"] = "mean"
 
 
 class Table(_Strict):
-    """An embedding table: ids seen fewer than `threshold` times share one row; at most `limit` ids, commonest first."""
+    """An embedding table: ids seen fewer than `threshold` times share one row; at most `limit` ids, commonest first.
+
+    `dimension`: of this table's embeddings, at most the specification's, which is the default. DLRM projects shorter
+    embeddings to the common dimension by a learnt matrix (mixed dimensions: Ginart et al., arXiv 1909.11810).
+    """
 
     threshold: Annotated[int, Field(ge=1)] = 1
     limit: Annotated[int, Field(ge=0)] = 10_000_000
+    dimension: Dimension | None = None
 
 
 class Specification(_Strict):
     """A whole feature specification.
 
     Attributes:
-        dimension: of every embedding; the dot interactions need one for all, fbgemm's kernels a multiple of 4.
+        dimension: of the embeddings as they interact; a table may have a smaller one of its own.
         dense, request, item, bags: features in the order of the model's inputs. `request` features have one value per
             request, `item` features one per candidate; a table of plain rows (Criteo) lists everything under `item`.
         tables: by name.
@@ -77,7 +89,7 @@ class Specification(_Strict):
     """
 
     name: str
-    dimension: Annotated[int, Field(ge=4, le=1024, multiple_of=4)]
+    dimension: Dimension
     dense: tuple[Dense, ...]
     request: tuple[Categorical, ...] = ()
     item: tuple[Categorical, ...] = ()
@@ -98,7 +110,22 @@ class Specification(_Strict):
             raise ValueError(f"table {sorted(used - self.tables.keys())[0]!r} is used but not described under tables")
         if self.tables.keys() - used:
             raise ValueError(f"table {sorted(self.tables.keys() - used)[0]!r} is described but no feature uses it")
+        wide = [name for name in self.tables if self.dimension_of(name) > self.dimension]
+        if wide:
+            raise ValueError(
+                f"table {wide[0]!r} has dimension {self.dimension_of(wide[0])}; expected at most the specification's "
+                f"own, {self.dimension}"
+            )
         return self
+
+    def dimension_of(self, table: str) -> int:
+        """Of one table's embeddings."""
+        return self.tables[table].dimension or self.dimension
+
+    @property
+    def mixed(self) -> tuple[str, ...]:
+        """The tables whose dimension is not the common one."""
+        return tuple(name for name in self.tables if self.dimension_of(name) != self.dimension)
 
     @property
     def dense_names(self) -> tuple[str, ...]:

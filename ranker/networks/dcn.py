@@ -8,6 +8,7 @@ from torchrec import EmbeddingBagCollection, KeyedJaggedTensor
 from torchrec.modules.crossnet import CrossNet, VectorCrossNet
 
 from ranker.dlrm import Network, OverArch, Standardised, table_configs
+from ranker.networks.layers import BatchNorm, Lookups
 from ranker.shape import DlrmShape
 from ranker.specification import Specification
 
@@ -20,7 +21,8 @@ class DCN(Network):
     - cross layers: x_(l+1) = x_0 (x_l . w_l) + b_l + x_l, or with `matrix` (DCNv2) x_0 * (W_l x_l + b_l) + x_l;
     - the deep network: the bottom and top widths of the shape, one after another.
 
-    A linear layer over both results gives the logit (the parallel structure of the DCNv2 paper, its figure 1b).
+    A linear layer over both results gives the logit (the parallel structure of the DCNv2 paper, its figure 1b). Tables
+    of different dimensions need no projection here: the vectors only stand side by side.
     """
 
     def __init__(
@@ -33,28 +35,31 @@ class DCN(Network):
     ) -> None:
         """As `DLRM`."""
         super().__init__()
-        self.names = [one.name for one in specification.table_features]
+        self.lookups = Lookups(specification)
         self.embeddings = EmbeddingBagCollection(table_configs(specification, rows, shape), device=torch.device(device))
         self.dense = Standardised(len(specification.dense))
-        inputs = len(specification.dense) + specification.dimension * len(self.names)
+        widths_of_ids = [specification.dimension_of(one.table) for one in specification.table_features]
+        inputs = len(specification.dense) + sum(widths_of_ids)
         self.cross = (CrossNet if matrix else VectorCrossNet)(inputs, CROSS_LAYERS)
         widths = (*shape.bottom, *shape.top)
-        self.deep = _deep(inputs, widths, shape.dropout)
-        self.over = OverArch(inputs + (widths[-1] if widths else inputs), (), 0.0)
+        self.deep = _deep(inputs, widths, shape)
+        self.over = OverArch(inputs + (widths[-1] if widths else inputs), (), shape)
         self.position = nn.Embedding(specification.positions + 1, 1)
         nn.init.zeros_(self.position.weight)
 
     def forward(self, dense: Tensor, bags: KeyedJaggedTensor, position: Tensor) -> Tensor:
         """dense float32 [B, D], bags of B rows, position int64 [B] (position bias rows) -> logits float32 [B]."""
-        embedded = self.embeddings(bags)
-        inputs = torch.cat([self.dense(dense), *(embedded[name] for name in self.names)], dim=1)
+        inputs = torch.cat([self.dense(dense), *self.lookups.of(self.embeddings, bags)], dim=1)
         both = torch.cat([self.cross(inputs), self.deep(inputs)], dim=1)
         return self.over(both) + self.position(position)[:, 0]
 
 
-def _deep(inputs: int, widths: Sequence[int], dropout: float) -> nn.Sequential:
+def _deep(inputs: int, widths: Sequence[int], shape: DlrmShape) -> nn.Sequential:
     layers: list[nn.Module] = []
     for width in widths:
-        layers += [nn.Linear(inputs, width), nn.ReLU(), nn.Dropout(dropout)]
+        layers.append(nn.Linear(inputs, width))
+        if shape.batch_norm:
+            layers.append(BatchNorm(width))
+        layers += [nn.Sigmoid() if shape.activation == "sigmoid" else nn.ReLU(), nn.Dropout(shape.dropout)]
         inputs = width
     return nn.Sequential(*layers)

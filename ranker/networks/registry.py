@@ -29,6 +29,6 @@ def build_network(
     """
     if name not in NETWORKS:
         raise RankerError(f"there is no network {name!r}; expected one of {', '.join(NETWORKS)}")
-    if name != "dlrm" and not shape.plain:
-        raise RankerError(f"network {name} has no first-order columns or other options of DLRM's shape")
+    if name != "dlrm" and not shape.interacts_plainly:
+        raise RankerError(f"network {name} has no first-order columns or other interactions of DLRM's shape")
     return NETWORKS[name](specification, rows, shape, device)
