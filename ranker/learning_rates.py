@@ -19,8 +19,8 @@ class TrainingConfig:
         patience: validations without a better log loss before training stops.
         learning_rate, weight_decay: of the MLPs (AdamW, decoupled decay).
         table_learning_rate: of the tables. table_optimizer: Adagrad with one rate per row, or per entry.
-        table_weight_decay: L2 on the rows of a batch, of row-wise Adagrad only; fbgemm's CPU kernels ignore it for a
-            table that only single-valued features read, so it acts on the banner's shared tables alone.
+        table_weight_decay: after each step, the rows that it read shrink by their learning rate times this
+            (ranker/table_decay.py).
         final_rate: the learning rates fall linearly to this share of themselves at the end of the last epoch; 1: never.
         network: by its name in ranker/networks/registry.py.
         threads: of torch while training; one gives the same model twice.
@@ -36,15 +36,15 @@ class TrainingConfig:
     weight_decay: float = 1e-2
     table_learning_rate: float = 0.02
     table_optimizer: Literal["rowwise_adagrad", "adagrad"] = "rowwise_adagrad"
-    table_weight_decay: float = 1e-5
+    table_weight_decay: float = 0.0
     final_rate: float = 1.0
     threads: int = 1
 
     def __post_init__(self) -> None:
-        if self.table_optimizer == "adagrad" and self.table_weight_decay:
+        if self.table_learning_rate * self.table_weight_decay >= 1:
             raise RankerError(
-                f"table_weight_decay {self.table_weight_decay:g} would be ignored by Adagrad; expected 0, or "
-                "row-wise Adagrad"
+                f"table_weight_decay {self.table_weight_decay:g} at table_learning_rate {self.table_learning_rate:g} "
+                "would leave nothing of a row; expected their product below 1"
             )
 
 
@@ -53,6 +53,7 @@ class LearningRates:
 
     def __init__(self, sharded: nn.Module, config: TrainingConfig) -> None:
         self.optimizer, self._config = _dense_optimizer(sharded, config), config
+        self.of_tables = config.table_learning_rate
         self._fused = getattr(sharded, "fused_optimizer")  # noqa: B009
 
     def set(self, passed: float) -> None:
@@ -61,10 +62,11 @@ class LearningRates:
         if config.final_rate == 1:
             return
         factor = 1 - passed * (1 - config.final_rate)
+        self.of_tables = config.table_learning_rate * factor
         for group in self.optimizer.param_groups:
             group["lr"] = config.learning_rate * factor
         for group in self._fused.param_groups:
-            group["lr"] = config.table_learning_rate * factor
+            group["lr"] = self.of_tables
         self._fused.step()
 
 

@@ -27,16 +27,15 @@ def process_group() -> Iterator[None]:
         distributed.destroy_process_group()
 
 
-def shard(model: Network, learning_rate: float, weight_decay: float, rowwise: bool = True) -> nn.Module:
+def shard(model: Network, learning_rate: float, rowwise: bool = True) -> nn.Module:
     """The model with every table whole on one process, updated by fused Adagrad during `backward`.
 
-    `rowwise`: one learning rate per row of a table, not one per entry. Only then is there a `weight_decay`.
+    `rowwise`: one learning rate per row of a table, not one per entry.
 
     The planner must be told: left alone it gives small tables to the dense kernel, which no fused optimizer updates.
     """
     import torch.distributed as distributed
     from fbgemm_gpu.split_embedding_configs import EmbOptimType
-    from fbgemm_gpu.split_table_batched_embeddings_ops_training import WeightDecayMode
     from torchrec.distributed.embedding_types import EmbeddingComputeKernel
     from torchrec.distributed.embeddingbag import EmbeddingBagCollectionSharder
     from torchrec.distributed.model_parallel import DistributedModelParallel
@@ -48,8 +47,6 @@ def shard(model: Network, learning_rate: float, weight_decay: float, rowwise: bo
         "learning_rate": learning_rate,
         "eps": 1e-8,
     }
-    if rowwise:  # without a mode the decay is ignored; Adagrad by entry would ignore both
-        fused |= {"weight_decay": weight_decay, "weight_decay_mode": WeightDecayMode.L2}
     whole = ParameterConstraints(
         sharding_types=[ShardingType.TABLE_WISE.value], compute_kernels=[EmbeddingComputeKernel.FUSED.value]
     )
@@ -70,12 +67,17 @@ def shard(model: Network, learning_rate: float, weight_decay: float, rowwise: bo
     return sharded
 
 
+def weights_of(model: nn.Module) -> dict[str, Tensor | ShardedTensor]:
+    """The model's own tensors, under the names of the unsharded network."""
+    return {name.replace("module.", ""): tensor for name, tensor in model.state_dict().items()}
+
+
 def plain_state(model: nn.Module) -> dict[str, Tensor]:
     """A copy of the weights, tables gathered, under the names of the unsharded network."""
     state = {}
-    for name, tensor in model.state_dict().items():
+    for name, tensor in weights_of(model).items():
         local = tensor.local_tensor() if isinstance(tensor, ShardedTensor) else tensor
-        state[name.replace("module.", "")] = local.detach().clone()
+        state[name] = local.detach().clone()
     return state
 
 

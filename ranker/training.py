@@ -25,8 +25,9 @@ from ranker.learning_rates import LearningRates, TrainingConfig
 from ranker.metrics import log_loss
 from ranker.networks.registry import build_network
 from ranker.shape import DlrmShape
-from ranker.sharding import plain_state, process_group, shard
+from ranker.sharding import plain_state, process_group, shard, weights_of
 from ranker.specification import RankerError, Specification
+from ranker.table_decay import TABLE_KEY, TableDecay
 
 log = logging.getLogger(__name__)
 
@@ -101,8 +102,8 @@ class DlrmRanker:
         """With validation rows the best weights by them are kept; without, the last ones, after `until` epochs."""
         config, spec = self.config, self.specification
         rowwise = config.table_optimizer == "rowwise_adagrad"
-        sharded = shard(self.model, config.table_learning_rate, config.table_weight_decay, rowwise)
-        rates = LearningRates(sharded, config)
+        sharded = shard(self.model, config.table_learning_rate, rowwise)
+        rates, decay = LearningRates(sharded, config), TableDecay(spec, weights_of(sharded), config.table_weight_decay)
         steps = -(-len(train) // config.batch)
         planned = config.epochs * steps
         last = planned if until is None else max(1, round(until * steps))
@@ -112,7 +113,7 @@ class DlrmRanker:
         with progress_bar(self.name, last) as bar:
             for step, rows in enumerate(_batches(len(train), config, random), 1):
                 rates.set((step - 1) / planned)
-                loss = _step(sharded, rates.optimizer, spec, train, rows)
+                loss = _step(sharded, rates, decay, spec, train, rows)
                 bar.advance(note=f"training loss {loss:.4f}, validation {best.loss:.4f}")
                 self.steps += 1
                 if step == last or (step % every == 0 and not self._check(best, sharded, validation, step)):
@@ -182,7 +183,7 @@ class DlrmRanker:
 
 def table_key(table: str) -> str:
     """The name of a table's weight in the model's state."""
-    return f"embeddings.embedding_bags.{table}.weight"
+    return TABLE_KEY.format(table)
 
 
 def config_of(found: dict[str, Any]) -> TrainingConfig:
@@ -209,22 +210,24 @@ class _Best:
 
 def _step(
     model: nn.Module,
-    optimizer: torch.optim.Optimizer,
+    rates: LearningRates,
+    decay: TableDecay,
     specification: Specification,
     train: Examples,
     rows: NDArray[np.int64],
 ) -> float:
-    """One batch; the tables are updated during `backward`."""
+    """One batch; the tables are updated during `backward`, and decay after it."""
     model.train()
     dense, bags, position = tensors_of(specification, train, rows)
-    optimizer.zero_grad()
+    rates.optimizer.zero_grad()
     loss = nn.functional.binary_cross_entropy_with_logits(
         model(dense, bags, position), torch.from_numpy(train.label[rows])
     )
     if not torch.isfinite(loss):
         raise RankerError("training diverged: the loss is not a finite number; expected lower learning rates")
     loss.backward()
-    optimizer.step()
+    rates.optimizer.step()
+    decay.apply(bags, rates.of_tables)
     return float(loss.detach())
 
 

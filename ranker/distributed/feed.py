@@ -10,6 +10,9 @@ import threading
 from collections.abc import Callable, Iterator
 
 import numpy as np
+import torch
+import torch.distributed as distributed
+from torch import Tensor
 
 from ranker.distributed.batch import Batch, batch_of
 from ranker.distributed.sources import GlobalBatch, Source
@@ -58,6 +61,16 @@ def share_of(found: GlobalBatch, source: Source, rank: int, world: int) -> Batch
     begin = min(rank * size, found.rows)
     rows = found.part(begin, min(begin + size, found.rows))
     return batch_of(rows, [one.name for one in source.specification.table_features], size, world / found.rows)
+
+
+def gathered_ids(own: Tensor) -> Tensor:
+    """int64 [n] of each process, n differing -> those of all processes, one after another, the same on each."""
+    counts = [torch.zeros(1, dtype=torch.int64, device=own.device) for _ in range(distributed.get_world_size())]
+    distributed.all_gather(counts, torch.tensor([len(own)], device=own.device))
+    most = max(int(one) for one in counts)
+    parts = [torch.empty(most, dtype=torch.int64, device=own.device) for _ in counts]
+    distributed.all_gather(parts, torch.nn.functional.pad(own, (0, most - len(own))))
+    return torch.cat([part[: int(count)] for part, count in zip(parts, counts, strict=True)])
 
 
 class ReadAhead(Iterator[Batch]):

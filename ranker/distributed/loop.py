@@ -15,7 +15,7 @@ from data.console import Bar, console, progress_bar
 from ranker.distributed.batch import Batch
 from ranker.distributed.checkpoints import Checkpoints
 from ranker.distributed.evaluation import SHOWN, evaluate
-from ranker.distributed.feed import ReadAhead, steps_of_epoch, training_batches
+from ranker.distributed.feed import ReadAhead, gathered_ids, steps_of_epoch, training_batches
 from ranker.distributed.launch import Place
 from ranker.distributed.model import ShardedNetwork, sharded_network
 from ranker.distributed.optimizers import Optimizers
@@ -26,6 +26,7 @@ from ranker.distributed.settings import FitSettings
 from ranker.distributed.sources import Source, open_source
 from ranker.distributed.window import Window
 from ranker.specification import RankerError, Specification
+from ranker.table_decay import TableDecay
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,8 @@ class Run:
         self.optimizers = Optimizers(
             self.network.model, self.network.copied_tables, self.settings.tables, self.settings.mlps
         )
+        gather = gathered_ids if place.world > 1 else None
+        self.decay = TableDecay(specification, self.network.weights(), self.settings.tables.weight_decay, gather)
         self.window = Window(place)
         self.each = steps_of_epoch(self.source, self.settings.batch)
         self.steps = self.settings.epochs * self.each
@@ -130,9 +133,12 @@ class Run:
 
     def _step(self, pipeline: Any, feed: ReadAhead) -> None:
         """One step. Its random numbers (drop-out) depend on the seed and the step's number alone."""
-        self.optimizers.set_rate(rate_factor(self.settings.schedule, self.done))
+        factor = rate_factor(self.settings.schedule, self.done)
+        self.optimizers.set_rate(factor)
         torch.manual_seed((self.settings.seed * 1_000_003 + self.done * self.place.world + self.place.rank) % 2**63)
-        self.window.add(*pipeline.progress(feed))
+        logits, batch = pipeline.progress(feed)
+        self.decay.apply(batch.bags, self.settings.tables.learning_rate * factor)
+        self.window.add(logits, batch)
         self.done += 1
 
     def _after_step(self, pipeline: Any, bar: Bar, board: "_Board | None") -> None:

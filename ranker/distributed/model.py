@@ -21,8 +21,7 @@ from ranker.distributed.plan import Placement, RowWiseToo, ShardingConstraints, 
 from ranker.distributed.settings import FitSettings
 from ranker.networks.registry import build_network
 from ranker.specification import Specification
-
-TABLE_KEY = "embeddings.embedding_bags.{}.weight"
+from ranker.table_decay import TABLE_KEY
 
 
 class WeightedLoss(nn.Module):

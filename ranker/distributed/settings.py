@@ -36,8 +36,9 @@ class ShapeSettings(Strict):
 class TableSettings(Strict):
     """How the embedding tables learn: an optimizer fused into fbgemm's backward pass.
 
-    fbgemm's fused kernels ignore weight decay on CPUs for a table that one feature reads, without a word, whatever the
-    optimizer and the mode (measured on fbgemm 1.8.0). So it is refused here rather than ignored.
+    `weight_decay` is decoupled: after a step the rows that it read, and no others, shrink by learning rate times decay.
+    fbgemm has one of its own, which its kernels ignore on CPUs for a table that one feature reads, without a word,
+    whatever the optimizer and the mode (measured on fbgemm 1.8.0); it is not used.
     """
 
     optimizer: TableOptimizer = "sgd"
@@ -46,11 +47,11 @@ class TableSettings(Strict):
     epsilon: Positive = 1e-8
 
     @model_validator(mode="after")
-    def _decay_applies(self) -> Self:
-        if self.weight_decay:
+    def _something_is_left(self) -> Self:
+        if self.learning_rate * self.weight_decay >= 1:
             raise ValueError(
-                f"weight_decay {self.weight_decay} would be ignored by the tables' fused {self.optimizer}; expected 0 "
-                "(mlps may have one)"
+                f"weight_decay {self.weight_decay:g} at learning_rate {self.learning_rate:g} would leave nothing of a "
+                "row; expected their product below 1"
             )
         return self
 

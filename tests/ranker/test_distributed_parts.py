@@ -69,15 +69,29 @@ def test_the_schedule_reaches_the_tables_from_the_first_step_on(folder: Path, tm
         torch.testing.assert_close(tenth[name] - begun[name], moved / 10, rtol=1e-3, atol=1e-6)
 
 
-def test_weight_decay_applies_to_the_mlps_and_is_refused_for_the_tables(folder: Path, tmp_path: Path) -> None:
+def test_weight_decay_applies_to_the_mlps(folder: Path, tmp_path: Path) -> None:
     norms = []
     for decay in (0.0, 0.5):
         found = trained(folder, tmp_path / str(decay), mlps={"weight_decay": decay}, batch=50, epochs=3)
         norms.append(sum(float(one.norm()) for name, one in found.items() if "layers" in name))
     assert norms[1] < 0.8 * norms[0]
-    for optimizer in ("sgd", "adagrad", "rowwise_adagrad"):
-        with pytest.raises(ValueError, match="would be ignored"):
-            TableSettings(optimizer=optimizer, weight_decay=0.1)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adagrad", "rowwise_adagrad"])
+def test_a_table_row_shrinks_once_for_every_step_that_reads_it(folder: Path, tmp_path: Path, optimizer: str) -> None:
+    """The rate is so low that the decay is all there is: rows are multiplied by 1 - .3, 1 - .6 after the warm-up."""
+    tables = {"optimizer": optimizer, "learning_rate": 1e-7, "weight_decay": 6e6}
+    begun = trained(folder, tmp_path / "begun", tables={**tables, "weight_decay": 0})
+    found = trained(folder, tmp_path / "found", tables=tables, batch=300, schedule={"warmup": 2})
+    source = open_source(folder)
+    for table in ("C2", "C26"):
+        key = f"weights.embeddings.embedding_bags.{table}.weight"
+        expected = begun[key].clone()
+        for step, batch in enumerate(training_batches(source, 300, 0, 4, 0, 0, 1)):
+            rows = batch.bags[table].values().unique()
+            expected[rows] *= 1 - (0.3 if step == 0 else 0.6)
+        assert float(expected.norm()) < 0.9 * float(begun[key].norm())
+        torch.testing.assert_close(found[key], expected, atol=2e-6, rtol=1e-3)
 
 
 def test_an_id_out_of_range_is_an_error_and_not_row_0(tmp_path: Path) -> None:
@@ -162,6 +176,7 @@ def test_the_figures_are_scikit_learns() -> None:
         ("batch: none", "batch: Input should be a valid integer"),
         ("bacth: 4", "bacth: Extra inputs are not permitted"),
         ("tables: {optimizer: adam}", "tables.optimizer: Input should be 'sgd', 'adagrad' or 'rowwise_adagrad'"),
+        ("tables: {learning_rate: 2, weight_decay: .5}", "would leave nothing of a row"),
         ("schedule: {warmup: 9, decay_start: 3, decay: 5}", "lies within the warm-up"),
         ("[1]", "expected a mapping"),
         ("a: [", "expected YAML"),

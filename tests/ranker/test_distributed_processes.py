@@ -29,7 +29,12 @@ def settings(optimizer: str, **changed: object) -> FitSettings:
             "network": "dlrm",
             "dimension": 8,
             "shape": {"bottom": [16], "top": [16]},
-            "tables": {"optimizer": optimizer, "learning_rate": RATES[optimizer], "epsilon": 1e-3},
+            "tables": {
+                "optimizer": optimizer,
+                "learning_rate": RATES[optimizer],
+                "weight_decay": 0.2,
+                "epsilon": 1e-3,
+            },
             "mlps": {"optimizer": "sgd" if optimizer == "sgd" else "adagrad", "learning_rate": 0.05, "epsilon": 1e-3},
             "schedule": {"warmup": 3, "decay_start": 4, "decay": 5},
             "batch": 333,

@@ -202,8 +202,8 @@ def test_unknown_networks_models_and_impossible_shapes_are_refused():
         build_network("dlrm", SPEC, ROWS, DlrmShape(first_order=8))
     with pytest.raises(RankerError, match="no model 'fm'"):
         build_ranker("fm", SPEC, ROWS)
-    with pytest.raises(RankerError, match="would be ignored by Adagrad"):
-        TrainingConfig(table_optimizer="adagrad", table_weight_decay=0.1)
+    with pytest.raises(RankerError, match="would leave nothing of a row"):
+        TrainingConfig(table_learning_rate=0.1, table_weight_decay=10)
 
 
 @pytest.mark.slow
