@@ -11,18 +11,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from candidates.config import CandidatesConfig
-from candidates.errors import CandidatesError
 from candidates.evaluation import evaluate_sources, split_events
 from candidates.pooling import bootstrap_examples
-from candidates.sources import load_sources, load_sources_from
+from candidates.sources import load_sources_from
 from candidates.training import train_candidates
 from data.bundle import Bundle, BundleDraft, publish
 from data.engine import Engine
 from data.errors import DataError
-from data.ids import UNKNOWN
 from data.items import ItemTable
-from data.request import NO_HISTORY, Request
-from data.timelines import Timelines
 from data.workspace import Workspace
 
 
@@ -94,45 +90,6 @@ def evaluate_split(
         metrics = train_candidates(Path(folder), items, trained_on, config, engine, seed)
         recall = evaluate_sources(load_sources_from(Path(folder), items), requests)
     return {"split": by, "recall": recall, "training": metrics, "config": config.as_dict(), "seed": seed}
-
-
-def proposals_for(
-    workspace: Workspace, user: str | None, merchant: str | None, country: str | None, k: int
-) -> dict[str, Any]:
-    """What the sources of the bundle in service propose to a user of the workspace, with titles.
-
-    Raises:
-        CandidatesError: the user or the merchant is unknown.
-        DataError: no bundle is in service.
-    """
-    bundle = Bundle.open(workspace.current, verify=False)
-    items = ItemTable.load(bundle.catalog)
-    history, ts, home = NO_HISTORY, 0, ""
-    if user is not None:
-        events = pq.read_table(workspace.events)
-        timelines = Timelines.of(events.filter(pc.equal(events["user_id"], user)), items)
-        if not len(timelines):
-            raise CandidatesError(f"user {user!r} has no event in {workspace.events}; without --user: a new user")
-        history, home = timelines.history(0), timelines.countries[0]
-        ts = int(timelines.ts.max()) + 1
-        merchant = merchant or items.merchants.id(int(items.merchant[history.items[-1]]))
-    position = 0 if merchant is None else items.merchants.position(merchant)
-    if position == UNKNOWN:
-        raise CandidatesError(f"merchant {merchant!r} is not in the catalog of bundle {bundle.version}")
-    request = Request(user or "", position, country or home, ts, history)
-    return {
-        "user": user,
-        "merchant": items.merchants.id(position),
-        "history": [items.titles[item] for item in history.items.tolist()],
-        "proposals": {
-            name: [
-                {"item": items.items.id(item), "title": items.titles[item], "score": score}
-                for item, score in zip(found.items.tolist(), found.scores.tolist(), strict=True)
-            ]
-            for name, source in load_sources(bundle, items).items()
-            for found in [source.propose(request, k)]
-        },
-    }
 
 
 def write_examples(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from candidates import retrieval_cli
 from candidates.errors import CandidatesError
 from candidates.paper import cli as paper
 from candidates.protocols import cli as protocols
@@ -128,26 +129,6 @@ def evaluate_command(
     write_figures(json_file, figures)
 
 
-@app.command("propose")
-def propose_command(
-    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
-    user: Annotated[str | None, typer.Option(help="A user of the workspace; none: somebody without history.")] = None,
-    merchant: Annotated[str | None, typer.Option(help="Default: the merchant of the user's newest event.")] = None,
-    country: Annotated[str | None, typer.Option(help="Default: the user's.")] = None,
-    k: Annotated[int, typer.Option("--k", min=1, max=1000, help="Candidates per source.")] = 10,
-    json_file: JsonOption = None,
-) -> None:
-    """Show what each source of the bundle in service would propose to a user now."""
-    from candidates.bundling import proposals_for
-    from candidates.tables import proposal_tables
-
-    place = Workspace(workspace)
-    found = proposals_for(place, user, merchant, country, k)
-    for table in proposal_tables(found, place.origin()):
-        console.print(table)
-    write_figures(json_file, found)
-
-
 @app.command("pool")
 def pool_command(
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
@@ -173,5 +154,6 @@ def pool_command(
     write_figures(json_file, figures)
 
 
+retrieval_cli.add_commands(app)
 protocols.add_commands(app)
 paper.add_commands(app)

@@ -16,7 +16,7 @@ from candidates.checkpoints import CheckpointFile, Course, Epoch, TrainingState,
 from candidates.config import LedConfig
 from candidates.encoder import user_vector, write_countries
 from candidates.evaluation import evaluate_sources
-from candidates.index import NEVER, GraphIndex, MerchantIndexes, build_graph
+from candidates.index import NEVER, GraphIndex, MerchantIndexes, build_graph, inverse_norms
 from candidates.led import Led
 from candidates.led_examples import Batch, LedTimelines, batches, split_timelines
 from candidates.led_source import LedCountry
@@ -210,6 +210,7 @@ def save_country(
     country.items.save(folder)
     UnknownItems.of(country.items, training.best_of()).save(folder)
     np.save(folder / "vectors.npy", vectors)
+    np.save(folder / "inverse_norms.npy", inverse_norms(vectors))
     graphs: dict[int, GraphIndex] = {}
     for merchant in range(len(training.items.merchants)):
         start, end = country.items.slice_of(merchant)

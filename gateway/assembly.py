@@ -22,6 +22,9 @@ from gateway.runtime import Runtime
 POOL, RANKER = "pool", "ranker"
 """The steps after the sources; RANKER is also the name of stage two in a degraded mark."""
 
+SIMILAR = "similar"
+"""The one step of a question for similar items (`gateway/similar.py`)."""
+
 PER_SOURCE = 20
 """Candidates asked of each source, at the least."""
 

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from data.console import DEFAULT_WORKSPACE, JsonOption, WorkspaceOption, console, write_figures
+from data.schema import EVENT_KINDS
 from data.workspace import Workspace
 from gateway.errors import GatewayError
 
@@ -73,6 +74,10 @@ def request(
     history: Annotated[
         str | None, typer.Option(help="Item ids the user viewed, oldest first, with commas; by default their events.")
     ] = None,
+    exclude_kind: Annotated[
+        list[str] | None,
+        typer.Option("--exclude-kind", help="Leave out items the history holds as view, click, landing or sale."),
+    ] = None,
     population: Annotated[str, typer.Option(help="See what this population would get (a preview).")] = "",
     preview: Annotated[bool, typer.Option("--preview", help="Answer without logging a display.")] = False,
     json_path: JsonOption = None,
@@ -84,8 +89,15 @@ def request(
 
     items = [one.strip() for one in history.split(",") if one.strip()] if history is not None else None
     asker = asker_of(Workspace(workspace), user, merchant, country, items)
+    wrong = [kind for kind in exclude_kind or () if kind not in EVENT_KINDS]
+    if wrong:
+        raise GatewayError(f"--exclude-kind {wrong[0]!r}: expected one of {', '.join(EVENT_KINDS)}")
     context = pb.Context(
-        user_id=asker.user_id, merchant_id=asker.merchant_id, country=asker.country, history=asker.history
+        user_id=asker.user_id,
+        merchant_id=asker.merchant_id,
+        country=asker.country,
+        history=asker.history,
+        exclude_kinds=[kind.upper() for kind in exclude_kind or ()],
     )
     with GatewayClient(address) as client:
         response = client.get_banner(context, slots, preview or bool(population), population)

@@ -79,10 +79,20 @@ class GatewayClient:
         request = pb.GetBannerRequest(context=context, slots=slots, preview=preview, population=population)
         return self._call(self._banners.GetBanner, request)
 
-    def get_candidates(self, context: pb.Context, k: int, sources: Sequence[str] = ()) -> pb.GetCandidatesResponse:
-        """What each source proposes (all of them if none is named), at most k items each."""
-        request = pb.GetCandidatesRequest(context=context, k=k, sources=sources)
+    def get_candidates(
+        self, context: pb.Context, k: int, sources: Sequence[str] = (), explain: int = 0
+    ) -> pb.GetCandidatesResponse:
+        """What each source proposes (all of them if none is named), at most k items each; on demand with the `explain`
+        items of the history that add most to each score."""
+        request = pb.GetCandidatesRequest(context=context, k=k, sources=sources, explain=explain)
         return self._call(self._candidates.GetCandidates, request)
+
+    def get_similar_items(
+        self, item_id: str, k: int, country: str = "", exclude_item_ids: Sequence[str] = ()
+    ) -> pb.GetSimilarItemsResponse:
+        """At most k available items of the same merchant, most alike first."""
+        request = pb.GetSimilarItemsRequest(item_id=item_id, k=k, country=country, exclude_item_ids=exclude_item_ids)
+        return self._call(self._candidates.GetSimilarItems, request)
 
     def rank(self, context: pb.Context, item_ids: Sequence[str]) -> list[float]:
         """The ranker's probability per item; NaN for one that the bundle or the merchant does not have."""

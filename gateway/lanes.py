@@ -15,7 +15,7 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Any
 
-from gateway.assembly import POOL, RANKER, Draft
+from gateway.assembly import POOL, RANKER, SIMILAR, Draft
 from gateway.config import Limits
 from gateway.errors import RefusalError
 
@@ -93,6 +93,8 @@ class Lanes:
         """Seconds a step may take; None for one that is always waited for."""
         if step is None or step == POOL:
             return None
+        if step == SIMILAR:  # nothing else is asked: it may take all the time there is
+            return self._limits.total_ms / 1e3
         return (self._limits.ranker_ms if step == RANKER else self._limits.source_ms) / 1e3
 
     def _start_lane(self) -> None:

@@ -20,12 +20,16 @@ HISTORY_LENGTH = 200
 EXCLUDE_LENGTH = 1_000
 SLOTS = 50
 CANDIDATES = 500
+SIMILAR_ITEMS = 500
+REASONS = 50
 RANKED_ITEMS = 500
 TRACKED_EVENTS = 1_000
 ORDER_VALUE = 1e9
 EARLIEST_US = 946_684_800_000_000  # 2000-01-01
 LATEST_US = 4_102_444_800_000_000  # 2100-01-01
 _DAY_US = 86_400_000_000
+
+NO_ITEMS = np.empty(0, np.int32)
 
 
 def now_us() -> int:
@@ -43,17 +47,38 @@ def request_of(context: pb.Context, items: ItemTable, replay: bool, user_require
     _check_length("context.country", context.country, COUNTRY_LENGTH)
     _check_length("context.publisher", context.publisher, ID_LENGTH)
     _check_length("context.device", context.device, ID_LENGTH)
-    _check_ids("context.exclude_item_ids", context.exclude_item_ids, EXCLUDE_LENGTH)
     ts = _time_of(context.ts_us, replay)
     merchant = items.merchants.position(context.merchant_id)
     if merchant == UNKNOWN:
         raise RefusalError("NOT_FOUND", f"context.merchant_id {context.merchant_id!r} is not in the bundle's catalog")
     history = _history_of(context.history, items, ts)
-    if not context.exclude_item_ids:
-        return Request(context.user_id, merchant, context.country, ts, history, context.publisher, context.device)
-    exclude = items.items.positions(context.exclude_item_ids)
-    exclude = np.unique(exclude[exclude != UNKNOWN])
+    exclude = excluded_positions("context.exclude_item_ids", context.exclude_item_ids, items)
+    if context.exclude_kinds:
+        exclude = np.union1d(exclude, _taken_as(context, items))
     return Request(context.user_id, merchant, context.country, ts, history, context.publisher, context.device, exclude)
+
+
+def similar_to_position(item_id: str, country: str, items: ItemTable) -> int:
+    """The position of the item whose like are asked for.
+
+    Raises:
+        RefusalError: a field beyond its limit (INVALID_ARGUMENT), an item that the bundle does not know (NOT_FOUND).
+    """
+    _check_id("item_id", item_id)
+    _check_length("country", country, COUNTRY_LENGTH)
+    position = items.items.position(item_id)
+    if position == UNKNOWN:
+        raise RefusalError("NOT_FOUND", f"item_id {item_id!r} is not in the bundle's catalog")
+    return position
+
+
+def excluded_positions(field: str, item_ids: Sequence[str], items: ItemTable) -> NDArray[np.int32]:
+    """int32 [E]: the distinct positions of items that must not be proposed; unknown ones are left out."""
+    if not item_ids:
+        return NO_ITEMS
+    _check_ids(field, item_ids, EXCLUDE_LENGTH)
+    positions = items.items.positions(item_ids)
+    return np.unique(positions[positions != UNKNOWN])
 
 
 def check_count(field: str, count: int, limit: int, least: int = 1) -> int:
@@ -103,6 +128,19 @@ def _check_event(where: str, event: pb.TrackedEvent, now: int) -> None:
         raise invalid(f"{where}.ts_us is {event.ts_us}; expected microseconds since 1970, from 2000 to 2100")
 
 
+def _taken_as(context: pb.Context, items: ItemTable) -> NDArray[np.int32]:
+    """The items that the whole history, beyond its newest part too, holds with one of the excluded kinds."""
+    if len(context.exclude_kinds) > len(EVENT_KINDS):
+        raise invalid(
+            f"context.exclude_kinds has {len(context.exclude_kinds)} entries; expected at most {len(EVENT_KINDS)}"
+        )
+    wanted = set(_checked_kinds("context.exclude_kinds", context.exclude_kinds))
+    item_ids = context.history.item_ids
+    kinds = [*context.history.kinds, *[int(EventKind.view)] * (len(item_ids) - len(context.history.kinds))]
+    positions = items.items.positions([one for one, kind in zip(item_ids, kinds, strict=True) if kind in wanted])
+    return positions[positions != UNKNOWN]
+
+
 def _history_of(history: pb.History, items: ItemTable, ts: int) -> History:
     """The newest known events, oldest first. Events after the request's own time count as of that time."""
     count = len(history.item_ids)
@@ -113,7 +151,7 @@ def _history_of(history: pb.History, items: ItemTable, ts: int) -> History:
         if len(getattr(history, field)) > count:
             raise invalid(f"context.history.{field} has more entries than item_ids; expected at most {count}")
     kinds = np.zeros(count, np.int8)
-    kinds[: len(history.kinds)] = _checked_kinds(history.kinds)
+    kinds[: len(history.kinds)] = _checked_kinds("context.history.kinds", history.kinds)
     times = np.full(count, ts, np.int64)
     times[: len(history.ts_us)] = _checked_times(history.ts_us, ts)
     positions = items.items.positions(history.item_ids)
@@ -126,9 +164,9 @@ def _history_of(history: pb.History, items: ItemTable, ts: int) -> History:
     return History(positions[-HISTORY_LIMIT:], kinds[-HISTORY_LIMIT:], times[-HISTORY_LIMIT:])
 
 
-def _checked_kinds(kinds: Sequence[int]) -> list[int]:
+def _checked_kinds(field: str, kinds: Sequence[int]) -> list[int]:
     for place, kind in enumerate(kinds):
-        _check_kind(f"context.history.kinds[{place}]", kind)
+        _check_kind(f"{field}[{place}]", kind)
     return list(kinds)
 
 

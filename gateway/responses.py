@@ -4,6 +4,8 @@ from typing import Any
 
 import numpy as np
 
+from candidates.explanation import ExplainingSource
+from candidates.proposals import Proposal
 from data.items import ItemTable
 from data.request import Request
 from gateway.assembly import Banner
@@ -40,6 +42,27 @@ def banner_response(
             for slot in banner.slots
         ],
     )
+
+
+def explanations(runtime: Runtime, name: str, request: Request, proposal: Proposal, count: int) -> list[pb.Explanation]:
+    """Why a source scored each of its proposals as it did, `count` history items by name; none if it cannot say."""
+    source = runtime.sources[name]
+    if not isinstance(source, ExplainingSource):
+        return []
+    found, ids_at = source.explain(request, proposal.items), runtime.items.items.ids_at
+    answers = []
+    for place in range(len(proposal)):
+        reasons = found.reasons(place, count)
+        named = zip(ids_at(np.array(reasons.history, np.int32)), reasons.contributions, strict=True)
+        answers.append(
+            pb.Explanation(
+                bias=reasons.bias,
+                history=[pb.Contribution(item_id=item, contribution=value) for item, value in named],
+                others=reasons.others,
+                known=reasons.known,
+            )
+        )
+    return answers
 
 
 def add_stage_times(response: Any, stage_us: dict[str, int]) -> None:

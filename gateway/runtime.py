@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from candidates.proposals import CandidateSource
+from candidates.similar import SimilarItems
 from data.bundle import Bundle
 from data.items import ItemTable
 from data.request import Request
@@ -32,6 +33,7 @@ class Runtime:
     Attributes:
         sources: stage one, by name.
         scorer: stage two; None if the bundle has no ranker yet: banners then keep the sources' own order.
+        similar: which items are like one; None if the bundle lacks the source whose vectors say so.
     """
 
     version: str
@@ -39,6 +41,7 @@ class Runtime:
     items: ItemTable
     sources: dict[str, CandidateSource]
     scorer: Scorer | None
+    similar: SimilarItems | None = None
 
     @classmethod
     def load(cls, path: Path | str, verify: bool = True) -> "Runtime":
@@ -55,10 +58,12 @@ class Runtime:
 
         bundle = Bundle.open(path, verify=verify)
         items = ItemTable.load(bundle.catalog)
+        sources = dict(load_sources(bundle, items))
         return cls(
             version=bundle.version,
             simulated=bundle.origin.simulated,
             items=items,
-            sources=dict(load_sources(bundle, items)),
+            sources=sources,
             scorer=BannerScorer.load(bundle, items) if bundle.has("ranker") else None,
+            similar=SimilarItems.of(sources, items) if "led" in sources else None,
         )

@@ -20,9 +20,21 @@ from gateway.config import Limits
 from gateway.errors import GatewayError, RefusalError, invalid
 from gateway.lanes import Lanes
 from gateway.populations import Population, WatchedExperiment
-from gateway.requests import CANDIDATES, SLOTS, check_count, checked_events, ranked_positions, request_of
-from gateway.responses import add_stage_times, banner_response, display_record
+from gateway.requests import (
+    CANDIDATES,
+    REASONS,
+    SIMILAR_ITEMS,
+    SLOTS,
+    check_count,
+    checked_events,
+    excluded_positions,
+    ranked_positions,
+    request_of,
+    similar_to_position,
+)
+from gateway.responses import add_stage_times, banner_response, display_record, explanations
 from gateway.runtime import Runtime
+from gateway.similar import SimilarDraft, answer_of
 from proto.tandem.v1 import tandem_pb2 as pb
 from proto.tandem.v1 import tandem_pb2_grpc as rpc
 
@@ -107,6 +119,7 @@ class Services(
     async def GetCandidates(self, message: pb.GetCandidatesRequest, context: Context) -> pb.GetCandidatesResponse:
         watch = Stopwatch()
         check_count("k", message.k, CANDIDATES)
+        check_count("explain", message.explain, REASONS, least=0)
         request = request_of(message.context, self._runtime.items, self._replay, user_required=False)
         names = self._source_names(message.sources)
         watch.lap("parse")
@@ -123,9 +136,37 @@ class Services(
                 for name, proposal in done.proposals.items()
             ]
             done.watch.lap("fill")
+            if message.explain:
+                for one, proposal in zip(found, done.proposals.values(), strict=True):
+                    one.explanations.extend(explanations(self._runtime, one.source, request, proposal, message.explain))
+                done.watch.lap("explain")
             response = pb.GetCandidatesResponse(
                 bundle_version=self._runtime.version, sources=found, degraded=done.degraded
             )
+            add_stage_times(response, done.watch.stage_us)
+            return response
+
+        return await self._lanes.finish(draft, finish, self._ends(context))
+
+    @_admitted
+    async def GetSimilarItems(self, message: pb.GetSimilarItemsRequest, context: Context) -> pb.GetSimilarItemsResponse:
+        watch = Stopwatch()
+        check_count("k", message.k, SIMILAR_ITEMS)
+        items = self._runtime.items
+        position = similar_to_position(message.item_id, message.country, items)
+        exclude = excluded_positions("exclude_item_ids", message.exclude_item_ids, items)
+        watch.lap("parse")
+        draft = SimilarDraft(self._runtime, position, message.country, message.k, exclude, watch)
+
+        def finish(done: Draft) -> pb.GetSimilarItemsResponse:
+            found = answer_of(done)
+            response = pb.GetSimilarItemsResponse(
+                bundle_version=self._runtime.version,
+                item_ids=items.items.ids_at(found.items),
+                scores=found.scores.tolist(),
+                basis=found.basis,
+            )
+            done.watch.lap("fill")
             add_stage_times(response, done.watch.stage_us)
             return response
 

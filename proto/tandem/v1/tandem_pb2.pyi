@@ -29,7 +29,7 @@ class History(_message.Message):
     def __init__(self, item_ids: _Optional[_Iterable[str]] = ..., kinds: _Optional[_Iterable[_Union[EventKind, str]]] = ..., ts_us: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class Context(_message.Message):
-    __slots__ = ("user_id", "merchant_id", "country", "history", "publisher", "device", "exclude_item_ids", "ts_us")
+    __slots__ = ("user_id", "merchant_id", "country", "history", "publisher", "device", "exclude_item_ids", "ts_us", "exclude_kinds")
     USER_ID_FIELD_NUMBER: _ClassVar[int]
     MERCHANT_ID_FIELD_NUMBER: _ClassVar[int]
     COUNTRY_FIELD_NUMBER: _ClassVar[int]
@@ -38,6 +38,7 @@ class Context(_message.Message):
     DEVICE_FIELD_NUMBER: _ClassVar[int]
     EXCLUDE_ITEM_IDS_FIELD_NUMBER: _ClassVar[int]
     TS_US_FIELD_NUMBER: _ClassVar[int]
+    EXCLUDE_KINDS_FIELD_NUMBER: _ClassVar[int]
     user_id: str
     merchant_id: str
     country: str
@@ -46,7 +47,8 @@ class Context(_message.Message):
     device: str
     exclude_item_ids: _containers.RepeatedScalarFieldContainer[str]
     ts_us: int
-    def __init__(self, user_id: _Optional[str] = ..., merchant_id: _Optional[str] = ..., country: _Optional[str] = ..., history: _Optional[_Union[History, _Mapping]] = ..., publisher: _Optional[str] = ..., device: _Optional[str] = ..., exclude_item_ids: _Optional[_Iterable[str]] = ..., ts_us: _Optional[int] = ...) -> None: ...
+    exclude_kinds: _containers.RepeatedScalarFieldContainer[EventKind]
+    def __init__(self, user_id: _Optional[str] = ..., merchant_id: _Optional[str] = ..., country: _Optional[str] = ..., history: _Optional[_Union[History, _Mapping]] = ..., publisher: _Optional[str] = ..., device: _Optional[str] = ..., exclude_item_ids: _Optional[_Iterable[str]] = ..., ts_us: _Optional[int] = ..., exclude_kinds: _Optional[_Iterable[_Union[EventKind, str]]] = ...) -> None: ...
 
 class GetBannerRequest(_message.Message):
     __slots__ = ("context", "slots", "preview", "population")
@@ -111,24 +113,48 @@ class GetBannerResponse(_message.Message):
     def __init__(self, display_id: _Optional[str] = ..., experiment: _Optional[str] = ..., population: _Optional[str] = ..., bundle_version: _Optional[str] = ..., slots: _Optional[_Iterable[_Union[Slot, _Mapping]]] = ..., degraded: _Optional[_Iterable[str]] = ..., stage_times: _Optional[_Iterable[_Union[StageTime, _Mapping]]] = ..., simulated: _Optional[bool] = ..., config_hash: _Optional[str] = ...) -> None: ...
 
 class GetCandidatesRequest(_message.Message):
-    __slots__ = ("context", "k", "sources")
+    __slots__ = ("context", "k", "sources", "explain")
     CONTEXT_FIELD_NUMBER: _ClassVar[int]
     K_FIELD_NUMBER: _ClassVar[int]
     SOURCES_FIELD_NUMBER: _ClassVar[int]
+    EXPLAIN_FIELD_NUMBER: _ClassVar[int]
     context: Context
     k: int
     sources: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, context: _Optional[_Union[Context, _Mapping]] = ..., k: _Optional[int] = ..., sources: _Optional[_Iterable[str]] = ...) -> None: ...
+    explain: int
+    def __init__(self, context: _Optional[_Union[Context, _Mapping]] = ..., k: _Optional[int] = ..., sources: _Optional[_Iterable[str]] = ..., explain: _Optional[int] = ...) -> None: ...
 
 class SourceCandidates(_message.Message):
-    __slots__ = ("source", "item_ids", "scores")
+    __slots__ = ("source", "item_ids", "scores", "explanations")
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     ITEM_IDS_FIELD_NUMBER: _ClassVar[int]
     SCORES_FIELD_NUMBER: _ClassVar[int]
+    EXPLANATIONS_FIELD_NUMBER: _ClassVar[int]
     source: str
     item_ids: _containers.RepeatedScalarFieldContainer[str]
     scores: _containers.RepeatedScalarFieldContainer[float]
-    def __init__(self, source: _Optional[str] = ..., item_ids: _Optional[_Iterable[str]] = ..., scores: _Optional[_Iterable[float]] = ...) -> None: ...
+    explanations: _containers.RepeatedCompositeFieldContainer[Explanation]
+    def __init__(self, source: _Optional[str] = ..., item_ids: _Optional[_Iterable[str]] = ..., scores: _Optional[_Iterable[float]] = ..., explanations: _Optional[_Iterable[_Union[Explanation, _Mapping]]] = ...) -> None: ...
+
+class Explanation(_message.Message):
+    __slots__ = ("bias", "history", "others", "known")
+    BIAS_FIELD_NUMBER: _ClassVar[int]
+    HISTORY_FIELD_NUMBER: _ClassVar[int]
+    OTHERS_FIELD_NUMBER: _ClassVar[int]
+    KNOWN_FIELD_NUMBER: _ClassVar[int]
+    bias: float
+    history: _containers.RepeatedCompositeFieldContainer[Contribution]
+    others: float
+    known: bool
+    def __init__(self, bias: _Optional[float] = ..., history: _Optional[_Iterable[_Union[Contribution, _Mapping]]] = ..., others: _Optional[float] = ..., known: _Optional[bool] = ...) -> None: ...
+
+class Contribution(_message.Message):
+    __slots__ = ("item_id", "contribution")
+    ITEM_ID_FIELD_NUMBER: _ClassVar[int]
+    CONTRIBUTION_FIELD_NUMBER: _ClassVar[int]
+    item_id: str
+    contribution: float
+    def __init__(self, item_id: _Optional[str] = ..., contribution: _Optional[float] = ...) -> None: ...
 
 class GetCandidatesResponse(_message.Message):
     __slots__ = ("bundle_version", "sources", "degraded", "stage_times")
@@ -141,6 +167,32 @@ class GetCandidatesResponse(_message.Message):
     degraded: _containers.RepeatedScalarFieldContainer[str]
     stage_times: _containers.RepeatedCompositeFieldContainer[StageTime]
     def __init__(self, bundle_version: _Optional[str] = ..., sources: _Optional[_Iterable[_Union[SourceCandidates, _Mapping]]] = ..., degraded: _Optional[_Iterable[str]] = ..., stage_times: _Optional[_Iterable[_Union[StageTime, _Mapping]]] = ...) -> None: ...
+
+class GetSimilarItemsRequest(_message.Message):
+    __slots__ = ("item_id", "k", "country", "exclude_item_ids")
+    ITEM_ID_FIELD_NUMBER: _ClassVar[int]
+    K_FIELD_NUMBER: _ClassVar[int]
+    COUNTRY_FIELD_NUMBER: _ClassVar[int]
+    EXCLUDE_ITEM_IDS_FIELD_NUMBER: _ClassVar[int]
+    item_id: str
+    k: int
+    country: str
+    exclude_item_ids: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, item_id: _Optional[str] = ..., k: _Optional[int] = ..., country: _Optional[str] = ..., exclude_item_ids: _Optional[_Iterable[str]] = ...) -> None: ...
+
+class GetSimilarItemsResponse(_message.Message):
+    __slots__ = ("bundle_version", "item_ids", "scores", "basis", "stage_times")
+    BUNDLE_VERSION_FIELD_NUMBER: _ClassVar[int]
+    ITEM_IDS_FIELD_NUMBER: _ClassVar[int]
+    SCORES_FIELD_NUMBER: _ClassVar[int]
+    BASIS_FIELD_NUMBER: _ClassVar[int]
+    STAGE_TIMES_FIELD_NUMBER: _ClassVar[int]
+    bundle_version: str
+    item_ids: _containers.RepeatedScalarFieldContainer[str]
+    scores: _containers.RepeatedScalarFieldContainer[float]
+    basis: str
+    stage_times: _containers.RepeatedCompositeFieldContainer[StageTime]
+    def __init__(self, bundle_version: _Optional[str] = ..., item_ids: _Optional[_Iterable[str]] = ..., scores: _Optional[_Iterable[float]] = ..., basis: _Optional[str] = ..., stage_times: _Optional[_Iterable[_Union[StageTime, _Mapping]]] = ...) -> None: ...
 
 class RankRequest(_message.Message):
     __slots__ = ("context", "item_ids")

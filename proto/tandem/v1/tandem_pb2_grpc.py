@@ -101,7 +101,7 @@ class BannerService:
 
 
 class CandidateServiceStub:
-    """Stage one alone: what each source proposes.
+    """Stage one alone: what each source proposes; and which items are like one.
     """
 
     def __init__(self, channel):
@@ -115,13 +115,24 @@ class CandidateServiceStub:
                 request_serializer=proto_dot_tandem_dot_v1_dot_tandem__pb2.GetCandidatesRequest.SerializeToString,
                 response_deserializer=proto_dot_tandem_dot_v1_dot_tandem__pb2.GetCandidatesResponse.FromString,
                 _registered_method=True)
+        self.GetSimilarItems = channel.unary_unary(
+                '/tandem.v1.CandidateService/GetSimilarItems',
+                request_serializer=proto_dot_tandem_dot_v1_dot_tandem__pb2.GetSimilarItemsRequest.SerializeToString,
+                response_deserializer=proto_dot_tandem_dot_v1_dot_tandem__pb2.GetSimilarItemsResponse.FromString,
+                _registered_method=True)
 
 
 class CandidateServiceServicer:
-    """Stage one alone: what each source proposes.
+    """Stage one alone: what each source proposes; and which items are like one.
     """
 
     def GetCandidates(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetSimilarItems(self, request, context):
         """Missing associated documentation comment in .proto file."""
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -135,6 +146,11 @@ def add_CandidateServiceServicer_to_server(servicer, server):
                     request_deserializer=proto_dot_tandem_dot_v1_dot_tandem__pb2.GetCandidatesRequest.FromString,
                     response_serializer=proto_dot_tandem_dot_v1_dot_tandem__pb2.GetCandidatesResponse.SerializeToString,
             ),
+            'GetSimilarItems': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetSimilarItems,
+                    request_deserializer=proto_dot_tandem_dot_v1_dot_tandem__pb2.GetSimilarItemsRequest.FromString,
+                    response_serializer=proto_dot_tandem_dot_v1_dot_tandem__pb2.GetSimilarItemsResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'tandem.v1.CandidateService', rpc_method_handlers)
@@ -144,7 +160,7 @@ def add_CandidateServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class CandidateService:
-    """Stage one alone: what each source proposes.
+    """Stage one alone: what each source proposes; and which items are like one.
     """
 
     @staticmethod
@@ -164,6 +180,33 @@ class CandidateService:
             '/tandem.v1.CandidateService/GetCandidates',
             proto_dot_tandem_dot_v1_dot_tandem__pb2.GetCandidatesRequest.SerializeToString,
             proto_dot_tandem_dot_v1_dot_tandem__pb2.GetCandidatesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetSimilarItems(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/tandem.v1.CandidateService/GetSimilarItems',
+            proto_dot_tandem_dot_v1_dot_tandem__pb2.GetSimilarItemsRequest.SerializeToString,
+            proto_dot_tandem_dot_v1_dot_tandem__pb2.GetSimilarItemsResponse.FromString,
             options,
             channel_credentials,
             insecure,

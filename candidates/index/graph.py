@@ -1,9 +1,4 @@
-"""Maximum inner product search among one merchant's items: an exact scan, or an HNSW graph where there are many.
-
-Rows are item vectors with their bias as one more dimension and queries are user vectors with a 1 (LED paper, section
-4.2). Up to `exact_up_to` items a matrix-vector product over the merchant's slice is as fast as a graph and always
-right; above it, a graph of the merchant's own is built to a stated recall against that scan.
-"""
+"""An HNSW graph over many rows of one merchant, built to a stated recall against the exact scan."""
 
 import logging
 from collections.abc import Mapping
@@ -16,12 +11,9 @@ from numpy.typing import NDArray
 
 from candidates.config import IndexConfig
 from candidates.errors import CandidatesError
-from candidates.proposals import NOTHING, Proposal
+from candidates.index.exact import NEVER, exact_search
 
 logger = logging.getLogger(__name__)
-
-NEVER = np.float32(-1e30)
-"""The bias of an item that is not available: no scan takes a score this low."""
 
 EF_LADDER = (50, 100, 200, 400, 800, 1_600, 3_200)
 
@@ -44,29 +36,6 @@ class GraphFacts:
     recall: float
     recall_at: int
     largest_norm: float
-
-
-def exact_search(
-    vectors: NDArray[np.float32], query: NDArray[np.float32], k: int, excluded: NDArray[np.integer] | None = None
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """The k best rows of vectors [n, d] for query [d] and their scores, best first, ties by row.
-
-    Rows in `excluded` and rows whose score is as low as NEVER makes it are not returned.
-    """
-    scores = vectors @ query
-    if excluded is not None and len(excluded):
-        scores[excluded] = NEVER
-    if k < len(scores):
-        # every row that ties with the k-th score is kept, so that ties are broken by row and not by the partition
-        bound = np.partition(scores, len(scores) - k)[len(scores) - k]
-        rows = np.flatnonzero(scores >= bound)
-    else:
-        rows = np.arange(len(scores))
-    found = scores[rows]
-    order = np.argsort(-found, kind="stable")[:k]
-    rows, found = rows[order], found[order]
-    usable = found > NEVER / 2
-    return (rows, found) if usable.all() else (rows[usable], found[usable])
 
 
 class GraphIndex:
@@ -194,27 +163,3 @@ def _reachable(graph: Any, facts: GraphFacts, query: NDArray[np.float32]) -> int
             found = wanted
         wanted = (found + too_many) // 2
     return found
-
-
-class MerchantIndexes:
-    """The rows of one country cut by merchant, with a graph for the merchants that have one.
-
-    Args:
-        vectors: float32 [R, d + 1], the bias last.
-        graphs: merchant position -> its graph.
-    """
-
-    def __init__(self, vectors: NDArray[np.float32], graphs: Mapping[int, GraphIndex]) -> None:
-        self.vectors, self.graphs = vectors, graphs
-
-    def search(
-        self, merchant: int, start: int, end: int, query: NDArray[np.float32], k: int, excluded: NDArray[np.int32]
-    ) -> Proposal:
-        """The best k rows of start .. end - 1, without the `excluded` rows; row numbers in the proposal."""
-        if k < 1 or start == end:
-            return NOTHING
-        excluded = excluded[(excluded >= start) & (excluded < end)] - start
-        graph = self.graphs.get(merchant)
-        found = graph.search(query, k, excluded) if graph is not None else None
-        rows, scores = found or exact_search(self.vectors[start:end], query, k, excluded)
-        return Proposal((rows + start).astype(np.int32), scores)

@@ -1,0 +1,22 @@
+"""Maximum inner product search among one merchant's items (LED paper, section 4.2).
+
+exact (every row of a slice is scored) -> graph (HNSW over many rows, its width calibrated against the scan) ->
+merchants (the rows of one country cut by merchant: a scan, or a graph where a merchant has one).
+"""
+
+from candidates.index.exact import NEVER, best_rows, cosine_search, exact_search, inverse_norms
+from candidates.index.graph import EF_LADDER, GraphFacts, GraphIndex, build_graph
+from candidates.index.merchants import MerchantIndexes
+
+__all__ = [
+    "EF_LADDER",
+    "NEVER",
+    "GraphFacts",
+    "GraphIndex",
+    "MerchantIndexes",
+    "best_rows",
+    "build_graph",
+    "cosine_search",
+    "exact_search",
+    "inverse_norms",
+]
