@@ -1,6 +1,7 @@
 """The ranker's part of a workspace's bundles: train a new one, measure the one in service, compile it again."""
 
-import json
+import logging
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -16,13 +17,16 @@ from data.tables import load_events
 from data.timelines import Timelines
 from data.workspace import Workspace
 from ranker.banner_rows import rows_of_examples, rows_of_log
-from ranker.examples import encode, split_by_time
-from ranker.export import compiled_package, instruction_set
+from ranker.examples import Examples, encode, split_by_time
+from ranker.export import read_serving, write_serving
 from ranker.metrics import all_metrics
+from ranker.quantisation import TableType, load_table, save_table
 from ranker.serving_graph import Wiring
 from ranker.specification import RankerError, Vocabulary, read_specification
-from ranker.train_banner import Log, RankerConfig, train_ranker
+from ranker.train_banner import INT8, Log, RankerConfig, train_ranker
 from ranker.training import DlrmRanker
+
+log = logging.getLogger(__name__)
 
 Origins = Literal["log", "timelines", "both"]
 
@@ -70,9 +74,25 @@ def evaluate_bundle(workspace: Workspace, origins: Origins | None = None, label:
 
     The part is cut as in training: what the ranker was trained on stays out as long as rows were only added since.
     """
-    bundle = Bundle.open(workspace.current)
+    bundle = _with_ranker(Bundle.open(workspace.current))
+    examples, origin = _later_rows(workspace, bundle, origins, label)
+    return {
+        "bundle": bundle.version,
+        "origin": origin,
+        "rows": len(examples),
+        "tables": read_serving(bundle.ranker).tables,
+        "DLRM": _measured(bundle.ranker, examples),
+    }
+
+
+def _with_ranker(bundle: Bundle) -> Bundle:
     if not bundle.has("ranker"):
         raise RankerError(f"bundle {bundle.version} has no ranker; `tandem ranker train` makes one")
+    return bundle
+
+
+def _later_rows(workspace: Workspace, bundle: Bundle, origins: Origins | None, label: str) -> tuple[Examples, str]:
+    """The rows that the bundle's ranker can be measured on, and where they are from: log or timelines."""
     items = ItemTable.load(bundle.catalog)
     specification = read_specification(bundle.ranker / "specification.yaml")
     logged = read_log(workspace)
@@ -88,34 +108,76 @@ def evaluate_bundle(workspace: Workspace, origins: Origins | None = None, label:
     _, _, later = split_by_time(rows, defaults.validation, defaults.test)
     names = specification.tables
     vocabularies = {name: Vocabulary.load(bundle.ranker / "vocabularies", name) for name in names}
-    examples = encode(specification, vocabularies, later)
-    ranker = DlrmRanker.load(bundle.ranker, specification)
-    found = all_metrics(examples.label, ranker.platt.probability(ranker.logits(examples)), examples.request)
-    return {"bundle": bundle.version, "origin": origins, "rows": len(examples), "DLRM": found}
+    return encode(specification, vocabularies, later), origins
 
 
-def export_bundle(workspace: Workspace) -> Bundle:
-    """The current bundle with its scorer compiled for this machine, in service as a new bundle."""
-    current = Bundle.open(workspace.current)
-    if not current.has("ranker"):
-        raise RankerError(f"bundle {current.version} has no ranker; `tandem ranker train` makes one")
-    specification = read_specification(current.ranker / "specification.yaml")
-    ranker = DlrmRanker.load(current.ranker, specification)
-    package = compiled_package(Wiring.of(specification, ranker.config.shape))
-    serving = json.loads((current.ranker / "serving.json").read_text()) | {"instructions": instruction_set()}
+def _measured(folder: Path, examples: Examples) -> dict[str, Any]:
+    """Metrics of the ranker in `folder`, with its tables as they are served."""
+    ranker = DlrmRanker.load(folder, read_specification(folder / "specification.yaml"))
+    return all_metrics(examples.label, ranker.platt.probability(ranker.logits(examples)), examples.request)
+
+
+def export_bundle(workspace: Workspace, tables: TableType | None = None) -> tuple[Bundle, dict[str, Any]]:
+    """The current bundle with its scorer compiled for this machine, in service as a new bundle.
+
+    `tables`: "int8" also quantises the embedding tables; by default they stay as they are.
+
+    Returns the bundle and figures: the tables' type and bytes; where tables were quantised and there are rows to
+    measure on, also the metrics before ("DLRM") and after (`INT8`).
+
+    Raises:
+        RankerError: there is no ranker, or its tables were quantised and float32 is asked for.
+    """
+    current = _with_ranker(Bundle.open(workspace.current))
+    folder, specification = current.ranker, read_specification(current.ranker / "specification.yaml")
+    serving = read_serving(folder)
+    wanted = tables or serving.tables
+    if wanted != serving.tables and wanted == "float32":
+        raise RankerError(
+            f"bundle {current.version} holds int8 tables only; expected --tables int8, or `tandem ranker train "
+            "--tables float32`, which makes new ones"
+        )
+    config = DlrmRanker.load(folder, specification).config
     with BundleDraft(workspace) as draft:
         draft.take(current, ("catalog", "candidates", "ranker"))
-        replace_file(draft.folder("ranker") / "scorer.pt2", package.read_bytes())
-        replace_file(draft.folder("ranker") / "serving.json", (json.dumps(serving, indent=2) + "\n").encode())
+        exported = draft.folder("ranker")
+        figures: dict[str, Any] = {}
+        if wanted != serving.tables:
+            _quantise_tables(folder / "tables", exported / "tables", list(specification.tables))
+            figures = _compared(workspace, current, exported)
+            draft.metrics["ranker"] = draft.metrics.get("ranker", {}) | {
+                name: found for name, found in figures.items() if name == INT8
+            }
+        wiring = Wiring.of(specification, config.shape, wanted == "int8", config.network)
+        write_serving(exported, wiring, serving.position_row, specification.dense_names)
+        figures["bytes"] = {serving.tables: _bytes(folder), wanted: _bytes(exported)}
         bundle = draft.seal()
     publish(workspace, bundle)
-    return bundle
+    return bundle, {"bundle": bundle.version, "tables": wanted, **figures}
 
 
-def replace_file(path: Path, content: bytes) -> None:
-    """The old file shares its bytes with a sealed bundle: it is unlinked first, never written into."""
-    path.unlink()
-    path.write_bytes(content)
+def _quantise_tables(source: Path, target: Path, names: list[str]) -> None:
+    """`target` holds the float32 tables of a sealed bundle under second names: they are unlinked, not written into."""
+    shutil.rmtree(target)
+    target.mkdir()
+    for name in names:
+        save_table(target, name, load_table(source, name), "int8")
+
+
+def _compared(workspace: Workspace, before: Bundle, after: Path) -> dict[str, Any]:
+    """Metrics with the tables before and after; nothing, and a warning, if the workspace has no rows to measure on."""
+    try:
+        examples, origin = _later_rows(workspace, before, None, "click")
+    except RankerError as error:
+        log.warning("the ranker before and after could not be measured: %s", error)
+        return {}
+    found = {"rows": len(examples), "origin": origin}
+    return found | {"DLRM": _measured(before.ranker, examples), INT8: _measured(after, examples)}
+
+
+def _bytes(folder: Path) -> int:
+    """Of the embedding tables on disk, and so of what workers map."""
+    return sum(file.stat().st_size for file in (folder / "tables").iterdir())
 
 
 def read_log(workspace: Workspace) -> Log:

@@ -31,6 +31,11 @@ LabelOption = Annotated[
     typer.Option(help="A logged slot is positive if its click landed, or if that led to a sale."),
 ]
 
+TablesOption = Annotated[
+    Literal["float32", "int8"] | None,
+    typer.Option(help="How the embedding tables are served; int8 keeps a scale and a bias per row."),
+]
+
 _COLUMNS = ("auc", "log_loss", "normalised_entropy", "calibration_error", "ndcg@10", "grouped_auc")
 
 
@@ -44,6 +49,7 @@ def train_command(
     threads: Annotated[int, typer.Option(min=1, help="Of torch; one gives the same model twice.")] = 1,
     warm: Annotated[bool, typer.Option("--warm/--cold", help="Start from the ranker in service, if any.")] = True,
     rivals: Annotated[bool, typer.Option(help="Also train the logistic regression, to compare.")] = True,
+    tables: TablesOption = None,
     json_file: JsonOption = None,
 ) -> None:
     """Train DLRM and put it into service in a new bundle. Shows its metrics on later rows beside its rivals'."""
@@ -51,7 +57,7 @@ def train_command(
     from ranker.train_banner import RankerConfig
 
     place = Workspace(workspace)
-    config = RankerConfig(label=label, rivals=rivals)
+    config = RankerConfig(label=label, rivals=rivals, tables=tables)
     training = replace(config.training, threads=threads, epochs=epochs or config.training.epochs)
     bundle = train_bundle(place, origin, replace(config, training=training), seed, warm)
     figures = bundle.metrics["ranker"]
@@ -81,12 +87,24 @@ def evaluate_command(
 
 
 @app.command("export")
-def export_command(workspace: WorkspaceOption = DEFAULT_WORKSPACE) -> None:
-    """Compile the ranker in service for this machine, into a new bundle: needed after moving a bundle."""
+def export_command(
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE, tables: TablesOption = None, json_file: JsonOption = None
+) -> None:
+    """Compile the ranker in service for this machine, into a new bundle: needed after moving a bundle.
+
+    With --tables int8 its embedding tables are quantised too, and its metrics shown before and after.
+    """
     from ranker.bundling import export_bundle
 
-    bundle = export_bundle(Workspace(workspace))
+    place = Workspace(workspace)
+    bundle, figures = export_bundle(place, tables)
+    if "rows" in figures:
+        title = f"{figures['rows']:,} later rows ({figures['origin']})"
+        console.print(metrics_table(figures, title, place.origin().name))
+    sizes = ", ".join(f"{size / 1e6:,.2f} MB as {kind}" for kind, size in figures["bytes"].items())
+    console.print(f"embedding tables: {sizes}", highlight=False)
     console.print(f"bundle {bundle.version} is in service")
+    write_figures(json_file, figures)
 
 
 def metrics_table(figures: dict[str, Any], rows: str, origin: str) -> Table:
@@ -95,7 +113,7 @@ def metrics_table(figures: dict[str, Any], rows: str, origin: str) -> Table:
     table.add_column("ranker")
     for name in _COLUMNS:
         table.add_column(name.replace("_", " "), justify="right")
-    for name in ("DLRM", "logistic regression", "popularity", "constant"):
+    for name in ("DLRM", "DLRM, int8 tables", "logistic regression", "popularity", "constant"):
         if name in figures:
             table.add_row(name, *(f"{figures[name][one]:.4f}" if one in figures[name] else "" for one in _COLUMNS))
     return table

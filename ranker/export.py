@@ -1,4 +1,7 @@
-"""Compile the serving graph ahead of time (torch.export, AOTInductor), once per shape of model and machine."""
+"""Compile the serving graph ahead of time (torch.export, AOTInductor), once per shape of model and machine.
+
+A ranker's folder then holds scorer.pt2, the compiled package, and serving.json, what it was compiled for.
+"""
 
 import hashlib
 import json
@@ -7,14 +10,13 @@ import os
 import shutil
 import tempfile
 import warnings
-from dataclasses import asdict
-from itertools import pairwise
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
-from torch import Tensor
 
+from ranker.quantisation import TableType
 from ranker.serving_graph import ServingGraph, Wiring
 from ranker.specification import RankerError
 
@@ -28,7 +30,7 @@ _INDUCTOR = {
     "cpp.threads": 1,  # one thread per gateway worker
 }
 
-_GRAPH_VERSION = 1
+_GRAPH_VERSION = 2
 """Counts up whenever `ServingGraph.forward` changes, so that no older package is taken for the new graph."""
 
 
@@ -74,12 +76,72 @@ def compiled_package(wiring: Wiring, cache: Path | None = None) -> Path:
     return package
 
 
+@dataclass(frozen=True)
+class Serving:
+    """serving.json: how a ranker's folder is served.
+
+    Attributes:
+        instructions: the vector instructions that the package was compiled for.
+        package: its `package_key`.
+        position_row: the row of the position bias that all candidates are scored with.
+        tables: how the tables lie on disk.
+        dense_names: the dense features, in order.
+    """
+
+    instructions: str
+    package: str
+    position_row: int
+    tables: TableType
+    dense_names: tuple[str, ...]
+
+
+def write_serving(folder: Path, wiring: Wiring, position_row: int, dense_names: tuple[str, ...]) -> None:
+    """Write serving.json and scorer.pt2, compiled for this machine, in place of older ones.
+
+    Older files may share their bytes with those of a sealed bundle: they are replaced, never written into.
+
+    Raises:
+        RankerError: as `compiled_package`.
+    """
+    package = compiled_package(wiring)
+    kind: TableType = "int8" if wiring.int8 else "float32"
+    serving = Serving(instruction_set(), package_key(wiring), position_row, kind, dense_names)
+    replace_file(folder / "scorer.pt2", package.read_bytes())
+    replace_file(folder / "serving.json", (json.dumps(asdict(serving), indent=2) + "\n").encode())
+
+
+def read_serving(folder: Path) -> Serving:
+    """Raises RankerError where serving.json is missing or damaged. An older Tandem wrote no package and no tables."""
+    path = folder / "serving.json"
+    try:
+        found = json.loads(path.read_text())
+        tables = found.get("tables", "float32")
+        if tables not in get_args(TableType):
+            raise ValueError(f"tables of type {tables!r}")
+        return Serving(
+            instructions=str(found["instructions"]),
+            package=str(found.get("package", "")),
+            position_row=int(found["position_row"]),
+            tables=tables,
+            dense_names=tuple(found["dense_names"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RankerError(f"{path}: expected the serving settings of a ranker, found {error}") from error
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Give a name to new bytes; what had it before keeps its own under its other names."""
+    beside = path.with_name(f".{path.name}")
+    beside.write_bytes(content)
+    beside.replace(path)
+
+
 def compile_graph(wiring: Wiring, package: Path) -> None:
     """Export and compile; the number of candidates and of table rows stay free."""
     inputs = example_inputs(wiring)
     count = torch.export.Dim("candidates", min=2, max=LARGEST)
-    rows = [{0: torch.export.Dim.AUTO} for _ in inputs[-1]]
-    shapes = ({0: count}, {1: count}, *(_fixed(one) for one in inputs[2:-1]), rows)
+    tables, scales = ([{0: torch.export.Dim.AUTO} for _ in one] for one in inputs[-2:])
+    shapes = ({0: count}, {1: count}, *(_fixed(one) for one in inputs[2:-2]), tables, scales)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         exported = torch.export.export(ServingGraph(wiring), inputs, dynamic_shapes=shapes)
@@ -104,9 +166,8 @@ def require_compiler() -> None:
 
 def example_inputs(wiring: Wiring) -> tuple[Any, ...]:
     """Inputs of the right shapes and types; their sizes stand for any size where the export leaves them free."""
-    count, dimension = 7, wiring.dimension
-    tables = max((*wiring.request, *wiring.item, *wiring.bags), default=-1) + 1
-    vectors = 1 + len(wiring.request) + len(wiring.item) + len(wiring.bags)
+    count = 7
+    entries = torch.uint8 if wiring.int8 else torch.float32
     return (
         torch.zeros(count, wiring.dense),
         torch.zeros(len(wiring.item), count, dtype=torch.int64),
@@ -115,14 +176,10 @@ def example_inputs(wiring: Wiring) -> tuple[Any, ...]:
         [torch.zeros(length) for length in wiring.bag_lengths],
         torch.zeros(2, wiring.dense),
         torch.ones(3),
-        _layers((wiring.dense, *wiring.bottom, dimension)),
-        _layers((dimension + vectors * (vectors - 1) // 2, *wiring.top, 1)),
-        [torch.zeros(11 + k, dimension) for k in range(tables)],
+        *([torch.zeros(shape) for shape in shapes] for shapes in wiring.layers.values()),
+        [torch.zeros(11 + k, dimension, dtype=entries) for k, dimension in enumerate(wiring.tables)],
+        [torch.zeros(11 + k, 2) for k in range(len(wiring.tables) if wiring.int8 else 0)],
     )
-
-
-def _layers(widths: tuple[int, ...]) -> list[Tensor]:
-    return [tensor for before, after in pairwise(widths) for tensor in (torch.zeros(after, before), torch.zeros(after))]
 
 
 def _fixed(value: Any) -> Any:

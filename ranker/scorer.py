@@ -5,7 +5,6 @@ import threading
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,8 +18,9 @@ from data.items import ItemTable
 from data.request import Request
 from ranker.banner_rows import dense_columns
 from ranker.calibration import Platt
-from ranker.export import instruction_set
+from ranker.export import Serving, instruction_set, package_key, read_serving
 from ranker.features import Catalogue, Visits, dense_values
+from ranker.quantisation import mapped_table
 from ranker.serving_graph import Parameters, Wiring
 from ranker.shape import DlrmShape
 from ranker.specification import (
@@ -174,19 +174,25 @@ class _Graph:
     """The compiled package with the weights it takes as inputs."""
 
     def __init__(self, folder: Path, specification: Specification) -> None:
-        serving = _serving(folder)
-        if serving["instructions"] != instruction_set():
+        serving = read_serving(folder)
+        if serving.instructions != instruction_set():
             raise RankerError(
-                f"{folder}: the scorer was compiled for {serving['instructions']} instructions, this machine has "
+                f"{folder}: the scorer was compiled for {serving.instructions} instructions, this machine has "
                 f"{instruction_set()}; `tandem ranker export` compiles it again"
             )
-        wiring, weights, rows = _weights(folder, specification, serving["position_row"])
+        wiring, weights, rows = _weights(folder, specification, serving)
+        if serving.package != package_key(wiring):
+            raise RankerError(
+                f"{folder}: the scorer was compiled for another network or by another Tandem or torch; "
+                "`tandem ranker export` compiles it again"
+            )
         tables = [
-            _shared(folder / "tables" / f"{name}.npy", (rows[name], specification.dimension))
+            mapped_table(folder / "tables", name, serving.tables, (rows[name], specification.dimension_of(name)))
             for name in specification.tables
         ]
-        self._lengths = wiring.bag_lengths
-        self._constants = [weights.standardise, weights.calibrate, *weights.bottom, *weights.top, *tables]
+        self._bags = specification.bags
+        mapped = [torch.from_numpy(one) for part in zip(*tables, strict=True) for one in part]
+        self._constants = [*weights.flat, *mapped]
         package = folder / "scorer.pt2"
         try:
             with warnings.catch_warnings():
@@ -209,11 +215,11 @@ class _Graph:
         if count == 1:  # the package is compiled for two candidates and more
             dense, item_rows = np.repeat(dense, 2, axis=0), np.repeat(item_rows, 2, axis=1)
         rows, weights = [], []
-        for bag, length in zip(bags, self._lengths, strict=True):
-            row, weight = np.zeros(length, np.int64), np.zeros(length, np.float32)
-            bag = bag[-length:]
+        for bag, of in zip(bags, self._bags, strict=True):
+            row, weight = np.zeros(of.length, np.int64), np.zeros(of.length, np.float32)
+            bag = bag[-of.length :]
             row[: len(bag)] = bag
-            weight[: len(bag)] = 1 / max(len(bag), 1)
+            weight[: len(bag)] = 1 if of.pooling == "sum" else 1 / max(len(bag), 1)
             rows.append(torch.from_numpy(row))
             weights.append(torch.from_numpy(weight))
         # The compiled code reads memory as it expects it to lie and does not look at strides.
@@ -226,42 +232,21 @@ class _Graph:
         return found.numpy()[:count]
 
 
-def _serving(folder: Path) -> dict[str, Any]:
-    path = folder / "serving.json"
-    try:
-        found = json.loads(path.read_text())
-        return {"instructions": str(found["instructions"]), "position_row": int(found["position_row"])}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RankerError(f"{path}: expected the serving settings of a ranker, found {error}") from error
-
-
-def _weights(
-    folder: Path, specification: Specification, position_row: int
-) -> tuple[Wiring, Parameters, dict[str, int]]:
+def _weights(folder: Path, specification: Specification, serving: Serving) -> tuple[Wiring, Parameters, dict[str, int]]:
     """The graph's wiring, its weights, and the rows of each table, as `DlrmRanker.save` wrote them."""
     try:
         described = json.loads((folder / "model.json").read_text())
-        shape, platt = described["config"]["shape"], Platt(**described["platt"])
+        config, platt = described["config"], Platt(**described["platt"])
         state = load_file(folder / "weights.safetensors")
+        shape = config["shape"]
         fitting = DlrmShape(**{**shape, "bottom": tuple(shape["bottom"]), "top": tuple(shape["top"])})
-        wiring = Wiring.of(specification, fitting)
-        weights = Parameters.of(state, platt.slope, platt.shift, position_row)
+        wiring = Wiring.of(specification, fitting, serving.tables == "int8", config.get("network", "dlrm"))
+        weights = Parameters.of(specification, wiring, state, platt, serving.position_row)
         rows = {name: int(described["rows"][name]) for name in specification.tables}
     except (OSError, ValueError, KeyError, IndexError, TypeError, SafetensorError) as error:
         said = " ".join(str(error).split())[:300]
         raise RankerError(f"{folder}: expected a model of specification {specification.name}, found {said}") from error
     return wiring, weights, rows
-
-
-def _shared(path: Path, shape: tuple[int, int]) -> torch.Tensor:
-    """A table whose pages processes share until someone writes, which nobody does."""
-    try:
-        table = np.load(path, mmap_mode="c", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise RankerError(f"{path}: expected an embedding table in npy format, found {error}") from error
-    if table.shape != shape or table.dtype != np.float32:
-        raise RankerError(f"{path}: expected float32 {shape}, found {table.dtype} {table.shape}")
-    return torch.from_numpy(table)
 
 
 def _bag_rows(specification: Specification, item_rows: NDArray[np.int32]) -> list[NDArray[np.int32]]:

@@ -5,11 +5,13 @@ compilation; and the tables stay memory-mapped files whose pages the gateway's w
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
+from ranker.calibration import Platt
 from ranker.shape import DlrmShape, interactions
 from ranker.specification import RankerError, Specification
 
@@ -21,8 +23,11 @@ class Wiring:
     Attributes:
         request, item, bags: for each feature, the place of its table in the list of tables.
         bag_lengths: ids per bag.
-        dense: number of dense features. dimension: of the embeddings.
+        dense: number of dense features. dimension: of the vectors that come from tables.
+        own_dimensions: for each table its own dimension, where that is a smaller one, or 0.
         bottom, top: widths of the hidden layers.
+        first_order, dense_to_top, itself, interaction, activation: options of the network, as in `DlrmShape`.
+        int8: the tables are quantised by row (ranker/quantisation.py).
     """
 
     request: tuple[int, ...]
@@ -31,22 +36,30 @@ class Wiring:
     bag_lengths: tuple[int, ...]
     dense: int
     dimension: int
+    own_dimensions: tuple[int, ...]
     bottom: tuple[int, ...]
     top: tuple[int, ...]
+    first_order: int = 0
+    dense_to_top: bool = False
+    itself: bool = False
+    interaction: str = "dot"
+    activation: str = "relu"
+    int8: bool = False
 
     @classmethod
-    def of(cls, specification: Specification, shape: DlrmShape) -> "Wiring":
-        if not shape.plain:
-            raise RankerError(
-                "a DLRM with options (first-order columns, dense features to the top MLP, other interactions, "
-                "sigmoids, batch norm) cannot be exported yet; expected the paper's plain network"
-            )
-        if specification.mixed or any(bag.pooling == "sum" for bag in specification.bags):
-            raise RankerError(
-                "tables of their own dimension and bags that are added up cannot be exported yet; expected one "
-                "dimension and pooling by the mean"
-            )
+    def of(cls, specification: Specification, shape: DlrmShape, int8: bool = False, network: str = "dlrm") -> "Wiring":
+        """Of a network by its name in ranker/networks/registry.py, and its shape.
+
+        Batch norm and the pooling of bags leave no trace here: the former becomes part of the weights
+        (`Parameters.of`), the latter of the bags' weights.
+
+        Raises:
+            RankerError: the serving graph lacks this network.
+        """
+        if network != "dlrm":
+            raise RankerError(f"network {network} cannot be served; expected dlrm, the one that has a serving graph")
         place = {name: k for k, name in enumerate(specification.tables)}
+        mixed = specification.mixed
         return cls(
             request=tuple(place[one.table] for one in specification.request),
             item=tuple(place[one.table] for one in specification.item),
@@ -54,9 +67,54 @@ class Wiring:
             bag_lengths=tuple(one.length for one in specification.bags),
             dense=len(specification.dense),
             dimension=specification.dimension,
+            own_dimensions=tuple(specification.dimension_of(name) if name in mixed else 0 for name in place),
             bottom=shape.bottom,
             top=shape.top,
+            first_order=shape.first_order,
+            dense_to_top=shape.dense_to_top,
+            itself=shape.itself,
+            interaction=shape.interaction,
+            activation=shape.activation,
+            int8=int8,
         )
+
+    @property
+    def interacting(self) -> int:
+        """Dimension of the vectors that interact."""
+        return self.dimension - self.first_order
+
+    @property
+    def vectors(self) -> int:
+        """How many there are: the bottom MLP's and one for each feature with a table."""
+        return 1 + len(self.request) + len(self.item) + len(self.bags)
+
+    @property
+    def top_inputs(self) -> int:
+        """Width of what the top MLP reads."""
+        beside = self.dense if self.dense_to_top else 0
+        if self.interaction == "cat":
+            return self.vectors * self.interacting + beside
+        return self.interacting + self.vectors * (self.vectors + (1 if self.itself else -1)) // 2 + beside
+
+    @property
+    def layers(self) -> dict[str, tuple[tuple[int, ...], ...]]:
+        """The shapes of the weights, by the names of the graph's arguments."""
+        bottom, top = (self.dense, *self.bottom, self.interacting), (self.top_inputs, *self.top, 1)
+        mlps = {
+            name: tuple(shape for before, after in pairwise(widths) for shape in ((after, before), (after,)))
+            for name, widths in (("bottom", bottom), ("top", top))
+        }
+        direct = ((1, self.dense),) if self.dense_to_top else ()
+        return {
+            **mlps,
+            "direct": direct,
+            "projections": tuple((self.dimension, own) for own in self.own_dimensions if own),
+        }
+
+    @property
+    def tables(self) -> tuple[int, ...]:
+        """The dimension of each table."""
+        return tuple(own or self.dimension for own in self.own_dimensions)
 
 
 class ServingGraph(nn.Module):
@@ -77,7 +135,10 @@ class ServingGraph(nn.Module):
         calibrate: Tensor,
         bottom: list[Tensor],
         top: list[Tensor],
+        direct: list[Tensor],
+        projections: list[Tensor],
         tables: list[Tensor],
+        scales: list[Tensor],
     ) -> Tensor:
         """n candidates of one request -> their probabilities, float32 [n].
 
@@ -88,25 +149,62 @@ class ServingGraph(nn.Module):
             standardise: float32 [2, D], mean and scale.
             calibrate: float32 [3]: Platt slope, shift, and the position bias added to the logit.
             bottom, top: weight and bias of each layer, in turn.
-            tables: float32 [rows, d] each.
+            direct: with `dense_to_top` the weights float32 [1, D] of the dense features in the logit, else nothing.
+            projections: for each table of its own dimension, float32 [d, own dimension].
+            tables: float32 [rows, its dimension] each, or uint8 if they are quantised.
+            scales: float32 [rows, 2] of each quantised table, else nothing.
         """
         wiring, count = self.wiring, dense.shape[0]
-        mixed = (dense - standardise[0]) * standardise[1]
+
+        standardised = (dense - standardise[0]) * standardise[1]
+        mixed = standardised
         for weight, bias in zip(bottom[::2], bottom[1::2], strict=True):
-            mixed = torch.relu(linear(mixed, weight, bias))
-        vectors = [mixed]
-        for k, table in enumerate(wiring.request):
-            vectors.append(tables[table][request_rows[k : k + 1]].expand(count, -1))
-        for k, table in enumerate(wiring.item):
-            vectors.append(tables[table][item_rows[k]])
-        for k, table in enumerate(wiring.bags):
-            mean = (tables[table][bag_rows[k]] * bag_weights[k][:, None]).sum(dim=0, keepdim=True)
-            vectors.append(mean.expand(count, -1))
-        hidden = torch.cat([mixed, interactions(torch.stack(vectors, dim=1))], dim=1)
+            mixed = self._activated(linear(mixed, weight, bias))
+        of_tables = self._looked_up(item_rows, request_rows, bag_rows, bag_weights, projections, tables, scales)
+        ids = [one.expand(count, -1) for one in of_tables]
+        vectors = torch.stack([mixed, *(one[:, : wiring.interacting] for one in ids)], dim=1)
+        parts = [vectors.flatten(1)] if wiring.interaction == "cat" else [mixed, interactions(vectors, wiring.itself)]
+        hidden = torch.cat([*parts, standardised] if wiring.dense_to_top else parts, dim=1)
         for weight, bias in zip(top[:-2:2], top[1:-2:2], strict=True):
-            hidden = torch.relu(linear(hidden, weight, bias))
+            hidden = self._activated(linear(hidden, weight, bias))
         logit = linear(hidden, top[-2], top[-1])[:, 0] + calibrate[2]
+        if wiring.first_order and ids:
+            logit = logit + torch.stack([one[:, wiring.interacting :] for one in ids], dim=1).sum(dim=(1, 2))
+        if wiring.dense_to_top:
+            logit = logit + linear(standardised, direct[0])[:, 0]
         return torch.sigmoid(calibrate[0] * logit + calibrate[1])
+
+    def _looked_up(
+        self,
+        item_rows: Tensor,
+        request_rows: Tensor,
+        bag_rows: list[Tensor],
+        bag_weights: list[Tensor],
+        projections: list[Tensor],
+        tables: list[Tensor],
+        scales: list[Tensor],
+    ) -> list[Tensor]:
+        """The vector of every feature in the specification's order: float32 [n, d], or [1, d] of the request."""
+        wiring = self.wiring
+        of_table = iter(projections)
+        projection = [next(of_table) if own else None for own in wiring.own_dimensions]
+
+        def rows_of(table: int, rows: Tensor) -> Tensor:
+            values = tables[table][rows]
+            if not wiring.int8:
+                return values
+            scale_and_bias = scales[table][rows]
+            return values * scale_and_bias[:, :1] + scale_and_bias[:, 1:]
+
+        found = [(table, rows_of(table, request_rows[k : k + 1])) for k, table in enumerate(wiring.request)]
+        found += [(table, rows_of(table, item_rows[k])) for k, table in enumerate(wiring.item)]
+        for k, table in enumerate(wiring.bags):
+            weighted = rows_of(table, bag_rows[k]) * bag_weights[k][:, None]
+            found.append((table, weighted.sum(dim=0, keepdim=True)))
+        return [one if (matrix := projection[table]) is None else linear(one, matrix) for table, one in found]
+
+    def _activated(self, hidden: Tensor) -> Tensor:
+        return torch.sigmoid(hidden) if self.wiring.activation == "sigmoid" else torch.relu(hidden)
 
 
 @dataclass(frozen=True)
@@ -117,28 +215,70 @@ class Parameters:
     calibrate: Tensor
     bottom: list[Tensor]
     top: list[Tensor]
+    direct: list[Tensor]
+    projections: list[Tensor]
 
     @classmethod
-    def of(cls, state: dict[str, Tensor], slope: float, shift: float, position_row: int) -> "Parameters":
-        """From the state of a `DLRM`, tables apart.
+    def of(
+        cls, specification: Specification, wiring: Wiring, state: dict[str, Tensor], platt: Platt, position_row: int
+    ) -> "Parameters":
+        """From the state of a `DLRM`, tables apart; a layer's batch norm is multiplied into its weights.
 
         `position_row`: the row of the position bias that is used for every candidate when serving.
 
         Raises:
-            KeyError, IndexError: the state is not that of a DLRM, or has no such position.
+            KeyError, IndexError, ValueError: the state is not that of such a DLRM, or has no such position. The
+                compiled code does not check what it is given.
         """
-        layers = {
-            arch: [
-                state[f"{arch}.layers.{k}.{part}"]
-                for k in range(sum(name.startswith(f"{arch}.layers.") for name in state) // 2)
-                for part in ("weight", "bias")
-            ]
-            for arch in ("dense", "over")
+        shapes = wiring.layers
+        names = {
+            "direct": ["linear.weight"] if wiring.dense_to_top else [],
+            "projections": [f"projections.{name}.weight" for name in specification.mixed],
         }
+        others = {
+            part: [_of_shape(state, name, shape) for name, shape in zip(found, shapes[part], strict=True)]
+            for part, found in names.items()
+        }
+        scaling = [_of_shape(state, name, (wiring.dense,)) for name in ("dense.mean", "dense.scale")]
         bias = float(state["position.weight"][position_row, 0])
         return cls(
-            standardise=torch.stack([state["dense.mean"], state["dense.scale"]]),
-            calibrate=torch.tensor([slope, shift, bias]),
-            bottom=layers["dense"],
-            top=layers["over"],
+            standardise=torch.stack(scaling),
+            calibrate=torch.tensor([platt.slope, platt.shift, bias]),
+            bottom=_mlp(state, "dense", shapes["bottom"]),
+            top=_mlp(state, "over", shapes["top"]),
+            **others,
         )
+
+    @property
+    def flat(self) -> list[Tensor]:
+        """In the order of the graph's inputs."""
+        return [
+            self.standardise, self.calibrate, *self.bottom, *self.top, *self.direct, *self.projections
+        ]  # fmt: skip
+
+
+def _mlp(state: dict[str, Tensor], arch: str, shapes: tuple[tuple[int, ...], ...]) -> list[Tensor]:
+    """Weight and bias of every layer. Batch norm scales and shifts a layer's output, so it goes into both."""
+    found: list[Tensor] = []
+    for k, (of_weight, of_bias) in enumerate(zip(shapes[::2], shapes[1::2], strict=True)):
+        weight = _of_shape(state, f"{arch}.layers.{k}.weight", of_weight)
+        bias = _of_shape(state, f"{arch}.layers.{k}.bias", of_bias)
+        norm = f"{arch}.norms.{k}."
+        if f"{norm}weight" in state:
+            parts = ("weight", "bias", "running_mean", "running_variance")
+            scale, shift, mean, variance = (_of_shape(state, norm + part, of_bias) for part in parts)
+            scale = scale / torch.sqrt(variance + _BATCH_NORM_EPSILON)
+            weight, bias = weight * scale[:, None], (bias - mean) * scale + shift
+        found += [weight, bias]
+    return found
+
+
+_BATCH_NORM_EPSILON = 1e-5
+"""Of nn.functional.batch_norm, by default."""
+
+
+def _of_shape(state: dict[str, Tensor], name: str, shape: tuple[int, ...]) -> Tensor:
+    tensor = state[name]
+    if tensor.shape != shape or tensor.dtype != torch.float32:
+        raise ValueError(f"{name} of {tensor.dtype} {tuple(tensor.shape)}, where float32 {shape} was expected")
+    return tensor.contiguous()

@@ -1,12 +1,11 @@
 """Train the banner's ranker and write its part of a bundle.
 
 specification.yaml   the features                     model.json, weights.safetensors   DLRM without its tables
-vocabularies/        ids of each table's rows         tables/<name>.npy                 the embedding tables
+vocabularies/        ids of each table's rows         tables/                           the embedding tables
 statistics/          counts per item                  scorer.pt2, serving.json          the compiled graph
 item_values.npy, item_rows.npy, merchant_rows.npy     what the scorer needs per item and merchant
 """
 
-import json
 import logging
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,10 +19,11 @@ from data.items import ItemTable
 from data.timelines import Timelines
 from ranker.banner_rows import rows_of_examples, rows_of_log
 from ranker.examples import Examples, Rows, concatenate, encode, learn_vocabularies, split_by_time
-from ranker.export import compiled_package, instruction_set
+from ranker.export import read_serving, write_serving
 from ranker.features import Catalogue, item_values
 from ranker.logistic import LogisticRanker
 from ranker.metrics import all_metrics, area_under_curve, grouped_area_under_curve, ndcg
+from ranker.quantisation import TableType
 from ranker.serving_graph import Wiring
 from ranker.specification import (
     MISSING_ROW,
@@ -39,6 +39,9 @@ from ranker.training import DlrmRanker, TrainingConfig
 
 log = logging.getLogger(__name__)
 
+INT8 = "DLRM, int8 tables"
+"""The name of the ranker's metrics as it is served, where that differs from how it was trained."""
+
 
 @dataclass(frozen=True)
 class RankerConfig:
@@ -49,6 +52,8 @@ class RankerConfig:
         validation, test: shares of the requests, by time: the last are the test, before them validation.
         label: what a logged slot is labelled with: "click" (landed) or "sale" (landed and bought).
         rivals: also train the logistic regression, for comparison.
+        tables: how the embedding tables are served, float32 or int8 (ranker/quantisation.py); None: as those of the
+            ranker that training starts from, or float32.
     """
 
     training: TrainingConfig = field(default_factory=TrainingConfig)
@@ -56,6 +61,7 @@ class RankerConfig:
     test: float = 0.15
     label: str = "click"
     rivals: bool = True
+    tables: TableType | None = None
 
 
 @dataclass(frozen=True)
@@ -86,6 +92,8 @@ def train_ranker(
         RankerError: nothing to train on, or too little.
     """
     config, spec = config or RankerConfig(), specification or banner_specification()
+    Wiring.of(spec, config.training.shape, network=config.training.network)  # what cannot be served is not trained
+    tables = config.tables or (read_serving(previous).tables if previous is not None else "float32")
     parts, left_out = _rows(spec, items, timelines, examples, logged, config)
     *older, newest = parts
     train, validation, test = split_by_time(newest, config.validation, config.test)
@@ -116,9 +124,11 @@ def train_ranker(
         metrics[rival.name] = all_metrics(later.label, rival.platt.probability(rival.logits(later)), later.request)
     metrics |= _floors(spec, pooled, later)
     statistics = ItemStatistics.of(timelines, items, _slots(parts[-1]) if logged is not None else None)
-    write_ranker(
-        folder, ranker, vocabularies, items, statistics, 1 if logged is not None and spec.positions else MISSING_ROW
-    )
+    position_row = 1 if logged is not None and spec.positions else MISSING_ROW
+    write_ranker(folder, ranker, vocabularies, items, statistics, position_row, tables)
+    if tables == "int8":
+        served = DlrmRanker.load(folder, spec)
+        metrics[INT8] = all_metrics(later.label, served.platt.probability(served.logits(later)), later.request)
     return metrics
 
 
@@ -187,8 +197,9 @@ def write_ranker(
     items: ItemTable,
     statistics: ItemStatistics,
     position_row: int,
+    tables: TableType = "float32",
 ) -> None:
-    """Everything `BannerScorer` loads, into an existing folder."""
+    """Everything `BannerScorer` loads, into an existing folder; the embedding tables in the form `tables`."""
     spec = ranker.specification
     for name in ("vocabularies", "statistics"):
         (folder / name).mkdir(exist_ok=True)
@@ -196,7 +207,7 @@ def write_ranker(
     for name, vocabulary in vocabularies.items():
         vocabulary.save(folder / "vocabularies", name)
     statistics.save(folder / "statistics")
-    ranker.save(folder)
+    ranker.save(folder, tables)
     every = np.arange(len(items), dtype=np.int32)
     np.save(folder / "item_values.npy", item_values(Catalogue.of(items), every, statistics))
     np.save(
@@ -205,10 +216,8 @@ def write_ranker(
     merchant = next((one for one in spec.request if one.name == "merchant"), None)
     rows = vocabularies[merchant.table].rows_of(items.merchants.ids()) if merchant else np.empty(0, np.int32)
     np.save(folder / "merchant_rows.npy", rows)
-    serving = {"instructions": instruction_set(), "position_row": position_row, "dense_names": spec.dense_names}
-    (folder / "serving.json").write_text(json.dumps(serving, indent=2) + "\n")
-    package = compiled_package(Wiring.of(spec, ranker.config.shape))
-    (folder / "scorer.pt2").write_bytes(package.read_bytes())
+    wiring = Wiring.of(spec, ranker.config.shape, tables == "int8", ranker.config.network)
+    write_serving(folder, wiring, position_row, spec.dense_names)
 
 
 def _item_rows(feature: str, vocabulary: Vocabulary, items: ItemTable) -> NDArray[np.int32]:

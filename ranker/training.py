@@ -17,13 +17,13 @@ from torch import Tensor, nn
 
 from data.console import progress_bar
 from data.errors import DataError
-from data.ids import load_array
 from ranker.calibration import Platt, fit_platt
 from ranker.dlrm import Network, tensors_of
 from ranker.examples import Examples
 from ranker.learning_rates import LearningRates, TrainingConfig
 from ranker.metrics import log_loss
 from ranker.networks.registry import build_network
+from ranker.quantisation import TableType, load_table, save_table
 from ranker.shape import DlrmShape
 from ranker.sharding import plain_state, process_group, shard, weights_of
 from ranker.specification import RankerError, Specification
@@ -131,26 +131,30 @@ class DlrmRanker:
         found = log_loss(validation.label, _sigmoid(_predict(sharded, self.specification, validation)))
         return best.check(found, sharded, step)
 
-    def save(self, folder: Path) -> None:
-        """model.json, weights.safetensors, and tables/<name>.npy, which the scorer maps into memory."""
+    def save(self, folder: Path, tables: TableType = "float32") -> None:
+        """model.json, weights.safetensors, and tables/, which the scorer maps into memory (ranker/quantisation.py)."""
         (folder / "tables").mkdir(exist_ok=True)
         state = self.model.state_dict()
         for table in self.specification.tables:
-            np.save(folder / "tables" / f"{table}.npy", state.pop(table_key(table)).numpy())
+            save_table(folder / "tables", table, state.pop(table_key(table)).numpy(), tables)
         save_file({name: tensor.contiguous() for name, tensor in state.items()}, folder / "weights.safetensors")
         described = {"config": asdict(self.config), "platt": asdict(self.platt), "rows": self.rows, "steps": self.steps}
         (folder / "model.json").write_text(json.dumps(described, indent=2) + "\n")
 
     @classmethod
     def load(cls, folder: Path, specification: Specification) -> "DlrmRanker":
-        """Raises RankerError where a file is missing or does not fit the specification."""
+        """With tables in 8 bits the ranker has the values they are served with.
+
+        Raises:
+            RankerError: a file is missing or does not fit the specification.
+        """
         try:
             described = json.loads((folder / "model.json").read_text())
             ranker = cls(specification, described["rows"], config_of(described["config"]))
             ranker.platt, ranker.steps = Platt(**described["platt"]), described["steps"]
             state = load_file(folder / "weights.safetensors")
             for table in specification.tables:
-                state[table_key(table)] = torch.from_numpy(np.array(load_array(folder / "tables" / f"{table}.npy")))
+                state[table_key(table)] = torch.from_numpy(load_table(folder / "tables", table))
             ranker.model.load_state_dict(state)
         except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError, DataError) as error:
             said = " ".join(str(error).split())[:300]
