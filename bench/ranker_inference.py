@@ -26,6 +26,7 @@ from data.request import Request
 from data.tables import load_events
 from data.timelines import Timelines
 from data.workspace import Workspace
+from ranker.export import read_serving
 from ranker.scorer import BannerScorer
 from ranker.serving_graph import ServingGraph, Wiring
 from ranker.specification import read_specification
@@ -69,11 +70,11 @@ class Eager:
 
     def run(self, flat: list[torch.Tensor]) -> list[torch.Tensor]:
         wiring, bags = self._wiring, len(self._wiring.bags)
-        layers = 2 * (len(wiring.bottom) + 1), 2 * (len(wiring.top) + 1)
-        ends = np.cumsum([3, bags, bags, 2, *layers]).tolist()
-        first, rows, weights, scales, bottom, top = (flat[a:b] for a, b in pairwise([0, *ends]))
+        layers = [len(shapes) for shapes in wiring.layers.values()]
+        ends = np.cumsum([3, bags, bags, 2, *layers, len(wiring.tables)]).tolist()
+        first, rows, weights, scales, *parts = (flat[a:b] for a, b in pairwise([0, *ends]))
         with torch.inference_mode():
-            return [self._graph(*first, rows, weights, *scales, bottom, top, flat[ends[-1] :])]
+            return [self._graph(*first, rows, weights, *scales, *parts, flat[ends[-1] :])]
 
 
 def measure(ours: BannerScorer, eager: BannerScorer, questions: list[Asked]) -> dict[str, dict[str, float]]:
@@ -114,7 +115,9 @@ def main(
     items = ItemTable.load(bundle.catalog)
     ours, eager = BannerScorer.load(bundle, items), BannerScorer.load(bundle, items)
     ranker = DlrmRanker.load(bundle.ranker, read_specification(bundle.ranker / "specification.yaml"))
-    eager._graph._loader = Eager(Wiring.of(ranker.specification, ranker.config.shape))
+    eager._graph._loader = Eager(
+        Wiring.of(ranker.specification, ranker.config.shape, read_serving(bundle.ranker).tables == "int8")
+    )
     table = Table(title=f"Ranking one request on one thread, {requests:,} requests; p50 (p99) in µs")
     for name in ("candidates", "whole path", "features", "network", "network, eager"):
         table.add_column(name, justify="right")

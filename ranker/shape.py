@@ -39,11 +39,6 @@ class DlrmShape:
         """Whether vectors meet as in the paper: by dot products of pairs, and nothing beside them."""
         return not (self.first_order or self.dense_to_top or self.itself) and self.interaction == "dot"
 
-    @property
-    def plain(self) -> bool:
-        """Whether it is the paper's network, without options."""
-        return self.interacts_plainly and self.activation == "relu" and not self.batch_norm
-
 
 def interactions(vectors: Tensor, itself: bool = False) -> Tensor:
     """The dot product of every pair of vectors: B x F x d -> B x F (F - 1) / 2, the strictly lower triangle by rows.

@@ -13,7 +13,6 @@ from ranker.learning_rates import TrainingConfig, _dense_optimizer
 from ranker.logistic import LogisticRanker
 from ranker.networks.layers import BatchNorm
 from ranker.networks.registry import NETWORKS, build_network
-from ranker.serving_graph import Wiring
 from ranker.shape import DlrmShape
 from ranker.specification import RankerError, Specification, parse_specification
 from ranker.training import table_key
@@ -197,9 +196,3 @@ def test_options_that_exclude_each_other_are_refused_with_a_sentence() -> None:
         build_network("dlrm", own, ROWS, replace(PLAIN, first_order=4))
     with pytest.raises(RankerError, match="network dcn has no first-order columns or other interactions"):
         build_network("dcn", own, ROWS, replace(PLAIN, interaction="cat"))
-    for spec in (own, specification(words="sum")):
-        with pytest.raises(RankerError, match="cannot be exported yet"):
-            Wiring.of(spec, PLAIN)
-    for changed in ({"batch_norm": True}, {"activation": "sigmoid"}, {"interaction": "cat"}):
-        with pytest.raises(RankerError, match="cannot be exported yet"):
-            Wiring.of(specification(), replace(PLAIN, **changed))
