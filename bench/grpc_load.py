@@ -4,6 +4,7 @@ import asyncio
 import multiprocessing
 import socket
 import time
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ import grpc
 import numpy as np
 
 _METHOD = "/tandem.v1.CandidateService/GetCandidates"
+_OWN_CONNECTION = [("grpc.use_local_subchannel_pool", 1)]
 
 
 @dataclass(frozen=True)
@@ -35,12 +37,16 @@ def play(load: Load, results: Any) -> None:
 async def _play(load: Load) -> tuple[list[float], int]:
     taken: list[float] = []
     refused = [0]
-    async with grpc.aio.insecure_channel(load.address, options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
-        call = channel.unary_unary(_METHOD)
+    async with AsyncExitStack() as open_channels:
+        channels = [
+            await open_channels.enter_async_context(grpc.aio.insecure_channel(load.address, options=_OWN_CONNECTION))
+            for _ in range(load.in_flight)
+        ]
         starts = time.perf_counter() + 0.25
         ends = starts + load.seconds
 
         async def hand(number: int) -> None:
+            call = channels[number].unary_unary(_METHOD)
             while True:
                 before = time.perf_counter()
                 if before > ends:

@@ -105,6 +105,7 @@ class CboCountry:
     """One country's clusters; the merchant's best-of stands behind every list."""
 
     name = "cbo"
+    bounded = True
 
     def __init__(
         self, items: CountryItems, vectors: NDArray[np.float32], lists: ClusterLists, best_of: GlobalBestOf
@@ -156,6 +157,7 @@ class ClusteringBestOf:
     """Each country has its own clusters; a user from a country without any is looked at by the largest country's."""
 
     name = "cbo"
+    bounded = True
 
     def __init__(self, countries: dict[str, CboCountry], largest: str, best_of: GlobalBestOf) -> None:
         self._countries, self._largest, self._best_of = countries, largest, best_of

@@ -24,6 +24,7 @@ class GlobalBestOf:
     """
 
     name = "gbo"
+    bounded = True
 
     def __init__(self, order: NDArray[np.int32], offsets: NDArray[np.int64], scores: NDArray[np.float32]) -> None:
         self.order, self.offsets, self.scores = order, offsets, scores

@@ -21,6 +21,7 @@ class LedCountry:
     """One country's model: its items, their vectors and its merchants' indexes."""
 
     name = "led"
+    bounded = True
 
     def __init__(
         self, items: CountryItems, indexes: MerchantIndexes, length_power: float, unknown: UnknownItems
@@ -80,6 +81,7 @@ class Led:
     """Each country has its own model; a request from a country without one is answered by the largest country's."""
 
     name = "led"
+    bounded = True
 
     def __init__(self, countries: dict[str, LedCountry], largest: str) -> None:
         self._countries, self._largest = countries, largest

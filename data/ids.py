@@ -104,7 +104,9 @@ class IdMap:
 
     def position(self, one: str) -> int:
         """The position of an id, or UNKNOWN."""
-        return int(self.positions([one])[0])
+        encoded = one.encode("utf-8", "surrogatepass")
+        wanted = np.uint64(_hash(encoded))
+        return self._among_equal_hashes(int(self._hashes.searchsorted(wanted)), wanted, encoded)
 
     def positions(self, ids: Sequence[str]) -> NDArray[np.int32]:
         """int32 [len(ids)]: the position of each id, UNKNOWN where the map does not hold it."""
@@ -126,7 +128,7 @@ class IdMap:
         return found
 
     def _among_equal_hashes(self, place: int, wanted: np.uint64, encoded: bytes) -> int:
-        """The position of an id whose hash other ids share, looked for from `place` on."""
+        """The position of an id among those that share its hash, looked for from `place` on."""
         while place < len(self._hashes) and self._hashes[place] == wanted:
             candidate = int(self._order[place])
             if self.strings.bytes_at(candidate) == encoded:

@@ -129,6 +129,11 @@ class Draft:
     def step(self) -> str | None:
         return self._steps[0] if self._steps else None
 
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """What is still to be done, in order."""
+        return tuple(self._steps)
+
     def take_step(self) -> bool:
         """Take the next step. A source or ranker that fails is left out. Returns False if the draft was replaced."""
         step = self._steps[0]

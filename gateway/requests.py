@@ -151,14 +151,16 @@ def _history_of(history: pb.History, items: ItemTable, ts: int) -> History:
         if len(getattr(history, field)) > count:
             raise invalid(f"context.history.{field} has more entries than item_ids; expected at most {count}")
     kinds = np.zeros(count, np.int8)
-    kinds[: len(history.kinds)] = _checked_kinds("context.history.kinds", history.kinds)
+    if history.kinds:
+        kinds[: len(history.kinds)] = _checked_kinds("context.history.kinds", history.kinds)
     times = np.full(count, ts, np.int64)
-    times[: len(history.ts_us)] = _checked_times(history.ts_us, ts)
+    if history.ts_us:
+        times[: len(history.ts_us)] = _checked_times(history.ts_us, ts)
     positions = items.items.positions(history.item_ids)
     known = positions != UNKNOWN
     if not known.all():
         positions, kinds, times = positions[known], kinds[known], times[known]
-    if len(times) > 1 and (times[1:] < times[:-1]).any():
+    if history.ts_us and (times[1:] < times[:-1]).any():
         order = np.argsort(times, kind="stable")
         positions, kinds, times = positions[order], kinds[order], times[order]
     return History(positions[-HISTORY_LIMIT:], kinds[-HISTORY_LIMIT:], times[-HISTORY_LIMIT:])

@@ -18,6 +18,7 @@ from data.request import Request
 from gateway.assembly import RANKER, Draft, Stopwatch, candidates_per_source
 from gateway.config import Limits
 from gateway.errors import GatewayError, RefusalError, invalid
+from gateway.express import Express
 from gateway.lanes import Lanes
 from gateway.populations import Population, WatchedExperiment
 from gateway.requests import (
@@ -83,6 +84,7 @@ class Services(
         self._runtime, self._experiment, self._log = runtime, experiment, log
         self.limits, self._replay = limits, replay
         self._lanes = Lanes(limits)
+        self._express = Express(limits)
         self._disk = ThreadPoolExecutor(_SYNC_THREADS, thread_name_prefix="disk")
         self.in_flight = 0
 
@@ -146,6 +148,9 @@ class Services(
             add_stage_times(response, done.watch.stage_us)
             return response
 
+        if self._express.takes(draft):
+            await asyncio.sleep(0)  # those that have arrived are counted first, so that a flood is refused
+            return self._express.finish(draft, finish)
         return await self._lanes.finish(draft, finish, self._ends(context))
 
     @_admitted

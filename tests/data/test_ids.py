@@ -25,6 +25,7 @@ def test_every_id_has_its_position_and_strangers_have_none(ids, others):
     found = made.positions(asked)
     assert found.dtype == np.int32
     assert found.tolist() == expected
+    assert [made.position(one) for one in asked] == expected
 
 
 @pytest.mark.parametrize("collide", [lambda text: 7, lambda text: len(text) % 3, lambda text: 2**64 - 1])
@@ -36,6 +37,7 @@ def test_ids_whose_hashes_collide_are_told_apart(monkeypatch, tmp_path, collide)
     for one in (made, IdMap.load(tmp_path, "items")):
         assert one.positions(ids).tolist() == list(range(len(ids)))
         assert one.positions(["c", "abcd", "\x00", "ba"]).tolist() == [UNKNOWN] * 4
+        assert [one.position(name) for name in [*ids, "ba"]] == [*range(len(ids)), UNKNOWN]
 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

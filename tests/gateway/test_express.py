@@ -1,0 +1,80 @@
+"""Bounded sources are answered on the spot; whoever promises nothing, or breaks the promise, goes by the lanes."""
+
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+from stand_ins import Faults, StepSource, catalog
+
+import gateway.express
+from data.items import ItemTable
+from data.request import Request
+from gateway.assembly import Draft
+from gateway.config import Limits
+from gateway.express import Express
+from gateway.runtime import Runtime
+
+
+class BoundedSource(StepSource):
+    bounded = True
+    pause = 0.0
+
+    def propose(self, request, k):
+        time.sleep(self.pause)
+        return super().propose(request, k)
+
+
+@pytest.fixture
+def runtime() -> Runtime:
+    items = ItemTable.of(catalog())
+    sources = {name: BoundedSource(name, items, 4 * k, Faults()) for k, name in enumerate(("gbo", "led"))}
+    return Runtime("v", True, items, {**sources, "cbo": StepSource("cbo", items, 1, Faults())}, None)
+
+
+def _draft(runtime: Runtime, *names: str, rank: bool = False) -> Draft:
+    request = Request("u", runtime.items.merchants.position("books"), "FR", 1_790_000_000_000_000)
+    return Draft(runtime, request, names, 5, rank=rank)
+
+
+def test_only_drafts_whose_every_step_is_bounded_are_taken(runtime):
+    express = Express(Limits())
+    assert express.takes(_draft(runtime, "gbo", "led"))
+    assert not express.takes(_draft(runtime, "gbo", "cbo"))
+    assert not express.takes(_draft(runtime, "gbo", "unknown"))
+    assert not express.takes(_draft(runtime, "gbo", rank=True))
+
+
+def test_an_answer_on_the_spot_is_the_answer_of_the_steps(runtime):
+    twin = _draft(runtime, "gbo", "led")
+    while twin.step is not None:
+        twin.take_step()
+    found = Express(Limits()).finish(_draft(runtime, "gbo", "led"), lambda done: done)
+    assert found.step is None and not found.degraded
+    assert list(found.proposals) == ["gbo", "led"]
+    for name, proposal in found.proposals.items():
+        assert proposal.items.tolist() == twin.proposals[name].items.tolist() and len(proposal.items) == 5
+    assert set(found.watch.stage_us) == {"gbo", "led"}
+
+
+def test_a_source_that_overran_its_limit_goes_by_the_lanes_for_a_while_and_others_do_not(runtime, monkeypatch):
+    monkeypatch.setattr(gateway.express, "BARRED_SECONDS", 0.2)
+    express = Express(Limits(source_ms=10))
+    runtime.sources["led"].pause = 0.03
+    late = express.finish(_draft(runtime, "gbo", "led"), lambda done: done)
+    assert len(late.proposals["led"]) == 5  # it is there, so it is shown
+    assert not express.takes(_draft(runtime, "led")) and not express.takes(_draft(runtime, "gbo", "led"))
+    assert express.takes(_draft(runtime, "gbo"))
+    time.sleep(0.25)
+    assert express.takes(_draft(runtime, "gbo", "led"))
+
+
+def test_a_bounded_source_that_fails_is_left_out_and_marked(runtime, monkeypatch):
+    def fail(request, k):
+        raise ValueError
+
+    monkeypatch.setattr(runtime.sources["led"], "propose", fail)
+    found = Express(Limits()).finish(_draft(runtime, "gbo", "led"), lambda done: done)
+    assert list(found.proposals) == ["gbo"] and found.degraded == ["led: ValueError"]
