@@ -23,9 +23,9 @@ from ranker.distributed.plan import ShardingConstraints, plan_table
 from ranker.distributed.run_folder import RunFolder
 from ranker.distributed.schedule import rate_factor
 from ranker.distributed.settings import FitSettings
-from ranker.distributed.sources import Source, open_source
+from ranker.distributed.sources import open_source
 from ranker.distributed.window import Window
-from ranker.specification import RankerError, Specification
+from ranker.specification import RankerError
 from ranker.table_decay import TableDecay
 
 
@@ -51,22 +51,17 @@ def fit(place: Place, job: FitJob) -> dict[str, Any]:
     return Run(place, job).train()
 
 
-def specification_of(source: Source, settings: FitSettings) -> Specification:
-    """The folder's specification, with the dimension that the settings say."""
-    changed = {} if settings.dimension is None else {"dimension": settings.dimension}
-    return source.specification.model_copy(update=changed)
-
-
 class Run:
     """One process's view of a run."""
 
     def __init__(self, place: Place, job: FitJob) -> None:
         self.place, self.settings = place, job.settings
         self.shown = job.shown and place.first
-        self.source = open_source(job.data)
+        self._refuse_what_differs_between_processes()
+        self.source = open_source(job.data, self.settings.features, self.settings.dimension)
         self.folder = RunFolder(job.run)
         self._prepare_folder(job)
-        specification = specification_of(self.source, self.settings)
+        specification = self.source.specification
         self.network: ShardedNetwork = sharded_network(
             specification, self.source.table_rows, self.settings, job.constraints, place
         )
@@ -86,6 +81,13 @@ class Run:
             self.folder.write_plan(self.network.placements, place.world)
         if self.shown:
             console.print(plan_table(self.network.placements, place.world))
+
+    def _refuse_what_differs_between_processes(self) -> None:
+        if self.settings.shape.batch_norm and self.place.world > 1:
+            raise RankerError(
+                f"batch norm over {self.place.world} processes: each would normalise by its own rows, so that another "
+                "number of processes trains another model; expected one process, or no batch_norm"
+            )
 
     def _prepare_folder(self, job: FitJob) -> None:
         if self.place.first:

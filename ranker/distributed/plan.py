@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Self, cast
 
 import torch
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, field_validator
 from rich.table import Table
 from torch import nn
 from torchrec import EmbeddingBagCollection
@@ -23,8 +23,9 @@ from torchrec.distributed.planner.types import PlannerError
 from torchrec.distributed.types import ShardingPlan
 
 from ranker.distributed.launch import Place
-from ranker.distributed.settings import Strict, TableSettings, read_yaml_mapping
+from ranker.distributed.settings import TableSettings
 from ranker.specification import RankerError
+from ranker.yaml_settings import Strict, checked, read_yaml_mapping
 
 ShardingKind = Literal["table_wise", "row_wise", "column_wise", "data_parallel"]
 Kinds = tuple[ShardingKind, ...]
@@ -58,12 +59,7 @@ class ShardingConstraints(Strict):
     @classmethod
     def read(cls, path: Path) -> Self:
         """Raises RankerError naming the file and the field that is wrong."""
-        try:
-            return cls.model_validate(read_yaml_mapping(path))
-        except ValidationError as error:
-            first = error.errors()[0]
-            field = ".".join(str(part) for part in first["loc"]) or "the constraints"
-            raise RankerError(f"{path}: {field}: {first['msg'].removeprefix('Value error, ')}") from None
+        return checked(cls, read_yaml_mapping(path), str(path))
 
     def check(self, tables: dict[str, int], settings: TableSettings) -> None:
         """Raises RankerError for a table that does not exist, or a type that does not go with the optimizer."""

@@ -4,33 +4,33 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
+from ranker.feature_settings import FeatureSettings
 from ranker.shape import DlrmShape
-from ranker.specification import RankerError
+from ranker.yaml_settings import AtLeastZero, Count, Positive, Share, Strict, checked, read_yaml_mapping
 
 TableOptimizer = Literal["sgd", "adagrad", "rowwise_adagrad"]
 MlpOptimizer = Literal["sgd", "adagrad", "adamw"]
 NetworkName = Literal["dlrm", "dcn", "dcnv2"]
 
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-AtLeastZero = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=1)]
-
-
-class Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
 
 class ShapeSettings(Strict):
-    """Widths of the hidden layers, as `DlrmShape`; the default is DLRM's own for Kaggle (paper, section 5.1)."""
+    """The network, as `DlrmShape`; the default is DLRM's own for Kaggle (paper, section 5.1)."""
 
     bottom: tuple[Count, ...] = (512, 256, 64)
     top: tuple[Count, ...] = (512, 256)
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    dropout: Share = 0.0
+    batch_norm: bool = False
+    activation: Literal["relu", "sigmoid"] = "relu"
+    interaction: Literal["dot", "cat"] = "dot"
+    itself: bool = False
+    first_order: Annotated[int, Field(ge=0)] = 0
+    dense_to_top: bool = False
+    deviation: Positive = DlrmShape.deviation
 
     def shape(self) -> DlrmShape:
-        return DlrmShape(self.bottom, self.top, self.dropout)
+        return DlrmShape(**self.model_dump())
 
 
 class TableSettings(Strict):
@@ -88,6 +88,7 @@ class FitSettings(Strict):
 
     Attributes:
         network: which network. dimension: of the embeddings; by default the folder's specification's.
+        features: changes to the folder's specification.
         batch: rows of a step over all processes together. shuffle: in a new order each epoch.
         log_every, evaluate_every, checkpoint_every: steps; 0 means at the end of every epoch only.
         evaluation_batch: rows of an evaluation step. evaluation_rows: evaluate on at most so many validation rows
@@ -97,6 +98,7 @@ class FitSettings(Strict):
     network: NetworkName = "dlrm"
     shape: ShapeSettings = ShapeSettings()
     dimension: Annotated[int, Field(ge=4, le=1024, multiple_of=4)] | None = None
+    features: FeatureSettings = FeatureSettings()
     tables: TableSettings = TableSettings()
     mlps: MlpSettings = MlpSettings()
     schedule: ScheduleSettings = ScheduleSettings()
@@ -113,36 +115,14 @@ class FitSettings(Strict):
     def changed(self, **fields: Any) -> Self:
         """A copy with other values, checked like a file's; None leaves a field as it is."""
         given = {name: value for name, value in fields.items() if value is not None}
-        return _checked(type(self), {**self.model_dump(), **given}, "the options")
+        return checked(type(self), {**self.model_dump(), **given}, "the options")
 
 
 def read_settings(path: Path) -> FitSettings:
     """Raises RankerError naming the file and the field that is wrong."""
-    return _checked(FitSettings, read_yaml_mapping(path), str(path))
-
-
-def read_yaml_mapping(path: Path) -> dict[str, Any]:
-    """A YAML file whose whole is a mapping. Raises RankerError where it is not."""
-    try:
-        found = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError) as error:
-        raise RankerError(f"{path}: expected a YAML file there, found {error}") from None
-    except yaml.YAMLError as error:
-        raise RankerError(f"{path}: expected YAML, found {' '.join(str(error).split())}") from None
-    if not isinstance(found, dict):
-        raise RankerError(f"{path}: expected a mapping of fields to values")
-    return found
+    return checked(FitSettings, read_yaml_mapping(path), str(path))
 
 
 def write_settings(settings: FitSettings) -> str:
     """The settings as YAML text, every field of them."""
     return yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False)
-
-
-def _checked(kind: type[Any], found: dict[str, Any], where: str) -> Any:
-    try:
-        return kind.model_validate(found)
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"]) or "the settings"
-        raise RankerError(f"{where}: {field}: {first['msg'].removeprefix('Value error, ')}") from None

@@ -12,10 +12,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from data.criteo.dataset import CriteoBatch, CriteoDataset, CriteoSplit, log_transformed
+from data.criteo.dataset import CriteoBatch, CriteoDataset, CriteoSplit
 from data.criteo.layout import CATEGORICAL, DENSE
 from data.generators.storage import Generated
-from ranker.specification import RankerError, Specification, read_specification
+from ranker.feature_settings import FeatureSettings, changed_specification
+from ranker.numbers import BUCKETS, NumberUse, bucket_rows, dense_values
+from ranker.specification import RESERVED_ROWS, RankerError, Specification, read_specification
 
 GENERATED_DIMENSION = 64
 """Embedding dimension of a generated folder's network unless the settings say another (the paper's)."""
@@ -51,7 +53,7 @@ class Source(ABC):
     """A data set with `train`, `validation` and `test` rows.
 
     Attributes:
-        folder: where it lies. specification: its features. table_rows: of each table, by name.
+        folder: where it lies. specification: the run's features. table_rows: of each table, by name.
     """
 
     folder: Path
@@ -70,12 +72,18 @@ class Source(ABC):
         """
 
 
-def open_source(folder: Path) -> Source:
-    """Raises RankerError or DataError if the folder is neither converted nor generated, or has no rows to train on."""
+def open_source(folder: Path, changes: FeatureSettings | None = None, dimension: int | None = None) -> Source:
+    """A folder's rows, its features changed as a run wants them; `dimension`: of the embeddings, None for the folder's.
+
+    Raises:
+        RankerError, DataError: the folder is neither converted nor generated, has no rows to train on, or has no such
+            features.
+    """
+    changes = changes or FeatureSettings()
     if (folder / "manifest.json").exists():
-        source: Source = CriteoSource(folder)
+        source: Source = CriteoSource(folder, changes, dimension)
     elif (folder / "generated.json").exists():
-        source = GeneratedSource(folder)
+        source = GeneratedSource(folder, changes, dimension)
     else:
         raise RankerError(
             f"{folder}: expected a folder that `tandem data criteo` or `tandem data generate` wrote "
@@ -87,33 +95,72 @@ def open_source(folder: Path) -> Source:
 
 
 class CriteoSource(Source):
-    """Converted Criteo rows: 13 integers, log-transformed as the specification says, and 26 ids."""
+    """Converted Criteo rows: 26 ids, and 13 integers as the specification says, as numbers, buckets or both."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, changes: FeatureSettings, dimension: int | None) -> None:
         self.folder = folder
         self._dataset = CriteoDataset.open(folder)
-        self.specification = read_specification(folder / "specification.yaml")
-        if self.specification.dense_names != DENSE or [one.name for one in self.specification.singles] != [
-            *CATEGORICAL
-        ]:
-            raise RankerError(f"{folder}/specification.yaml: expected the features I1 .. I13 and C1 .. C26, in order")
-        self.table_rows = dict(zip(CATEGORICAL, self._dataset.table_rows, strict=True))
-        self._bounds = np.array(self._dataset.table_rows)
+        described = read_specification(folder / "specification.yaml")
+        self.specification = changed_specification(described, changes, dimension)
+        self._columns = _CriteoColumns.of(self.specification, f"{folder}/specification.yaml")
+        rows = dict(zip(CATEGORICAL, self._dataset.table_rows, strict=True))
+        self.table_rows = {name: rows.get(name, RESERVED_ROWS + BUCKETS) for name in self.specification.tables}
+        self._bounds = np.array([rows[name] for name in CATEGORICAL])
 
     def rows(self, split: str) -> int:
         return len(self._split(split))
 
     def batches(self, split: str, size: int, seed: int | None, start: int) -> Iterator[GlobalBatch]:
         for batch in self._split(split).batches(size, seed, start):
-            yield _CriteoRows(batch, self._bounds, str(self.folder / split))
+            yield _CriteoRows(batch, self._columns, self._bounds, str(self.folder / split))
 
     def _split(self, name: str) -> CriteoSplit:
         return self._dataset.split(name)
 
 
 @dataclass(frozen=True)
+class _CriteoColumns:
+    """How the features are made of the folder's columns.
+
+    Attributes:
+        numbers: columns of the integers that stay numbers; uses: what each of them becomes.
+        bucketed: columns of the integers whose buckets are ids.
+    """
+
+    numbers: tuple[int, ...]
+    uses: tuple[NumberUse, ...]
+    bucketed: tuple[int, ...]
+
+    @classmethod
+    def of(cls, specification: Specification, where: str) -> "_CriteoColumns":
+        """Raises RankerError for features that Criteo's rows do not have."""
+        of_buckets = specification.singles[len(CATEGORICAL) :]
+        ids = [(one.name, one.table, one.buckets_of) for one in specification.singles[: len(CATEGORICAL)]]
+        numbers = [*specification.dense_names, *(one.buckets_of for one in of_buckets)]
+        if (
+            ids != [(name, name, None) for name in CATEGORICAL]
+            or specification.bags
+            or not all(name in DENSE for name in numbers)
+        ):
+            raise RankerError(
+                f"{where}: expected numbers of I1 .. I13, then the ids C1 .. C26 in order, each with a table of its "
+                "name, then buckets of I1 .. I13"
+            )
+        return cls(
+            numbers=tuple(DENSE.index(name) for name in specification.dense_names),
+            uses=tuple("log" if one.log else "raw" for one in specification.dense),
+            bucketed=tuple(DENSE.index(one.buckets_of) for one in of_buckets if one.buckets_of is not None),
+        )
+
+    @property
+    def all_logarithms(self) -> bool:
+        return self.numbers == (*range(len(DENSE)),) and "raw" not in self.uses
+
+
+@dataclass(frozen=True)
 class _CriteoRows(GlobalBatch):
     batch: CriteoBatch
+    columns: _CriteoColumns
     bounds: NDArray[np.int64]
     where: str
 
@@ -122,18 +169,28 @@ class _CriteoRows(GlobalBatch):
         return len(self.batch.label)
 
     def part(self, begin: int, end: int) -> HostRows:
-        chosen = slice(begin, end)
-        columns = self.batch.categorical[chosen].T
-        for name, column, bound in zip(CATEGORICAL, columns, self.bounds, strict=True):
+        chosen, columns = slice(begin, end), self.columns
+        ids = self.batch.categorical[chosen].T
+        for name, column, bound in zip(CATEGORICAL, ids, self.bounds, strict=True):
             _require_rows(column, int(bound), f"{self.where}, {name}")
-        dense = log_transformed(self.batch.dense[chosen])
-        return HostRows(dense, columns.astype(np.int64, order="C").ravel(), None, self.batch.label[chosen])
+        numbers = self.batch.dense[chosen]
+        if columns.bucketed:
+            ids = np.concatenate([ids, bucket_rows(numbers[:, columns.bucketed]).T])
+        if not columns.all_logarithms:
+            numbers = numbers[:, columns.numbers]
+        dense = dense_values(numbers, columns.uses)
+        return HostRows(dense, ids.astype(np.int64, order="C").ravel(), None, self.batch.label[chosen])
 
 
 class GeneratedSource(Source):
     """Generated rows: dense features as they are, a bag of lookups per table. The last tenth is held out."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, changes: FeatureSettings, dimension: int | None) -> None:
+        if changes.integers is not None:
+            raise RankerError(
+                f"{folder}: generated numbers are no integers; expected features without `integers`, which Criteo's "
+                "rows have"
+            )
         self.folder = folder
         self._generated = Generated.open(folder)
         self.table_rows = dict(self._generated.table_rows)
@@ -142,7 +199,7 @@ class GeneratedSource(Source):
         self._offsets = [self._generated.array(f"{name}.offsets") for name in names]
         self._indices = [self._generated.array(f"{name}.indices") for name in names]
         longest = max(int(np.diff(offsets).max(initial=1)) for offsets in self._offsets)
-        self.specification = Specification.model_validate(
+        described = Specification.model_validate(
             {
                 "name": "generated",
                 "dimension": GENERATED_DIMENSION,
@@ -151,6 +208,7 @@ class GeneratedSource(Source):
                 "tables": {name: {} for name in names},
             }
         )
+        self.specification = changed_specification(described, changes, dimension)
 
     def rows(self, split: str) -> int:
         first, last = self._range(split)

@@ -32,6 +32,9 @@ def compare_command(
     validation_share: Annotated[float, typer.Option(help="The part after it that says when to stop.")] = 0.1,
     refit: Annotated[bool, typer.Option(help="Fit again on both parts before the test.")] = True,
     processes: Annotated[int, typer.Option(min=1, help="Runs at once, one thread each.")] = 4,
+    config: Annotated[
+        Path | None, typer.Option("--config", help="What the models see and how networks are made (YAML).")
+    ] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Finished runs are kept here.")] = Path("build/compare"),
     json_file: JsonOption = None,
 ) -> None:
@@ -42,9 +45,11 @@ def compare_command(
     from ranker.tabular.comparison import Division, compare, read_rows, summaries
     from ranker.tabular.models import MODELS
     from ranker.tabular.plots import calibration_plot
+    from ranker.tabular.settings import read_compare_settings
 
+    settings = read_compare_settings(config) if config else None
     division = Division(train_share, validation_share, refit)
-    results = compare(source, test, model or list(MODELS), list(range(seeds)), division, out, processes)
+    results = compare(source, test, model or list(MODELS), list(range(seeds)), division, out, processes, settings)
     count = results[0]["rows"]["test"]
     label = read_rows(test or source).label[-count:]
     found = summaries(results, label)

@@ -20,9 +20,10 @@ from data.workspace import write_text_atomically
 from ranker.metrics import all_metrics
 from ranker.specification import RankerError
 from ranker.tabular.models import DIMENSION, MODELS, build_ranker, settings_of
-from ranker.tabular.preparation import Preparation, PreparationConfig
+from ranker.tabular.preparation import Preparation
+from ranker.tabular.settings import CompareSettings
 
-_RESULT_VERSION = 1
+_RESULT_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -55,14 +56,19 @@ class Job:
     source: str
     test: str | None
     division: Division
-    preparation: PreparationConfig
+    settings: CompareSettings
 
     def digest(self) -> str:
         """Names the job, the files' sizes and times included: a changed file is another job."""
         stats = [Path(one).stat() for one in (self.source, self.test) if one]
         files = [[one.st_size, one.st_mtime_ns] for one in stats]
-        text = json.dumps([_RESULT_VERSION, asdict(self), files, settings_of(self.model)], sort_keys=True)
+        told = [self.model, self.seed, self.source, self.test, asdict(self.division), self.settings.model_dump()]
+        text = json.dumps([_RESULT_VERSION, *told, files, settings_of(self.model)], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def place(self, out: Path) -> Path:
+        """Where the job's result is kept."""
+        return out / f"{self.model}-{self.seed}-{self.digest()}.json"
 
 
 def read_rows(path: Path) -> CriteoRows:
@@ -74,12 +80,13 @@ def run(job: Job) -> dict[str, Any]:
     """Fit and measure; the predictions are kept for paired differences."""
     train, validation, test = _parts(job)
     started = time.perf_counter()
-    learnt = Preparation.learn(train, job.preparation, DIMENSION)
-    ranker = build_ranker(job.model, learnt.specification, learnt.rows)
+    preparation, dimension = job.settings.preparation(), job.settings.dimension or DIMENSION
+    learnt = Preparation.learn(train, preparation, dimension)
+    ranker = build_ranker(job.model, learnt.specification, learnt.rows, job.settings.networks)
     ranker.fit(learnt.training(train), learnt.transform(validation), job.seed)
     if job.division.refit:
         both = _joined(train, validation)
-        learnt = Preparation.learn(both, job.preparation, DIMENSION)
+        learnt = Preparation.learn(both, preparation, dimension)
         ranker.refit(learnt.training(both), learnt.rows, job.seed)
     seconds = time.perf_counter() - started
     probability = ranker.platt.probability(ranker.logits(learnt.transform(test)))
@@ -104,7 +111,7 @@ def compare(
     division: Division,
     out: Path,
     processes: int,
-    preparation: PreparationConfig | None = None,
+    settings: CompareSettings | None = None,
 ) -> list[dict[str, Any]]:
     """The results of all jobs, in the order of models and seeds. Finished ones are kept under `out` and not run again.
 
@@ -115,18 +122,16 @@ def compare(
         if name not in MODELS:
             raise RankerError(f"there is no model {name!r}; expected one of {', '.join(MODELS)}")
     _parts_exist(source, test)
-    preparation = preparation or PreparationConfig()
     files = str(source.resolve()), str(test.resolve()) if test else None
-    jobs = [Job(name, seed, *files, division, preparation) for name in models for seed in seeds]
-    places = {job: out / f"{job.model}-{job.seed}-{job.digest()}.json" for job in jobs}
-    missing = [job for job in jobs if not places[job].is_file()]
+    jobs = [Job(name, seed, *files, division, settings or CompareSettings()) for name in models for seed in seeds]
+    missing = [job for job in jobs if not job.place(out).is_file()]
     out.mkdir(parents=True, exist_ok=True)
     with progress_bar("models", len(jobs)) as bar:
         bar.advance(len(jobs) - len(missing), note="kept from before" if len(missing) < len(jobs) else "")
         for job, result in _results(missing, processes):
-            write_text_atomically(places[job], json.dumps(result))
+            write_text_atomically(job.place(out), json.dumps(result))
             bar.advance(note=f"{job.model}, seed {job.seed}: AUC {result['auc']:.4f}")
-    return [json.loads(places[job].read_text()) for job in jobs]
+    return [json.loads(job.place(out).read_text()) for job in jobs]
 
 
 def _results(jobs: list[Job], processes: int) -> Iterator[tuple[Job, dict[str, Any]]]:

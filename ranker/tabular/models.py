@@ -12,6 +12,7 @@ from ranker.examples import Examples
 from ranker.learning_rates import TrainingConfig
 from ranker.shape import DlrmShape
 from ranker.specification import RankerError, Specification
+from ranker.tabular.settings import NetworkChanges
 
 DIMENSION = 12
 FIRST_ORDER = 4
@@ -54,11 +55,11 @@ _CROSS = replace(
 )
 
 
-def _network(config: TrainingConfig) -> Callable[[Specification, dict[str, int]], Ranker]:
-    def build(specification: Specification, rows: dict[str, int]) -> Ranker:
+def _network(config: TrainingConfig) -> "Build":
+    def build(specification: Specification, rows: dict[str, int], changes: NetworkChanges) -> Ranker:
         from ranker.training import DlrmRanker
 
-        return DlrmRanker(specification, rows, config)
+        return DlrmRanker(specification, rows, changes.of(config))
 
     return build
 
@@ -82,23 +83,25 @@ class Averaged:
         return np.mean([member.logits(examples) for member in self.members], axis=0)
 
 
-def _averaged(specification: Specification, rows: dict[str, int]) -> Ranker:
-    return Averaged([_network(DLRM_DEFAULT)(specification, rows) for _ in range(MEMBERS)])
+def _averaged(specification: Specification, rows: dict[str, int], changes: NetworkChanges) -> Ranker:
+    return Averaged([_network(DLRM_DEFAULT)(specification, rows, changes) for _ in range(MEMBERS)])
 
 
-def _logistic(specification: Specification, rows: dict[str, int]) -> Ranker:
+def _logistic(specification: Specification, rows: dict[str, int], changes: NetworkChanges) -> Ranker:
     from ranker.logistic import LogisticRanker
 
     return LogisticRanker(specification, rows)
 
 
-def _trees(specification: Specification, rows: dict[str, int]) -> Ranker:
+def _trees(specification: Specification, rows: dict[str, int], changes: NetworkChanges) -> Ranker:
     from ranker.trees import TreesRanker
 
     return TreesRanker(specification, rows)
 
 
-MODELS: dict[str, tuple[str, Callable[[Specification, dict[str, int]], Ranker]]] = {
+Build = Callable[[Specification, dict[str, int], NetworkChanges], Ranker]
+
+MODELS: dict[str, tuple[str, Build]] = {
     "dlrm": ("DLRM", _network(DLRM_DEFAULT)),
     "dlrm-3": (f"{MEMBERS} DLRMs averaged", _averaged),
     "dcn": ("DCN", _network(_CROSS)),
@@ -113,8 +116,10 @@ def settings_of(name: str) -> str:
     return repr({"dlrm": DLRM_DEFAULT, "dlrm-3": (DLRM_DEFAULT, MEMBERS)}.get(name, (_CROSS, DIMENSION)))
 
 
-def build_ranker(name: str, specification: Specification, rows: dict[str, int]) -> Ranker:
-    """A model not yet fitted. Raises RankerError for another name."""
+def build_ranker(
+    name: str, specification: Specification, rows: dict[str, int], changes: NetworkChanges | None = None
+) -> Ranker:
+    """A model not yet fitted; `changes` to its settings if it is a network. Raises RankerError for another name."""
     if name not in MODELS:
         raise RankerError(f"there is no model {name!r}; expected one of {', '.join(MODELS)}")
-    return MODELS[name][1](specification, rows)
+    return MODELS[name][1](specification, rows, changes or NetworkChanges())

@@ -5,25 +5,20 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from data.criteo.dataset import log_transformed
 from data.criteo.layout import CATEGORICAL, DENSE
 from data.criteo.rows import NO_ID, CriteoRows
 from ranker.examples import Examples
+from ranker.feature_settings import bucket_name
+from ranker.numbers import NumberUse, NumberUses, dense_values, logarithmic_buckets, uses_of
 from ranker.specification import (
     MISSING_ROW,
     RESERVED_ROWS,
     UNKNOWN_ROW,
-    Categorical,
-    Dense,
     RankerError,
     Specification,
-    Table,
 )
 from ranker.tabular.statistics import ColumnStatistics, Smoothing, log_odds, out_of_fold
-
-_NEGATIVE = 0
-_SMALL = 3
-_NO_BUCKET = NO_ID
+from ranker.yaml_settings import checked
 
 
 @dataclass(frozen=True)
@@ -32,27 +27,29 @@ class PreparationConfig:
 
     Attributes:
         threshold: ids seen fewer times in training share the row for unknown ids.
-        buckets: also give every integer, cut into logarithmic buckets, an embedding of its own.
+        integers: as logarithms, as they are, cut into logarithmic buckets that have embeddings, or as logarithms and
+            buckets both; of all or by name (unnamed ones are both).
         missing: a dense feature per integer that says whether it is missing.
         target_statistics: two dense features per id: its smoothed log-odds of a click, and how often it was seen.
+        dimensions: of embeddings, by id column, where it is not the common one.
     """
 
     threshold: int = 4
-    buckets: bool = True
+    integers: NumberUses = "both"
     missing: bool = True
     target_statistics: bool = True
     smoothing: Smoothing = field(default_factory=Smoothing)
+    dimensions: dict[str, int] = field(default_factory=dict)
 
+    @property
+    def uses(self) -> dict[str, NumberUse]:
+        """What becomes of each of the 13 integers. Raises RankerError where that cannot be."""
+        return uses_of(DENSE, self.integers, "both")
 
-def logarithmic_buckets(dense: NDArray[np.float32]) -> NDArray[np.int64]:
-    """int64 [n, D]: 0 below zero, x + 1 for x = 0, 1, 2, floor(log(x)^2) + 4 above; NO_ID where missing.
-
-    The rule of the Criteo display challenge's winners (Juan et al. 2014), also used by the BARS benchmark.
-    """
-    found = np.nan_to_num(dense, nan=0.0).astype(np.float64)
-    large = np.floor(np.log(np.maximum(found, _SMALL)) ** 2) + 4
-    small = np.where(found < 0, _NEGATIVE, np.floor(np.maximum(found, 0)) + 1)
-    return np.where(np.isnan(dense), _NO_BUCKET, np.where(found < _SMALL, small, large)).astype(np.int64)
+    @property
+    def bucketed(self) -> list[str]:
+        """The integers that have buckets."""
+        return [name for name, use in self.uses.items() if use in ("buckets", "both")]
 
 
 @dataclass(frozen=True)
@@ -109,7 +106,7 @@ class Preparation:
         columns: NDArray[np.int64],
         counted: list[tuple[NDArray[np.float64], NDArray[np.float64]]],
     ) -> Examples:
-        dense = [log_transformed(rows.dense)]
+        dense = [dense_values(rows.dense, [*self.config.uses.values()])]
         if self.config.missing:
             dense.append(np.isnan(rows.dense).astype(np.float32))
         if self.config.target_statistics:
@@ -127,7 +124,8 @@ class Preparation:
 
 
 def _id_columns(rows: CriteoRows, config: PreparationConfig) -> NDArray[np.int64]:
-    return np.concatenate([rows.ids, logarithmic_buckets(rows.dense)], axis=1) if config.buckets else rows.ids
+    bucketed = [DENSE.index(name) for name in config.bucketed]
+    return np.concatenate([rows.ids, logarithmic_buckets(rows.dense[:, bucketed])], axis=1) if bucketed else rows.ids
 
 
 def _table_rows(ids: NDArray[np.int64], column: NDArray[np.int64]) -> NDArray[np.int32]:
@@ -142,14 +140,19 @@ def _table_rows(ids: NDArray[np.int64], column: NDArray[np.int64]) -> NDArray[np
 
 
 def _specification(config: PreparationConfig, dimension: int) -> Specification:
-    columns = [*CATEGORICAL, *(f"{name}_bucket" for name in DENSE)] if config.buckets else list(CATEGORICAL)
-    dense = [*DENSE, *((f"{name}_missing" for name in DENSE) if config.missing else ())]
+    columns = [*CATEGORICAL, *map(bucket_name, config.bucketed)]
+    unknown = next((name for name in config.dimensions if name not in columns), None)
+    if unknown is not None:
+        raise RankerError(f"dimensions: there is no id column {unknown!r}; expected some of {', '.join(columns)}")
+    dense = [name for name, use in config.uses.items() if use != "buckets"]
+    dense += [f"{name}_missing" for name in DENSE] if config.missing else []
     if config.target_statistics:
         dense += [f"{name}_{what}" for name in columns for what in ("log_odds", "seen")]
-    return Specification(
-        name="criteo",
-        dimension=dimension,
-        dense=tuple(Dense(name=name) for name in dense),
-        item=tuple(Categorical(name=name, table=name) for name in columns),
-        tables={name: Table(threshold=config.threshold) for name in columns},
-    )
+    described = {
+        "name": "criteo",
+        "dimension": dimension,
+        "dense": [{"name": name} for name in dense],
+        "item": [{"name": name, "table": name} for name in columns],
+        "tables": {name: {"threshold": config.threshold, "dimension": config.dimensions.get(name)} for name in columns},
+    }
+    return checked(Specification, described, "the models' features")

@@ -22,6 +22,7 @@ from ranker.learning_rates import TrainingConfig
 from ranker.metrics import area_under_curve
 from ranker.networks.dcn import DCN
 from ranker.networks.registry import build_network
+from ranker.numbers import logarithmic_buckets
 from ranker.shape import DlrmShape
 from ranker.specification import (
     MISSING_ROW,
@@ -34,7 +35,7 @@ from ranker.specification import (
     Table,
 )
 from ranker.tabular.models import MODELS, build_ranker
-from ranker.tabular.preparation import Preparation, PreparationConfig, logarithmic_buckets
+from ranker.tabular.preparation import Preparation, PreparationConfig
 from ranker.tabular.statistics import Smoothing, log_odds, out_of_fold
 from ranker.trees import TreesConfig, TreesRanker
 

@@ -1,0 +1,48 @@
+"""Settings in YAML files: read, checked field by field, refused with a sentence that names file and field."""
+
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ranker.specification import RankerError
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+AtLeastZero = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Strict(BaseModel):
+    """Unknown fields are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+Settings = TypeVar("Settings", bound=BaseModel)
+
+
+def read_yaml_mapping(path: Path) -> dict[str, Any]:
+    """A YAML file whose whole is a mapping. Raises RankerError where it is not."""
+    try:
+        found = yaml.safe_load(path.read_text())
+    except (OSError, UnicodeDecodeError) as error:
+        raise RankerError(f"{path}: expected a YAML file there, found {error}") from None
+    except yaml.YAMLError as error:
+        raise RankerError(f"{path}: expected YAML, found {' '.join(str(error).split())}") from None
+    if not isinstance(found, dict):
+        raise RankerError(f"{path}: expected a mapping of fields to values")
+    return found
+
+
+def checked(kind: type[Settings], found: dict[str, Any], where: str) -> Settings:
+    """Raises RankerError with the first field that is wrong."""
+    try:
+        return kind.model_validate(found)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"]) or "the settings"
+        raise RankerError(f"{where}: {field}: {first['msg'].removeprefix('Value error, ')}") from None
+    except RankerError as error:
+        raise RankerError(f"{where}: {error}") from None
