@@ -107,7 +107,7 @@ def make_bundle(root: Path, items: int, seed: int) -> tuple[Workspace, dict[str,
         facts: dict[str, Any] = {"build_seconds": time.perf_counter() - started, "recall": 1.0, "ef": None}
         graphs = {}
         if graph is not None:
-            graph.save(led / "0" / "0.hnsw")
+            graph.save(led / "0", "0")
             graphs["0"] = asdict(graph.facts)
             facts |= {"recall": graph.facts.recall, "ef": graph.facts.ef}
         write_text_atomically(led / "0" / "led.json", _json({"length_power": 1.0, "graphs": graphs}))

@@ -68,13 +68,14 @@ class LedCountry:
     def load(cls, folder: Path) -> "LedCountry":
         facts = read_json(folder / "led.json")
         vectors = load_array(folder / "vectors.npy")
+        items = CountryItems.load(folder)
         graphs = {
-            int(merchant): GraphIndex.load(folder / f"{merchant}.hnsw", found, vectors.shape[1])
+            int(merchant): GraphIndex.load(folder, merchant, found, vectors[slice(*items.slice_of(int(merchant)))])
             for merchant, found in facts["graphs"].items()
         }
         norms = folder / "inverse_norms.npy"
         indexes = MerchantIndexes(vectors, graphs, load_array(norms) if norms.exists() else None)
-        return cls(CountryItems.load(folder), indexes, facts["length_power"], UnknownItems.load(folder))
+        return cls(items, indexes, facts["length_power"], UnknownItems.load(folder))
 
 
 class Led:

@@ -218,7 +218,7 @@ def save_country(
             queries = training_queries(training, country, vectors)
             graph = build_graph(vectors[start:end], queries, config.index, training.seed, training.config.threads)
             if graph is not None:
-                graph.save(folder / f"{merchant}.hnsw")
+                graph.save(folder, str(merchant))
                 graphs[merchant] = graph
     facts = {str(merchant): asdict(graph.facts) for merchant, graph in graphs.items()}
     (folder / "led.json").write_text(json.dumps({"length_power": config.led.length_power, "graphs": facts}) + "\n")

@@ -1,8 +1,15 @@
-"""An HNSW graph over many rows of one merchant, built to a stated recall against the exact scan."""
+"""An HNSW graph over many rows of one merchant, built to a stated recall against the exact scan.
+
+Maximum inner product search becomes a search for the nearest row by one more dimension sqrt(M^2 - |v|^2), which gives
+all rows the norm M: for a query (q, 0) the nearest row is the one with the largest inner product (Bachrach et al.,
+2014). A few rows of very large norm spoil that: M dwarfs what tells all others apart. So where norms spread widely,
+the rows of the largest norms stay out of the graph and are scanned beside it, as norm-ranging does it with hash tables
+(Yan et al., 2018); M is then the largest norm that is left.
+"""
 
 import logging
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,7 +18,8 @@ from numpy.typing import NDArray
 
 from candidates.config import IndexConfig
 from candidates.errors import CandidatesError
-from candidates.index.exact import NEVER, exact_search
+from candidates.index.exact import NEVER, best_rows, exact_search
+from data.ids import load_array
 
 logger = logging.getLogger(__name__)
 
@@ -20,17 +28,23 @@ EF_LADDER = (50, 60, 70, 85, 100, 120, 140, 170, 200, 280, 400, 560, 800, 1_600,
 _LANES = 16
 """hnswlib compares 16 numbers at a time and the rest one by one: rows are filled up with zeros to a multiple of it."""
 
+LARGE_NORM = 1.5
+"""Rows of a norm above so many medians are scanned beside the graph ..."""
+MOST_SCANNED = 4_096
+"""... but not more of them than this: scanning so many costs about what a search of width 100 costs."""
+
 
 @dataclass(frozen=True)
 class GraphFacts:
     """What was measured when a graph was built; it travels in the bundle and in its manifest.
 
     Attributes:
-        space: "l2": with one more dimension sqrt(M^2 - |v|^2) all rows have norm M, and the nearest row to (q, 0) is
-            the one with the largest inner product (Bachrach et al., 2014); or "ip", raw, where "l2" misses the recall.
+        space: "l2", with the further dimension; or "ip", raw, as some older bundles have it.
         items: rows in the graph. reachable: of them, how many one search with the largest ef found.
         ef: the search width that gave `recall` at `recall_at` against the exact scan.
+        largest_norm: M, of the rows in the graph.
         width: numbers per row of the graph, with what the space adds and the zeros that fill it up.
+        scanned: rows of larger norms, scanned beside the graph.
     """
 
     space: Literal["ip", "l2"]
@@ -41,13 +55,35 @@ class GraphFacts:
     recall_at: int
     largest_norm: float
     width: int
+    scanned: int = 0
+
+    @classmethod
+    def read(cls, path: Path, found: Mapping[str, Any], dimension: int) -> "GraphFacts":
+        """Raises CandidatesError if what was found beside the graph at `path` are not such facts."""
+        try:
+            return cls(**{"width": dimension + (found["space"] == "l2"), **found})  # none was filled up once
+        except (TypeError, KeyError) as error:
+            raise CandidatesError(f"{path}: expected the facts of a graph beside it, found {error}") from None
 
 
 class GraphIndex:
-    """An HNSW graph over the available rows of one merchant."""
+    """A graph over the available rows of one merchant, and the rows that are scanned beside it.
 
-    def __init__(self, graph: Any, facts: GraphFacts) -> None:
-        self._graph, self.facts = graph, facts
+    Args:
+        rows: int32 [items], the merchant's row behind each label of the graph; None: labels are rows.
+        scanned: int32 [s], the rows that are scanned. scanned_vectors: float32 [s, d + 1].
+    """
+
+    def __init__(
+        self,
+        graph: Any,
+        facts: GraphFacts,
+        rows: NDArray[np.int32] | None,
+        scanned: NDArray[np.int32],
+        scanned_vectors: NDArray[np.float32],
+    ) -> None:
+        self._graph, self.facts, self.rows, self.scanned = graph, facts, rows, scanned
+        self._scanned_vectors = scanned_vectors
         graph.set_num_threads(1)
         graph.set_ef(facts.ef)  # hnswlib forgets it on loading
 
@@ -59,28 +95,120 @@ class GraphIndex:
         if wanted > self.facts.reachable:
             return None
         try:
-            labels, distances = _search(self._graph, self.facts, query[None], wanted)
+            labels, distances = self._graph.knn_query(self._lifted(query[None]), k=wanted, num_threads=1)
         except RuntimeError:  # this query reached fewer rows than the one that `reachable` was measured with
             return None
-        rows, scores = labels[0], _inner_products(self.facts, query[None], distances)[0]
+        rows, scores = labels[0].astype(np.int64), self._inner_products(query, distances[0])
+        if self.rows is not None:
+            rows = self.rows[rows].astype(np.int64)
+        if len(self.scanned):
+            beside, of_beside = best_rows(self._scanned_vectors @ query, wanted)
+            rows, scores = np.concatenate([rows, self.scanned[beside]]), np.concatenate([scores, of_beside])
+            order = np.argsort(-scores, kind="stable")[:wanted]
+            rows, scores = rows[order], scores[order]
         kept = ~np.isin(rows, excluded) if len(excluded) else slice(None)
         return rows[kept][:k], scores[kept][:k]
 
-    def save(self, path: Path) -> None:
-        self._graph.save_index(str(path))
+    def moved(self, rows: NDArray[np.int32], added: NDArray[np.int32], vectors: NDArray[np.float32]) -> "GraphIndex":
+        """The same graph after its merchant's rows moved, the `added` rows scanned beside it.
+
+        Args:
+            rows: int32 [n], where each row of before stands now.
+            vectors: float32 [n', d + 1], all rows as they are now.
+        """
+        labels = np.arange(len(rows), dtype=np.int32) if self.rows is None else self.rows
+        scanned = np.union1d(rows[self.scanned], added).astype(np.int32)
+        facts = replace(self.facts, scanned=len(scanned))
+        return GraphIndex(self._graph, facts, rows[labels].astype(np.int32), scanned, vectors[scanned])
+
+    def recall_of(self, queries: NDArray[np.float32], best: list[NDArray[np.int64]]) -> float:
+        """The mean share of each query's best rows, from `exact_search`, that a search for as many finds."""
+        nothing, hits = np.empty(0, np.int64), 0
+        for query, rows in zip(queries, best, strict=True):
+            found = self.search(query, len(rows), nothing)
+            hits += len(rows) if found is None else len(np.intersect1d(found[0], rows))
+        return hits / max(1, sum(map(len, best)))
+
+    def calibrated(
+        self, vectors: NDArray[np.float32], queries: NDArray[np.float32], wanted: float
+    ) -> "GraphIndex | None":
+        """With the least ef of EF_LADDER whose recall on the queries is at least `wanted`; None if none's is.
+
+        Args:
+            vectors: float32 [n, d + 1], all of the merchant's rows. queries: float32 [q, d + 1].
+        """
+        best = [exact_search(vectors, query, self.facts.recall_at)[0] for query in queries]
+        for ef in EF_LADDER:
+            if ef < self.facts.recall_at:
+                continue
+            self._graph.set_ef(ef)
+            recall = self.recall_of(queries, best)
+            if recall >= wanted:
+                facts = replace(self.facts, ef=ef, recall=recall)
+                return GraphIndex(self._graph, facts, self.rows, self.scanned, self._scanned_vectors)
+        return None
+
+    def reachable(self, query: NDArray[np.float32]) -> int:
+        """How many rows a search can find at all, to half a percent: hnswlib raises when it is asked for more."""
+        found, too_many = 0, self.facts.items + 1
+        wanted = self.facts.items
+        while too_many - found > max(1, self.facts.items // 200):
+            self._graph.set_ef(wanted)
+            try:
+                self._graph.knn_query(self._lifted(query[None]), k=wanted, num_threads=1)
+            except RuntimeError:
+                too_many = wanted
+            else:
+                found = wanted
+            wanted = (found + too_many) // 2
+        return found
+
+    def save(self, folder: Path, name: str) -> None:
+        """Writes name.hnsw, and name.scanned.npy and name.rows.npy where there are such rows."""
+        self._graph.save_index(str(folder / f"{name}.hnsw"))
+        np.save(folder / f"{name}.scanned.npy", self.scanned)
+        if self.rows is not None:
+            np.save(folder / f"{name}.rows.npy", self.rows)
 
     @classmethod
-    def load(cls, path: Path, facts: Mapping[str, Any], dimension: int) -> "GraphIndex":
-        """Raises CandidatesError if the file is not the index that the facts describe."""
+    def load(cls, folder: Path, name: str, found: Mapping[str, Any], vectors: NDArray[np.float32]) -> "GraphIndex":
+        """From what `save` wrote; bundles of before have the graph's file alone.
+
+        Args:
+            found: the facts as they were read. vectors: float32 [n, d + 1], the merchant's rows.
+
+        Raises:
+            CandidatesError: a file is not the index that the facts describe, or does not fit the vectors.
+        """
         import hnswlib
 
-        known = GraphFacts(**{"width": dimension + (facts["space"] == "l2"), **facts})  # none was filled up once
-        graph = hnswlib.Index(space=known.space, dim=known.width)
+        path = folder / f"{name}.hnsw"
+        facts = GraphFacts.read(path, found, vectors.shape[1])
+        graph = hnswlib.Index(space=facts.space, dim=facts.width)
         try:
-            graph.load_index(str(path), max_elements=known.items)
+            graph.load_index(str(path), max_elements=facts.items)
         except RuntimeError as error:
-            raise CandidatesError(f"{path}: expected an HNSW index of {known.items} items, found {error}") from None
-        return cls(graph, known)
+            raise CandidatesError(f"{path}: expected an HNSW index of {facts.items} items, found {error}") from None
+        rows, scanned = (_optional_rows(folder / f"{name}.{part}.npy", len(vectors)) for part in ("rows", "scanned"))
+        scanned = np.empty(0, np.int32) if scanned is None else scanned
+        if (rows is not None and len(rows) != facts.items) or len(scanned) != facts.scanned:
+            raise CandidatesError(
+                f"{path}: expected {facts.items} rows in the graph and {facts.scanned} beside it, "
+                f"found {'as many' if rows is None else len(rows)} and {len(scanned)}"
+            )
+        return cls(graph, facts, rows, scanned, vectors[scanned])
+
+    def _lifted(self, queries: NDArray[np.float32]) -> NDArray[np.float32]:
+        """float32 [q, width]: the queries with a zero for all that their vectors lack."""
+        filled = np.zeros((len(queries), self.facts.width), np.float32)
+        filled[:, : queries.shape[1]] = queries
+        return filled
+
+    def _inner_products(self, query: NDArray[np.float32], distances: NDArray[np.float32]) -> NDArray[np.float32]:
+        """hnswlib's distances back to <q, v>: 1 - <q, v>, or |q|^2 + M^2 - 2 <q, v>."""
+        if self.facts.space == "ip":
+            return 1 - distances
+        return ((query @ query + np.float32(self.facts.largest_norm**2) - distances) / 2).astype(np.float32)
 
 
 def build_graph(
@@ -89,85 +217,59 @@ def build_graph(
     """A graph whose ef is the least of EF_LADDER that reaches the wanted recall; None if none does (then scan).
 
     Args:
-        vectors: float32 [n, d], rows with a bias of NEVER are left out.
-        queries: float32 [q, d], users like those who will ask.
+        vectors: float32 [n, d + 1], rows with a bias of NEVER are left out.
+        queries: float32 [q, d + 1], users like those who will ask.
     """
-    rows = np.flatnonzero(vectors[:, -1] > NEVER / 2)
-    k = min(config.recall_at, len(rows))
-    exact = [exact_search(vectors, query, k)[0] for query in queries]
+    rows = np.flatnonzero(vectors[:, -1] > NEVER / 2).astype(np.int32)
     norms = np.linalg.norm(vectors[rows], axis=1)
-    spaces: tuple[Literal["ip", "l2"], ...] = ("l2", "ip")  # raw inner product can leave rows that no search reaches
-    for space in spaces:
-        graph = _grow(vectors, rows, space, float(norms.max()), config, seed, threads)
-        facts = GraphFacts(space, len(rows), 0, EF_LADDER[-1], 0.0, k, float(norms.max()), graph.dim)
-        facts = GraphFacts(**{**asdict(facts), "reachable": _reachable(graph, facts, queries[:1])})
-        for ef in EF_LADDER:
-            if ef < k or facts.reachable < 0.99 * len(rows):
-                continue
-            graph.set_ef(ef)
-            labels, _ = _search(graph, facts, queries, k)
-            hits = sum(len(np.intersect1d(one, best)) for one, best in zip(labels, exact, strict=True))
-            recall = hits / max(1, k * len(queries))
-            if recall >= config.recall:
-                return GraphIndex(graph, GraphFacts(**{**asdict(facts), "ef": ef, "recall": recall}))
-        logger.info("an HNSW graph in %s space over %d items misses recall %.2f", space, len(rows), config.recall)
-    return None
+    scanned = large_norms(norms)
+    inside = np.setdiff1d(np.arange(len(rows)), scanned)
+    if not len(inside) or not len(queries):
+        return None
+    largest = float(norms[inside].max())
+    graph = _grow(vectors[rows[inside]], largest, config, seed, threads)
+    k = min(config.recall_at, len(rows))
+    facts = GraphFacts("l2", len(inside), len(inside), EF_LADDER[-1], 0.0, k, largest, graph.dim, len(scanned))
+    index = GraphIndex(graph, facts, rows[inside], rows[scanned], vectors[rows[scanned]])
+    index.facts = replace(facts, reachable=index.reachable(queries[0]))
+    calibrated = None
+    if index.facts.reachable >= 0.99 * len(inside):
+        calibrated = index.calibrated(vectors, queries, config.recall)
+    if calibrated is None:
+        logger.info("an HNSW graph over %d items misses recall %.2f: they are scanned", len(rows), config.recall)
+    return calibrated
 
 
-def _grow(
-    vectors: NDArray[np.float32],
-    rows: NDArray[np.int64],
-    space: str,
-    largest: float,
-    config: IndexConfig,
-    seed: int,
-    threads: int,
-) -> Any:
+def large_norms(norms: NDArray[np.float32]) -> NDArray[np.int64]:
+    """The places of norms above LARGE_NORM medians, ascending: the largest, at most MOST_SCANNED."""
+    if not len(norms):
+        return np.empty(0, np.int64)
+    large = np.flatnonzero(norms > LARGE_NORM * np.median(norms))
+    return np.sort(large[np.argsort(-norms[large], kind="stable")[:MOST_SCANNED]])
+
+
+def _grow(points: NDArray[np.float32], largest: float, config: IndexConfig, seed: int, threads: int) -> Any:
     import hnswlib
 
-    own = vectors.shape[1]
-    width = -(-(own + (space == "l2")) // _LANES) * _LANES
-    points = np.zeros((len(rows), width), np.float32)
-    points[:, :own] = vectors[rows]
-    if space == "l2":
-        lengths = np.einsum("nd,nd->n", points, points, dtype=np.float64)
-        points[:, own] = np.sqrt(np.maximum(largest**2 - lengths, 0))
-    graph = hnswlib.Index(space=space, dim=points.shape[1])
-    graph.init_index(len(rows), M=config.links, ef_construction=config.ef_construction, random_seed=seed)
-    graph.add_items(points, rows, num_threads=threads)
+    own = points.shape[1]
+    filled = np.zeros((len(points), -(-(own + 1) // _LANES) * _LANES), np.float32)
+    filled[:, :own] = points
+    lengths = np.einsum("nd,nd->n", points, points, dtype=np.float64)
+    filled[:, own] = np.sqrt(np.maximum(largest**2 - lengths, 0))
+    graph = hnswlib.Index(space="l2", dim=filled.shape[1])
+    graph.init_index(len(points), M=config.links, ef_construction=config.ef_construction, random_seed=seed)
+    graph.add_items(filled, np.arange(len(points)), num_threads=threads)
     return graph
 
 
-def _search(
-    graph: Any, facts: GraphFacts, queries: NDArray[np.float32], k: int
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    filled = np.zeros((len(queries), facts.width), np.float32)
-    filled[:, : queries.shape[1]] = queries
-    labels, distances = graph.knn_query(filled, k=k, num_threads=1)
-    return labels.astype(np.int64), distances
-
-
-def _inner_products(
-    facts: GraphFacts, queries: NDArray[np.float32], distances: NDArray[np.float32]
-) -> NDArray[np.float32]:
-    """hnswlib's distances back to <q, v>: 1 - <q, v>, or |q|^2 + M^2 - 2 <q, v>."""
-    if facts.space == "ip":
-        return 1 - distances
-    lengths = (queries**2).sum(axis=1, keepdims=True)
-    return ((lengths + facts.largest_norm**2 - distances) / 2).astype(np.float32)
-
-
-def _reachable(graph: Any, facts: GraphFacts, query: NDArray[np.float32]) -> int:
-    """How many rows a search can find at all, to half a percent: hnswlib raises when it is asked for more."""
-    found, too_many = 0, facts.items + 1
-    wanted = facts.items
-    while too_many - found > max(1, facts.items // 200):
-        graph.set_ef(wanted)
-        try:
-            _search(graph, facts, query, wanted)
-        except RuntimeError:
-            too_many = wanted
-        else:
-            found = wanted
-        wanted = (found + too_many) // 2
-    return found
+def _optional_rows(path: Path, count: int) -> NDArray[np.int32] | None:
+    if not path.exists():
+        return None
+    rows = load_array(path)
+    if (
+        rows.ndim != 1
+        or not np.issubdtype(rows.dtype, np.integer)
+        or (len(rows) and not 0 <= rows.min() <= rows.max() < count)
+    ):
+        raise CandidatesError(f"{path}: expected rows from 0 to {count - 1}, found {rows.dtype} of shape {rows.shape}")
+    return rows

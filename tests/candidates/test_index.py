@@ -58,10 +58,11 @@ def test_a_graph_reaches_its_recall_keeps_it_after_loading_and_reports_it(spread
     built = build_graph(vectors, queries_like(vectors, 100), config, seed=0)
     assert built is not None
     assert built.facts.recall >= 0.95
-    assert built.facts.items == 3_600
+    assert built.facts.items + built.facts.scanned == 3_600
+    assert (built.facts.scanned > 100) == (spread > 0)
     assert built.facts.reachable >= 0.99 * built.facts.items
-    built.save(tmp_path / "graph.hnsw")
-    loaded = GraphIndex.load(tmp_path / "graph.hnsw", vars(built.facts), 24)
+    built.save(tmp_path, "graph")
+    loaded = GraphIndex.load(tmp_path, "graph", vars(built.facts), vectors)
     recalls = []
     for query in queries_like(vectors, 200, seed=7):
         found = loaded.search(query, 50, NONE)
@@ -107,4 +108,4 @@ def test_a_broken_graph_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "broken.hnsw").write_bytes(b"not a graph")
     facts = {"space": "ip", "items": 9, "reachable": 9, "ef": 50, "recall": 1.0, "recall_at": 9, "largest_norm": 1.0}
     with pytest.raises(CandidatesError, match=r"broken\.hnsw"):
-        GraphIndex.load(tmp_path / "broken.hnsw", facts, 4)
+        GraphIndex.load(tmp_path, "broken", facts, np.zeros((9, 4), np.float32))
