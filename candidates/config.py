@@ -60,6 +60,7 @@ class IndexConfig:
     exact_up_to: int = 20_000  # items of a merchant that are scanned exactly; more get an HNSW index
     links: int = 16  # M of HNSW
     ef_construction: int = 400
+    most_scanned: int = 4_096  # rows of the largest norms that may be scanned beside a graph
     recall_at: int = 50
     recall: float = 0.95  # what ef is calibrated to
     queries: int = 500

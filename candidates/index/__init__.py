@@ -5,12 +5,13 @@ merchants (the rows of one country cut by merchant: a scan, or a graph where a m
 """
 
 from candidates.index.exact import NEVER, best_rows, cosine_search, exact_search, inverse_norms
-from candidates.index.graph import EF_LADDER, GraphFacts, GraphIndex, build_graph
+from candidates.index.graph import EF_LADDER, WIDE_SHARE, GraphFacts, GraphIndex, build_graph
 from candidates.index.merchants import MerchantIndexes
 
 __all__ = [
     "EF_LADDER",
     "NEVER",
+    "WIDE_SHARE",
     "GraphFacts",
     "GraphIndex",
     "MerchantIndexes",

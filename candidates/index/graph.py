@@ -29,9 +29,13 @@ _LANES = 16
 """hnswlib compares 16 numbers at a time and the rest one by one: rows are filled up with zeros to a multiple of it."""
 
 LARGE_NORM = 1.5
-"""Rows of a norm above so many medians are scanned beside the graph ..."""
-MOST_SCANNED = 4_096
-"""... but not more of them than this: scanning so many costs about what a search of width 100 costs."""
+"""Rows of a norm above so many medians may be scanned beside the graph."""
+
+WIDE_SHARE = 12
+"""A twelfth of the rows, but only where the configured number of them leaves a graph that is slow to search."""
+_SLOW_EF = 400
+_SCANNED_PER_EF = 100
+"""Scanning so many rows costs about what one more step of ef costs."""
 
 
 @dataclass(frozen=True)
@@ -222,30 +226,48 @@ def build_graph(
     """
     rows = np.flatnonzero(vectors[:, -1] > NEVER / 2).astype(np.int32)
     norms = np.linalg.norm(vectors[rows], axis=1)
-    scanned = large_norms(norms)
-    inside = np.setdiff1d(np.arange(len(rows)), scanned)
-    if not len(inside) or not len(queries):
-        return None
-    largest = float(norms[inside].max())
-    graph = _grow(vectors[rows[inside]], largest, config, seed, threads)
-    k = min(config.recall_at, len(rows))
-    facts = GraphFacts("l2", len(inside), len(inside), EF_LADDER[-1], 0.0, k, largest, graph.dim, len(scanned))
-    index = GraphIndex(graph, facts, rows[inside], rows[scanned], vectors[rows[scanned]])
-    index.facts = replace(facts, reachable=index.reachable(queries[0]))
-    calibrated = None
-    if index.facts.reachable >= 0.99 * len(inside):
-        calibrated = index.calibrated(vectors, queries, config.recall)
-    if calibrated is None:
+    found: list[GraphIndex] = []
+    for most in dict.fromkeys((config.most_scanned, max(config.most_scanned, len(rows) // WIDE_SHARE))):
+        beside = large_norms(norms, most)
+        inside = np.setdiff1d(np.arange(len(rows)), beside)
+        if not len(inside) or not len(queries) or (found and len(beside) == found[-1].facts.scanned):
+            break
+        index = _built(vectors, rows[inside], rows[beside], queries, config, seed, threads)
+        calibrated = index.calibrated(vectors, queries, config.recall) if index is not None else None
+        if calibrated is not None:
+            found.append(calibrated)
+            if calibrated.facts.ef <= _SLOW_EF:
+                break
+    if not found:
         logger.info("an HNSW graph over %d items misses recall %.2f: they are scanned", len(rows), config.recall)
-    return calibrated
+    return min(found, key=lambda one: one.facts.ef + one.facts.scanned / _SCANNED_PER_EF, default=None)
 
 
-def large_norms(norms: NDArray[np.float32]) -> NDArray[np.int64]:
-    """The places of norms above LARGE_NORM medians, ascending: the largest, at most MOST_SCANNED."""
+def _built(
+    vectors: NDArray[np.float32],
+    rows: NDArray[np.int32],
+    scanned: NDArray[np.int32],
+    queries: NDArray[np.float32],
+    config: IndexConfig,
+    seed: int,
+    threads: int,
+) -> GraphIndex | None:
+    """A graph of `rows` that is yet to be calibrated; None if a hundredth of them or more cannot be reached."""
+    largest = float(np.linalg.norm(vectors[rows], axis=1).max())
+    graph = _grow(vectors[rows], largest, config, seed, threads)
+    k = min(config.recall_at, len(rows) + len(scanned))
+    facts = GraphFacts("l2", len(rows), len(rows), EF_LADDER[-1], 0.0, k, largest, graph.dim, len(scanned))
+    index = GraphIndex(graph, facts, rows, scanned, vectors[scanned])
+    index.facts = replace(facts, reachable=index.reachable(queries[0]))
+    return index if index.facts.reachable >= 0.99 * len(rows) else None
+
+
+def large_norms(norms: NDArray[np.float32], most: int) -> NDArray[np.int64]:
+    """The places of norms above LARGE_NORM medians, ascending; of more than `most`, the largest."""
     if not len(norms):
         return np.empty(0, np.int64)
     large = np.flatnonzero(norms > LARGE_NORM * np.median(norms))
-    return np.sort(large[np.argsort(-norms[large], kind="stable")[:MOST_SCANNED]])
+    return np.sort(large[np.argsort(-norms[large], kind="stable")[:most]])
 
 
 def _grow(points: NDArray[np.float32], largest: float, config: IndexConfig, seed: int, threads: int) -> Any:

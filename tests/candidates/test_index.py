@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from candidates.config import IndexConfig
 from candidates.errors import CandidatesError
-from candidates.index import NEVER, GraphIndex, MerchantIndexes, build_graph, exact_search
+from candidates.index import NEVER, WIDE_SHARE, GraphIndex, MerchantIndexes, build_graph, exact_search
 
 NONE = np.empty(0, np.int32)
 
@@ -102,6 +102,64 @@ def test_a_recall_that_no_graph_reaches_means_no_graph() -> None:
     vectors = rng.standard_normal((3_000, 64)).astype(np.float32)
     config = IndexConfig(links=2, ef_construction=2, recall=1.0)
     assert build_graph(vectors, queries_like(vectors, 50), config) is None
+
+
+def test_norms_that_spread_widely_need_no_scan_of_everything() -> None:
+    """The largest norms are scanned beside a graph of the others; the same graph without that misses the recall."""
+    vectors = clustered(12_000, 24, 1.0)
+    queries = queries_like(vectors, 100)
+    built = build_graph(vectors, queries, IndexConfig(recall=0.97, most_scanned=300))
+    assert built is not None
+    assert 0 < built.facts.scanned <= 12_000 // WIDE_SHARE and built.facts.ef <= 200
+    norms = np.linalg.norm(vectors, axis=1)
+    assert norms[built.scanned].min() >= built.facts.largest_norm
+    assert built.facts.items + len(built.scanned) == 12_000
+    best = [exact_search(vectors, query, 50)[0] for query in queries_like(vectors, 100, seed=9)]
+    assert built.recall_of(queries_like(vectors, 100, seed=9), best) >= 0.94
+
+
+def test_a_graph_whose_rows_moved_answers_with_where_they_are_now_and_with_those_added(tmp_path: Path) -> None:
+    before = clustered(3_000, 16, 0.3)
+    graph = build_graph(before, queries_like(before, 60), IndexConfig())
+    assert graph is not None
+    new = clustered(200, 16, 0.3, seed=8)
+    added = np.sort(np.random.default_rng(2).choice(3_200, 200, replace=False)).astype(np.int32)
+    rows = np.setdiff1d(np.arange(3_200), added).astype(np.int32)
+    after = np.empty((3_200, 16), np.float32)
+    after[rows], after[added] = before, new
+    moved = graph.moved(rows, added, after)
+    moved.save(tmp_path, "moved")
+    queries = queries_like(after, 100, seed=4)
+    best = [exact_search(after, query, 50)[0] for query in queries]
+    for index in (moved, GraphIndex.load(tmp_path, "moved", vars(moved.facts), after)):
+        assert index.recall_of(queries, best) >= 0.93
+        for query in queries[:20]:
+            found = index.search(query, 50, NONE)
+            assert found is not None
+            np.testing.assert_allclose(found[1], after[found[0]] @ query, rtol=1e-3, atol=2e-2)
+            fresh = np.intersect1d(exact_search(after, query, 50)[0], added)
+            assert np.isin(fresh, found[0]).all()  # what was added is scanned: none of it is missed
+    with pytest.raises(CandidatesError, match=r"moved\.rows\.npy: expected rows from 0 to 3198"):
+        GraphIndex.load(tmp_path, "moved", vars(moved.facts), after[:-1])
+
+
+def test_a_graph_of_a_bundle_from_before_is_loaded(tmp_path: Path) -> None:
+    """Such a bundle has the graph's file alone, with rows for labels, and facts without `scanned` and `width`."""
+    import hnswlib
+
+    vectors = clustered(800, 16, 0.1)
+    graph = hnswlib.Index(space="ip", dim=16)
+    graph.init_index(800, M=16, ef_construction=100, random_seed=0)
+    graph.add_items(vectors, np.arange(800))
+    graph.save_index(str(tmp_path / "3.hnsw"))
+    facts = {"space": "ip", "items": 800, "reachable": 800, "ef": 400, "recall": 1.0, "recall_at": 50}
+    loaded = GraphIndex.load(tmp_path, "3", facts | {"largest_norm": 9.0}, vectors)
+    query = queries_like(vectors, 1)[0]
+    found = loaded.search(query, 20, NONE)
+    assert found is not None
+    assert len(np.intersect1d(found[0], exact_search(vectors, query, 20)[0])) >= 17
+    with pytest.raises(CandidatesError, match=r"3\.hnsw: expected the facts of a graph"):
+        GraphIndex.load(tmp_path, "3", facts, vectors)
 
 
 def test_a_broken_graph_file_is_named(tmp_path: Path) -> None:
