@@ -1,7 +1,8 @@
 """Randomised singular value decomposition over blocks of rows.
 
 Every step is either a function of one block or a sum of small matrices over blocks, so the same functions can run where
-the blocks lie. Algorithm: Halko, Martinsson and Tropp, "Finding structure with randomness" (2011), 4.4 and 5.1.
+the blocks lie; `distributed/rsvd.py` does so on Spark, with the same random matrix. Algorithm: Halko, Martinsson and
+Tropp, "Finding structure with randomness" (2011), 4.4 and 5.1.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,6 +17,7 @@ from scipy import sparse
 from threadpoolctl import threadpool_limits
 
 from candidates.errors import CandidatesError
+from candidates.gaussian import gaussian_rows
 
 Dense: TypeAlias = NDArray[np.float64]
 Block: TypeAlias = sparse.csr_array | Dense
@@ -65,8 +67,9 @@ def randomized_svd(
     blocks = [block.astype(np.float64) for block in blocks]  # once, not in every product
     rows, columns = sum(block.shape[0] for block in blocks), blocks[0].shape[1]
     width = min(dimension + oversampling, rows, columns)
-    omega = np.random.default_rng(seed).standard_normal((columns, width))
     with _mapping(threads) as mapped:
+        parts = np.array_split(np.arange(columns), threads)
+        omega = np.concatenate(list(mapped(gaussian_rows, parts, [width] * threads, [seed] * threads)))
         basis, _ = tsqr(mapped(multiply, blocks, [omega] * len(blocks)), mapped)
         del omega
         for _ in range(power_iterations):

@@ -8,6 +8,7 @@
 """
 
 import os
+import sys
 import tempfile
 import uuid
 from pathlib import Path
@@ -79,6 +80,17 @@ def collect(table: ibis.Table) -> pa.Table:
     return found.cast(pa.schema(fields))
 
 
+def spark_session(threads: int | None = None) -> Any:
+    """The Spark session that `connect("spark", threads)` works with, for jobs that are no relational expression."""
+    return connect("spark", threads)._session
+
+
+def _heap_mebibytes() -> int:
+    """A quarter of the machine's memory, between 1 and 16 GiB: a local session's driver does the executors' work."""
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20
+    return min(max(machine // 4, 1024), 16_384)
+
+
 def _fresh_name() -> str:
     return f"table_{uuid.uuid4().hex}"
 
@@ -90,12 +102,15 @@ def _connect_spark(threads: int | None) -> Any:
     except ImportError:
         raise DataError("engine spark needs pyspark; install Tandem with its extra: pip install '.[spark]'") from None
     os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # else workers would be whatever python3 is on the PATH
     builder = SparkSession.builder
     if SparkSession.getActiveSession() is None:
         builder = (
             builder.master(f"local[{threads or '*'}]")
             .appName("tandem")
+            .config("spark.driver.memory", f"{_heap_mebibytes()}m")
             .config("spark.ui.enabled", "false")
+            .config("spark.ui.showConsoleProgress", "false")
             .config("spark.driver.host", "127.0.0.1")
             .config("spark.driver.bindAddress", "127.0.0.1")
             .config("spark.sql.shuffle.partitions", str(2 * (threads or os.cpu_count() or 1)))

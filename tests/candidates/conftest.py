@@ -1,7 +1,11 @@
 """A small made-up marketplace, and stage one trained on it once."""
 
+import os
+import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -90,3 +94,16 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     events = events_of(catalog, 600, seed=1)
     folder = tmp_path_factory.mktemp("candidates")
     return Trained(folder, items, catalog, events, train_candidates(folder, items, events, SMALL, seed=3))
+
+
+@pytest.fixture(scope="session")
+def spark() -> Iterator[Any]:
+    """One Spark session for all tests of stage one: two cores, loopback only."""
+    pytest.importorskip("pyspark", reason="engine spark needs pyspark: install the extra `spark`")
+    if not (shutil.which("java") or os.environ.get("JAVA_HOME")):
+        pytest.skip("engine spark needs Java 17, which is not on this machine")
+    from data.engine import spark_session
+
+    session = spark_session(threads=2)
+    yield session
+    session.stop()
