@@ -1,7 +1,7 @@
 """From a workspace's events to a bundle in service: both stages, trained without looking ahead."""
 
 import logging
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -94,39 +94,3 @@ def _train_ranker(
 
     log.info("stage two, on %d examples, %d of them positive", len(examples), pc.sum(examples["label"]).as_py() or 0)
     return train_ranker(folder, items, timelines, examples, config=plan.ranker, seed=plan.seed)
-
-
-def retrain_ranker(workspace: Workspace, plan: TrainingPlan | None = None) -> Bundle:
-    """Train the ranker on what the gateway logged, beside the examples it began with; sources stay as they are.
-
-    The new bundle is sealed but not yet in service: `data.bundle.publish` does that.
-
-    Raises:
-        TandemError: no bundle, or no display in the log.
-    """
-    from data.eventlog import read_displays, read_tracked
-    from ranker.train_banner import Log, train_ranker
-
-    plan = plan or TrainingPlan()
-    current = Bundle.open(workspace.current, verify=False)
-    logged = Log(read_displays(workspace.log), read_tracked(workspace.log))
-    examples = workspace.root / "examples.parquet"
-    with BundleDraft(workspace) as draft:
-        draft.take(current, ("catalog", "candidates"))
-        items = ItemTable.load(current.catalog)
-        draft.metrics["ranker"] = train_ranker(
-            draft.folder("ranker"),
-            items,
-            Timelines.of(pq.read_table(workspace.events), items),
-            pq.read_table(examples) if examples.exists() else None,
-            logged,
-            config=plan.ranker,
-            seed=plan.seed,
-            previous=current.ranker if current.has("ranker") else None,
-        )
-        return draft.seal()
-
-
-def quick(plan: TrainingPlan) -> TrainingPlan:
-    """The same plan without the rivals that are trained for comparison only."""
-    return replace(plan, ranker=replace(plan.ranker, rivals=False))

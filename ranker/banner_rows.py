@@ -114,7 +114,9 @@ def dense_columns(specification: Specification) -> NDArray[np.int64]:
 def rows_of_log(
     specification: Specification, displays: pa.Table, tracked: pa.Table, label: str = "click"
 ) -> tuple[Rows, int]:
-    """Rows of a table of DISPLAY_SCHEMA, labelled by the tracked events (EVENT_SCHEMA): features as they were scored.
+    """Rows of a table of DISPLAY_SCHEMA, in its order, labelled by the tracked events (EVENT_SCHEMA).
+
+    Features are those with which the slots were scored; requests are the displays of which a slot carries features.
 
     Args:
         label: "click": the slot was clicked and the click landed; "sale": that, and the user bought the item in a week.
@@ -124,11 +126,10 @@ def rows_of_log(
     Raises:
         RankerError: no slot carries the specification's dense features.
     """
-    displays = displays.sort_by([("ts", "ascending"), ("display_id", "ascending")]).combine_chunks()
-    slots = displays["slots"].combine_chunks()
-    request = np.repeat(np.arange(len(displays)), slots.value_lengths().fill_null(0).to_numpy().astype(np.int64))
-    fields = {name: slots.flatten().field(name) for name in ("position", "item_id", "category", "dense")}
-    dense, there = _logged_values(specification, displays["dense_names"].combine_chunks(), fields["dense"], request)
+    displays = displays.combine_chunks()
+    request, dense, there = _logged_values(specification, displays)
+    slots = displays["slots"].combine_chunks().flatten()
+    fields = {name: slots.field(name) for name in ("position", "item_id", "category")}
     if not there.any():
         raise RankerError(
             f"no slot of the {len(displays)} logged displays carries the features "
@@ -149,16 +150,28 @@ def rows_of_log(
     return every.take(np.unique(every.request)), int((~there).sum())
 
 
+def displays_with_features(specification: Specification, displays: pa.Table) -> NDArray[np.bool_]:
+    """bool [displays]: of which a slot carries the specification's dense features."""
+    request, _, there = _logged_values(specification, displays.combine_chunks())
+    return np.bincount(request, there, len(displays)) > 0
+
+
 def _logged_values(
-    specification: Specification, names: pa.ListArray, dense: pa.ListArray, request: NDArray[np.int64]
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """float32 [slots, D] in the specification's order, and which slots carry all of it, whatever order they logged."""
+    specification: Specification, displays: pa.Table
+) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.bool_]]:
+    """The display of each slot, its values float32 [slots, D] in the specification's order, and whether it has them.
+
+    A display names the order in which it logged its values.
+    """
+    slots = displays["slots"].combine_chunks()
+    request = np.repeat(np.arange(len(displays)), slots.value_lengths().fill_null(0).to_numpy().astype(np.int64))
+    dense = slots.flatten().field("dense")
     wanted = specification.dense_names
     widths = dense.value_lengths().fill_null(0).to_numpy().astype(np.int64)
     starts = np.cumsum(widths) - widths
     values = dense.flatten().to_numpy()
     filled, there = np.zeros((len(request), len(wanted)), np.float32), np.zeros(len(request), bool)
-    encoded = pa.array([" ".join(one or ()) for one in names.to_pylist()]).dictionary_encode()
+    encoded = pa.array([" ".join(one or ()) for one in displays["dense_names"].to_pylist()]).dictionary_encode()
     layout_of_slot = encoded.indices.to_numpy()[request]
     for code, joined in enumerate(encoded.dictionary.to_pylist()):
         layout = joined.split()
@@ -168,7 +181,7 @@ def _logged_values(
         columns = np.array([layout.index(name) for name in wanted])
         filled[chosen] = values[starts[chosen][:, None] + columns]
         there[chosen] = True
-    return filled, there & np.isfinite(filled).all(axis=1)
+    return request, filled, there & np.isfinite(filled).all(axis=1)
 
 
 def slot_labels(displays: pa.Table, tracked: pa.Table, label: str = "click") -> NDArray[np.float32]:

@@ -3,6 +3,7 @@
 import logging
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,7 +11,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data.bundle import Bundle, BundleDraft, publish
-from data.eventlog import read_displays, read_tracked
 from data.examples import EXAMPLE_SCHEMA
 from data.items import ItemTable
 from data.tables import load_events
@@ -19,11 +19,12 @@ from data.workspace import Workspace
 from ranker.banner_rows import rows_of_examples, rows_of_log
 from ranker.examples import Examples, encode, split_by_time
 from ranker.export import read_serving, write_serving
+from ranker.logged import Log, read_log, ripe
 from ranker.metrics import all_metrics
 from ranker.quantisation import TableType, load_table, save_table
 from ranker.serving_graph import Wiring
 from ranker.specification import RankerError, Vocabulary, read_specification
-from ranker.train_banner import INT8, Log, RankerConfig, train_ranker
+from ranker.train_banner import INT8, RankerConfig, train_ranker
 from ranker.training import DlrmRanker
 
 log = logging.getLogger(__name__)
@@ -36,20 +37,24 @@ def train_bundle(
     origins: Origins | None = None,
     config: RankerConfig | None = None,
     seed: int = 0,
-    warm: bool = True,
+    wait_minutes: float | None = None,
 ) -> Bundle:
-    """A new bundle in service: catalog and candidates of the current one, and a ranker trained now.
+    """A new bundle in service: catalog and candidates of the current one, and a ranker trained now, from scratch.
 
     Args:
         origins: the display log, the examples pooled from timelines, or both; by default the log if there is one.
-        warm: start from the current bundle's ranker, if it has one of the same features.
+        wait_minutes: how much older than the newest display of the log a display must be, for its outcome to be known;
+            by default half an hour for clicks and a week for sales.
 
     Raises:
         RankerError: what `origins` asks for is not there, or is too little. DataError: there is no bundle yet.
     """
     current = Bundle.open(workspace.current)
     items = ItemTable.load(current.catalog)
-    logged = read_log(workspace)
+    config = config or RankerConfig()
+    if config.tables is None and current.has("ranker"):
+        config = replace(config, tables=read_serving(current.ranker).tables)
+    logged = read_log(workspace.log)
     origins = origins or ("log" if len(logged.displays) else "timelines")
     examples = read_examples(workspace) if origins != "log" else None
     with BundleDraft(workspace) as draft:
@@ -57,12 +62,11 @@ def train_bundle(
         draft.metrics["ranker"] = train_ranker(
             draft.folder("ranker"),
             items,
-            all_timelines(workspace, items, logged),
+            all_timelines(workspace, items, logged.tracked),
             examples,
-            logged if origins != "timelines" else None,
+            Log(ripe(logged.displays, config.label, wait_minutes), logged.tracked) if origins != "timelines" else None,
             config,
             seed,
-            previous=current.ranker if warm and current.has("ranker") else None,
         )
         bundle = draft.seal()
     publish(workspace, bundle)
@@ -95,12 +99,12 @@ def _later_rows(workspace: Workspace, bundle: Bundle, origins: Origins | None, l
     """The rows that the bundle's ranker can be measured on, and where they are from: log or timelines."""
     items = ItemTable.load(bundle.catalog)
     specification = read_specification(bundle.ranker / "specification.yaml")
-    logged = read_log(workspace)
+    logged = read_log(workspace.log)
     origins = origins or ("log" if len(logged.displays) else "timelines")
     if origins == "both":
         raise RankerError("evaluation is on one origin at a time; expected log or timelines")
     if origins == "log":
-        rows, _ = rows_of_log(specification, logged.displays, logged.tracked, label)
+        rows, _ = rows_of_log(specification, logged.displays.table, logged.tracked, label)
     else:
         timelines = Timelines.of(load_events(workspace), items)
         rows, _ = rows_of_examples(specification, items, timelines, read_examples(workspace))
@@ -180,10 +184,6 @@ def _bytes(folder: Path) -> int:
     return sum(file.stat().st_size for file in (folder / "tables").iterdir())
 
 
-def read_log(workspace: Workspace) -> Log:
-    return Log(read_displays(workspace.log), read_tracked(workspace.log))
-
-
 def read_examples(workspace: Workspace) -> pa.Table:
     """examples.parquet of the workspace, in EXAMPLE_SCHEMA.
 
@@ -206,10 +206,10 @@ def read_examples(workspace: Workspace) -> pa.Table:
         raise RankerError(f"{path}: expected the column types of examples, found {error}") from error
 
 
-def all_timelines(workspace: Workspace, items: ItemTable, logged: Log) -> Timelines:
+def all_timelines(workspace: Workspace, items: ItemTable, tracked: pa.Table) -> Timelines:
     """Of the workspace's events and the tracked ones, an event with the same id once."""
     events = load_events(workspace)
-    return Timelines.of(_without_second_copies([events, logged.tracked.cast(events.schema)]), items)
+    return Timelines.of(_without_second_copies([events, tracked.cast(events.schema)]), items)
 
 
 def _without_second_copies(parts: Sequence[pa.Table]) -> pa.Table:

@@ -17,6 +17,7 @@ from data.console import (
 from data.workspace import Workspace
 from ranker.distributed.cli import add_commands as add_distributed_commands
 from ranker.tabular.cli import add_commands as add_tabular_commands
+from ranker.update_cli import add_commands as add_update_command
 
 app = typer.Typer(no_args_is_help=True)
 add_tabular_commands(app)
@@ -36,6 +37,11 @@ TablesOption = Annotated[
     typer.Option(help="How the embedding tables are served; int8 keeps a scale and a bias per row."),
 ]
 
+WaitOption = Annotated[
+    float | None,
+    typer.Option(min=0, help="Minutes until a display's outcome is known. [30; of sales, a week]", show_default=False),
+]
+
 _COLUMNS = ("auc", "log_loss", "normalised_entropy", "calibration_error", "ndcg@10", "grouped_auc")
 
 
@@ -47,19 +53,22 @@ def train_command(
     seed: SeedOption = 0,
     epochs: Annotated[int | None, typer.Option(min=1, help="At most so many passes over the rows.")] = None,
     threads: Annotated[int, typer.Option(min=1, help="Of torch; one gives the same model twice.")] = 1,
-    warm: Annotated[bool, typer.Option("--warm/--cold", help="Start from the ranker in service, if any.")] = True,
+    wait: WaitOption = None,
     rivals: Annotated[bool, typer.Option(help="Also train the logistic regression, to compare.")] = True,
     tables: TablesOption = None,
     json_file: JsonOption = None,
 ) -> None:
-    """Train DLRM and put it into service in a new bundle. Shows its metrics on later rows beside its rivals'."""
+    """Train DLRM from scratch and put it into service in a new bundle.
+
+    Shows its metrics on later rows beside its rivals'. `tandem ranker update` goes on from the ranker in service.
+    """
     from ranker.bundling import train_bundle
     from ranker.train_banner import RankerConfig
 
     place = Workspace(workspace)
     config = RankerConfig(label=label, rivals=rivals, tables=tables)
     training = replace(config.training, threads=threads, epochs=epochs or config.training.epochs)
-    bundle = train_bundle(place, origin, replace(config, training=training), seed, warm)
+    bundle = train_bundle(place, origin, replace(config, training=training), seed, wait)
     figures = bundle.metrics["ranker"]
     rows = figures["examples"]
     title = f"{rows['test']:,} later rows of {rows['test_requests']:,} requests"
@@ -107,13 +116,16 @@ def export_command(
     write_figures(json_file, figures)
 
 
+add_update_command(app)
+
+
 def metrics_table(figures: dict[str, Any], rows: str, origin: str) -> Table:
     """One line per ranker."""
     table = Table(title=f"Rankers on {rows} · {origin}")
     table.add_column("ranker")
     for name in _COLUMNS:
         table.add_column(name.replace("_", " "), justify="right")
-    for name in ("DLRM", "DLRM, int8 tables", "logistic regression", "popularity", "constant"):
+    for name in ("DLRM", "DLRM, int8 tables", "running ranker", "logistic regression", "popularity", "constant"):
         if name in figures:
             table.add_row(name, *(f"{figures[name][one]:.4f}" if one in figures[name] else "" for one in _COLUMNS))
     return table

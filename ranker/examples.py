@@ -100,8 +100,8 @@ class Examples:
         )
 
 
-def learn_vocabularies(specification: Specification, rows: Sequence[Rows]) -> dict[str, Vocabulary]:
-    """One vocabulary per table, from every feature that reads it. Request features count once per row."""
+def id_columns(specification: Specification, rows: Sequence[Rows]) -> dict[str, list[pa.Array]]:
+    """By table, the ids of every feature that reads it. Request features count once per row, bags once per request."""
     columns: dict[str, list[pa.Array]] = {name: [] for name in specification.tables}
     for part in rows:
         places = pa.array(part.request)
@@ -112,7 +112,7 @@ def learn_vocabularies(specification: Specification, rows: Sequence[Rows]) -> di
     for part in rows:
         for bag in specification.bags:
             columns[bag.table].append(part.bags[bag.name].flatten())
-    return {name: Vocabulary.learn(columns[name], table) for name, table in specification.tables.items()}
+    return columns
 
 
 def encode(specification: Specification, vocabularies: dict[str, Vocabulary], rows: Rows) -> Examples:

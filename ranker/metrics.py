@@ -57,7 +57,13 @@ def calibration_error(label: Array, probability: Array, buckets: int = 10) -> fl
 
 
 def ndcg(label: Array, score: Array, request: Array, k: int = 10) -> float:
-    """Mean NDCG@k over the requests that have a positive, binary gains. NaN if none has.
+    """Mean NDCG@k over the requests that have a positive, binary gains. NaN if none has."""
+    of_request = ndcg_of_requests(label, score, request, k)
+    return float(of_request.mean()) if len(of_request) else float("nan")
+
+
+def ndcg_of_requests(label: Array, score: Array, request: Array, k: int = 10) -> NDArray[np.float64]:
+    """float64 [requests that have a positive], in their order: NDCG@k with binary gains.
 
     Rows of equal score share the mean discount of the places they occupy, so that an uninformed ranker cannot profit
     from the order in which rows happen to lie.
@@ -76,7 +82,7 @@ def ndcg(label: Array, score: Array, request: Array, k: int = 10) -> float:
     positives = np.bincount(request, label > 0).astype(int)
     ideal = np.concatenate([[0], np.cumsum(1 / np.log2(np.arange(k) + 2))])[np.minimum(positives, k)]
     counted = positives > 0
-    return float(np.mean(achieved[counted] / ideal[counted])) if counted.any() else float("nan")
+    return achieved[counted] / ideal[counted]
 
 
 def grouped_area_under_curve(label: Array, score: Array, request: Array) -> float:

@@ -4,6 +4,7 @@ A categorical feature reads a table. Row 0 of every table stands for "missing" a
 unknown ids, and ids seen fewer than `threshold` times in training. An id of the vocabulary has a row of its own.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -192,16 +193,23 @@ class Vocabulary:
 
         Nulls and empty strings are "missing", not ids. The commonest comes first; ties in the order of the ids.
         """
-        seen: dict[str, int] = {}
-        for column in columns:
-            values, counts = _distinct(column)
-            for value, count in zip(values, counts.tolist(), strict=True):
-                if value and count:
-                    seen[value] = seen.get(value, 0) + count
-        kept = sorted(
-            (one for one, count in seen.items() if count >= table.threshold), key=lambda one: (-seen[one], one)
-        )
-        return cls(IdMap.of(kept[: table.limit]))
+        return cls(IdMap.of([])).grown(count_ids(columns), table, Counter())[0]
+
+    def grown(self, counts: Counter[str], table: Table, waiting: Counter[str]) -> tuple["Vocabulary", Counter[str]]:
+        """With new ids behind its own, which keep their rows; and the counts of those that are not yet frequent enough.
+
+        Args:
+            counts: of ids now. waiting: of ids that were not frequent enough before.
+        """
+        held = self.ids.ids()
+        known = set(held)
+        together = Counter({one: count for one, count in counts.items() if one not in known})
+        together.update(waiting)
+        frequent = (one for one, count in together.items() if count >= table.threshold)
+        admitted = sorted(frequent, key=lambda one: (-together[one], one))[: max(table.limit - len(held), 0)]
+        for one in admitted:
+            del together[one]
+        return Vocabulary(IdMap.of([*held, *admitted])), together
 
     def rows_of(self, ids: Sequence[str | None]) -> NDArray[np.int32]:
         """int32 [len(ids)]: the table row of each id; None and "" are missing."""
@@ -225,6 +233,17 @@ class Vocabulary:
     @classmethod
     def load(cls, folder: Path, name: str) -> "Vocabulary":
         return cls(IdMap.load(folder, name))
+
+
+def count_ids(columns: Sequence[pa.Array]) -> Counter[str]:
+    """How often each id occurs in columns of strings, dictionary-encoded or not; nulls and "" are no ids."""
+    seen: Counter[str] = Counter()
+    for column in columns:
+        values, counts = _distinct(column)
+        for value, count in zip(values, counts.tolist(), strict=True):
+            if value and count:
+                seen[value] += count
+    return seen
 
 
 def _distinct(column: pa.Array) -> tuple[list[str], NDArray[np.int64]]:

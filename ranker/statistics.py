@@ -36,15 +36,24 @@ class ItemStatistics:
 
     @classmethod
     def of(
-        cls, timelines: Timelines, items: ItemTable, slots: tuple[pa.Array, NDArray[np.float32]] | None
+        cls,
+        timelines: Timelines,
+        items: ItemTable,
+        slots: tuple[pa.Array, NDArray[np.float32]] | None,
+        earlier: "ItemStatistics | None" = None,
     ) -> "ItemStatistics":
-        """Over all of `timelines`, and over a log's slots: the item ids shown, and 1 where a click landed."""
+        """Over all of `timelines`, and over a log's slots: the item ids shown, and 1 where a click landed.
+
+        The slots come on top of those that `earlier` has counted, if given.
+        """
         count = {
             kind: np.bincount(timelines.items[timelines.kinds == kind], minlength=len(items)).astype(np.int64)
             for kind in (EventKind.view, EventKind.click, EventKind.sale)
         }
         by_merchant = np.bincount(items.merchant, count[EventKind.view], len(items.merchants)).astype(np.int64)
         displays, landed = np.zeros(len(items), np.int64), np.zeros(len(items), np.int64)
+        if earlier is not None:
+            displays, landed = displays + earlier.displays, landed + earlier.landed
         if slots is not None and len(slots[0]):
             position, label = positions_of_column(items, slots[0]), slots[1]
             known = position != UNKNOWN

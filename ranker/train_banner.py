@@ -4,6 +4,7 @@ specification.yaml   the features                     model.json, weights.safete
 vocabularies/        ids of each table's rows         tables/                           the embedding tables
 statistics/          counts per item                  scorer.pt2, serving.json          the compiled graph
 item_values.npy, item_rows.npy, merchant_rows.npy     what the scorer needs per item and merchant
+log_position.json    how far the display log was read (ranker/bookmark.py), if it was
 """
 
 import logging
@@ -17,10 +18,12 @@ from numpy.typing import NDArray
 
 from data.items import ItemTable
 from data.timelines import Timelines
-from ranker.banner_rows import rows_of_examples, rows_of_log
-from ranker.examples import Examples, Rows, concatenate, encode, learn_vocabularies, split_by_time
-from ranker.export import read_serving, write_serving
+from ranker.banner_rows import rows_of_examples
+from ranker.examples import Examples, Rows, concatenate, encode, split_by_time
+from ranker.export import write_serving
 from ranker.features import Catalogue, item_values
+from ranker.growth import grow_vocabularies, save_waiting
+from ranker.logged import Log, Parts, split_log
 from ranker.logistic import LogisticRanker
 from ranker.metrics import all_metrics, area_under_curve, grouped_area_under_curve, ndcg
 from ranker.quantisation import TableType
@@ -31,7 +34,6 @@ from ranker.specification import (
     Specification,
     Vocabulary,
     banner_specification,
-    read_specification,
     write_specification,
 )
 from ranker.statistics import ItemStatistics
@@ -53,7 +55,7 @@ class RankerConfig:
         label: what a logged slot is labelled with: "click" (landed) or "sale" (landed and bought).
         rivals: also train the logistic regression, for comparison.
         tables: how the embedding tables are served, float32 or int8 (ranker/quantisation.py); None: as those of the
-            ranker that training starts from, or float32.
+            ranker in service, or float32.
     """
 
     training: TrainingConfig = field(default_factory=TrainingConfig)
@@ -64,14 +66,6 @@ class RankerConfig:
     tables: TableType | None = None
 
 
-@dataclass(frozen=True)
-class Log:
-    """A display log: displays (DISPLAY_SCHEMA) and tracked events (EVENT_SCHEMA)."""
-
-    displays: pa.Table
-    tracked: pa.Table
-
-
 def train_ranker(
     folder: Path,
     items: ItemTable,
@@ -80,33 +74,25 @@ def train_ranker(
     logged: Log | None = None,
     config: RankerConfig | None = None,
     seed: int = 0,
-    previous: Path | None = None,
     specification: Specification | None = None,
 ) -> dict[str, Any]:
-    """Train on pooled examples, on a display log, or both; write the ranker's files into `folder`; return the metrics.
+    """Train from scratch on pooled examples, on a display log, or both; write the ranker's files; return the metrics.
 
-    With a log, validation, calibration and test are on its later displays alone: that is what is served. `previous` is
-    the ranker folder of an older bundle to start from.
+    With a log, validation, calibration and test are on its later displays alone: that is what is served.
 
     Raises:
         RankerError: nothing to train on, or too little.
     """
     config, spec = config or RankerConfig(), specification or banner_specification()
     Wiring.of(spec, config.training.shape, network=config.training.network)  # what cannot be served is not trained
-    tables = config.tables or (read_serving(previous).tables if previous is not None else "float32")
-    parts, left_out = _rows(spec, items, timelines, examples, logged, config)
-    *older, newest = parts
-    train, validation, test = split_by_time(newest, config.validation, config.test)
-    older_ranker = _previous(previous, spec)
-    vocabularies = learn_vocabularies(spec, [*older, train])
-    encoded = [encode(spec, vocabularies, part) for part in (*older, train)]
-    held_out, later = encode(spec, vocabularies, validation), encode(spec, vocabularies, test)
+    older, parts, left_out = _rows(spec, items, timelines, examples, logged, config)
+    vocabularies, waiting = grow_vocabularies(spec, [*older, parts.train])
+    encoded = [encode(spec, vocabularies, part) for part in (*older, parts.train)]
+    held_out, later = encode(spec, vocabularies, parts.validation), encode(spec, vocabularies, parts.test)
     rows = {name: vocabulary.rows for name, vocabulary in vocabularies.items()}
     ranker = DlrmRanker(spec, rows, config.training)
-    if older_ranker is not None and previous is not None:
-        ranker.adopt(older_ranker, _ids(previous, spec), {name: one.ids.ids() for name, one in vocabularies.items()})
     pooled = concatenate(encoded)
-    ranker.fit(pooled, held_out, seed, warm=older_ranker is not None)
+    ranker.fit(pooled, held_out, seed)
     metrics: dict[str, Any] = {
         "examples": {
             "train": len(pooled),
@@ -115,6 +101,7 @@ def train_ranker(
             "test_requests": len(np.unique(later.request)),
             "left_out": left_out,
             "from_log": logged is not None,
+            "label": config.label,
         },
         "DLRM": all_metrics(later.label, ranker.platt.probability(ranker.logits(later)), later.request),
     }
@@ -123,12 +110,15 @@ def train_ranker(
         rival.fit(pooled, held_out, seed)
         metrics[rival.name] = all_metrics(later.label, rival.platt.probability(rival.logits(later)), later.request)
     metrics |= _floors(spec, pooled, later)
-    statistics = ItemStatistics.of(timelines, items, _slots(parts[-1]) if logged is not None else None)
+    statistics = ItemStatistics.of(timelines, items, parts.counted)
     position_row = 1 if logged is not None and spec.positions else MISSING_ROW
-    write_ranker(folder, ranker, vocabularies, items, statistics, position_row, tables)
-    if tables == "int8":
+    write_ranker(folder, ranker, vocabularies, items, statistics, position_row, config.tables or "float32")
+    if config.tables == "int8":
         served = DlrmRanker.load(folder, spec)
         metrics[INT8] = all_metrics(later.label, served.platt.probability(served.logits(later)), later.request)
+    save_waiting(waiting, folder / "vocabularies")
+    if parts.bookmark is not None:
+        parts.bookmark.save(folder)
     return metrics
 
 
@@ -139,41 +129,23 @@ def _rows(
     examples: pa.Table | None,
     logged: Log | None,
     config: RankerConfig,
-) -> tuple[list[Rows], dict[str, int]]:
-    """Rows of each origin, the one to be measured on last, and what was left out of each."""
-    parts, left_out = [], {}
+) -> tuple[list[Rows], Parts, dict[str, int]]:
+    """Rows that are only trained on, those that are split by time, and what was left out of each."""
+    older, left_out = [], {}
     if examples is not None and len(examples):
         rows, left_out["examples"] = rows_of_examples(specification, items, timelines, examples)
-        parts.append(rows)
-    if logged is not None:
-        if not len(logged.displays):
-            raise RankerError("the display log is empty; expected displays of a gateway, or train from timelines")
-        rows, left_out["slots"] = rows_of_log(specification, logged.displays, logged.tracked, config.label)
-        parts.append(rows)
-    if not parts:
+        older.append(rows)
+    if logged is None and not older:
         raise RankerError("there is nothing to train the ranker on; expected pooled examples or a display log")
+    if logged is None:
+        parts = Parts(*split_by_time(older.pop(), config.validation, config.test))
+    else:
+        parts = split_log(specification, logged, config.validation, config.test, config.label)
+        left_out["slots"] = parts.left_out
     for name, count in left_out.items():
         if count:
             log.warning("%d %s were left out: their item or their features are not known", count, name)
-    return parts, left_out
-
-
-def _slots(rows: Rows) -> tuple[pa.Array, NDArray[np.float32]]:
-    return rows.item_columns["item"], rows.label
-
-
-def _previous(folder: Path | None, specification: Specification) -> DlrmRanker | None:
-    """The ranker to start from; None if there is none, or if it has other features or widths."""
-    if folder is None or not (folder / "model.json").is_file():
-        return None
-    if read_specification(folder / "specification.yaml") != specification:
-        log.warning("the previous ranker has other features; training starts from scratch")
-        return None
-    return DlrmRanker.load(folder, specification)
-
-
-def _ids(folder: Path, specification: Specification) -> dict[str, list[str]]:
-    return {name: Vocabulary.load(folder / "vocabularies", name).ids.ids() for name in specification.tables}
+    return older, parts, left_out
 
 
 def _floors(specification: Specification, train: Examples, test: Examples) -> dict[str, Any]:

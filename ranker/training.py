@@ -23,10 +23,10 @@ from ranker.examples import Examples
 from ranker.learning_rates import LearningRates, TrainingConfig
 from ranker.metrics import log_loss
 from ranker.networks.registry import build_network
-from ranker.quantisation import TableType, load_table, save_table
+from ranker.quantisation import TableType, load_table, quantise, save_table
 from ranker.shape import DlrmShape
 from ranker.sharding import plain_state, process_group, shard, weights_of
-from ranker.specification import RankerError, Specification
+from ranker.specification import UNKNOWN_ROW, RankerError, Specification
 from ranker.table_decay import TABLE_KEY, TableDecay
 
 log = logging.getLogger(__name__)
@@ -131,6 +131,15 @@ class DlrmRanker:
         found = log_loss(validation.label, _sigmoid(_predict(sharded, self.specification, validation)))
         return best.check(found, sharded, step)
 
+    def take_values_of(self, tables: TableType) -> None:
+        """Give the embedding tables the values with which they are served in that form; then `logits` are those."""
+        if tables == "float32":
+            return
+        state = self.model.state_dict()
+        for table in self.specification.tables:
+            weight = state[table_key(table)]
+            weight.copy_(torch.from_numpy(quantise(weight.numpy(), f"table {table}").dequantised()))
+
     def save(self, folder: Path, tables: TableType = "float32") -> None:
         """model.json, weights.safetensors, and tables/, which the scorer maps into memory (ranker/quantisation.py)."""
         (folder / "tables").mkdir(exist_ok=True)
@@ -165,7 +174,9 @@ class DlrmRanker:
         return ranker
 
     def adopt(self, older: "DlrmRanker", old_ids: dict[str, list[str]], new_ids: dict[str, list[str]]) -> None:
-        """Start from another ranker's weights; a table row goes to wherever its id now stands, new ids start afresh.
+        """Start from another ranker's weights; a table row goes to wherever its id now stands.
+
+        A new id begins with the row of unknown ids, which is what it read until now: both rankers predict the same.
 
         `old_ids`, `new_ids`: per table, the id of every row after the reserved ones.
         """
@@ -178,6 +189,7 @@ class DlrmRanker:
             reserved = old[key].shape[0] - len(old_ids[table])
             place = {one: k for k, one in enumerate(old_ids[table], reserved)}
             state[key][:reserved] = old[key][:reserved]
+            state[key][reserved:] = old[key][UNKNOWN_ROW]
             both = [(k, place[one]) for k, one in enumerate(new_ids[table], reserved) if one in place]
             if both:
                 to, source = torch.tensor(both).T

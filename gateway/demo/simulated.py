@@ -1,4 +1,4 @@
-"""The main job: a simulated marketplace, trained on, served, tested on three populations, retrained and reported."""
+"""The main job: a simulated marketplace, trained on, served, tested on three populations, updated and reported."""
 
 import os
 import shutil
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data.bundle import Bundle, publish
+from data.bundle import Bundle
 from data.console import console, progress_bar
 from data.errors import DataError
 from data.simulator import Marketplace, MarketplaceConfig
@@ -24,7 +24,7 @@ from gateway.demo.twin import Twin, replay
 from gateway.errors import GatewayError
 from gateway.populations import load_experiment
 from gateway.report.model import Report
-from gateway.training import TrainingPlan, quick, retrain_ranker, train_bundle
+from gateway.training import TrainingPlan, train_bundle
 
 POPULATIONS = Path(__file__).with_name("populations.yaml")
 _MARK = ".demo"
@@ -35,7 +35,7 @@ class DemoConfig:
     """Sizes of the main job.
 
     Attributes:
-        first_part: of the opportunities; after it the ranker is retrained on what was logged.
+        first_part: of the opportunities; after it the ranker is updated with what was logged.
         switch_part: of the rest, sent while the gateway takes the new bundle.
         clients: separate processes that ask for banners. workers: of the gateway.
     """
@@ -83,11 +83,10 @@ def run_simulated(workspace: Workspace, config: DemoConfig) -> DemoResult:
     with running_gateway(workspace, config.populations, config.workers) as address:
         with clock.step("first part of the traffic"):
             shown.extend(_traffic(address, workspace, everything[:middle], config.clients, "first part"))
-        with clock.step("retrain the ranker on the log"):
-            second = retrain_ranker(workspace, quick(config.plan))
+        with clock.step("update the ranker with the log"):
+            second = _update(workspace, config.plan.seed)
         with clock.step("second part, with the new bundle published under traffic"):
             switch = middle + int(config.switch_part * (len(everything) - middle))
-            publish(workspace, second)
             shown.extend(_traffic(address, workspace, everything[middle:switch], config.clients, "during the switch"))
             wait_for_version(address, second.version, banner_context(marketplace, switch - 1))
             shown.extend(_traffic(address, workspace, everything[switch:], config.clients, "second part"))
@@ -99,6 +98,15 @@ def run_simulated(workspace: Workspace, config: DemoConfig) -> DemoResult:
         report, page = write_report(workspace, config.populations, twin.truth(marketplace))
     agreement = agreement_of(workspace, marketplace, twin, shown, report)
     return DemoResult(report, twin, agreement, shown, (first, second), clock.seconds, page)
+
+
+def _update(workspace: Workspace, seed: int) -> Bundle:
+    """The ranker in service after an update: published even if worse, so that every demo shows a change of bundles."""
+    from ranker.update import UpdateConfig, update_ranker
+
+    found = update_ranker(workspace, UpdateConfig(minimum=1, wait_minutes=0, force=True), seed)
+    console.print(f"  the updated ranker's log loss on later displays: {found.comparison.log_loss}", highlight=False)
+    return found.bundle or found.running
 
 
 def write_report(workspace: Workspace, populations: Path, truth: dict[str, dict[str, float]]) -> tuple[Report, Path]:

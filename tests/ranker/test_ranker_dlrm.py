@@ -9,7 +9,8 @@ from toy_banners import Shop, make_examples
 
 from ranker.banner_rows import rows_of_examples
 from ranker.dlrm import DLRM, DlrmShape, tensors_of
-from ranker.examples import NO_ROW, Examples, encode, learn_vocabularies, row_of_position
+from ranker.examples import NO_ROW, Examples, encode, row_of_position
+from ranker.growth import grow_vocabularies
 from ranker.logistic import LogisticRanker
 from ranker.shape import interactions
 from ranker.sharding import plain_state, process_group, shard
@@ -98,7 +99,7 @@ def banner_examples(shop: Shop) -> tuple[Specification, dict[str, int], Examples
     spec = banner_specification()
     rows, _ = rows_of_examples(spec, shop.items, shop.timelines, make_examples(shop, 400))
     train, later = rows.take(np.arange(300)), rows.take(np.arange(300, 400))
-    vocabularies = learn_vocabularies(spec, [train])
+    vocabularies, _ = grow_vocabularies(spec, [train])
     counts = {name: one.rows for name, one in vocabularies.items()}
     return spec, counts, encode(spec, vocabularies, train), encode(spec, vocabularies, later)
 

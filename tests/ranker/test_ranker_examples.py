@@ -6,7 +6,8 @@ import pytest
 from toy_banners import DAY, START, Shop, display_row, displays_of, make_examples, tracked
 
 from ranker.banner_rows import rows_of_examples, rows_of_log, slot_labels
-from ranker.examples import NO_ROW, concatenate, encode, learn_vocabularies, row_of_position, split_by_time
+from ranker.examples import NO_ROW, concatenate, encode, row_of_position, split_by_time
+from ranker.growth import grow_vocabularies
 from ranker.specification import RankerError, banner_specification, parse_specification
 
 NAMES = list(banner_specification().dense_names)
@@ -157,7 +158,7 @@ def test_bags_keep_the_newest_ids_and_pad_the_rest() -> None:
         ]
     )
     rows, _ = rows_of_log(spec, displays, tracked([]))
-    vocabularies = learn_vocabularies(spec, [rows])
+    vocabularies, _ = grow_vocabularies(spec, [rows])
     examples = encode(spec, vocabularies, rows)
     b, c = vocabularies["t"].rows_of(["b", "c"]).tolist()
     assert examples.bags[0].tolist() == [[b, c], [NO_ROW, NO_ROW]]

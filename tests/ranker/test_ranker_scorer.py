@@ -15,10 +15,11 @@ from data.request import NO_HISTORY, Request
 from ranker.banner_rows import rows_of_log
 from ranker.examples import encode
 from ranker.export import compiled_package, require_compiler
+from ranker.logged import Log
 from ranker.scorer import BannerFeatures, BannerScorer
 from ranker.serving_graph import Wiring
 from ranker.specification import RankerError, Vocabulary, banner_specification
-from ranker.train_banner import Log, RankerConfig, train_ranker
+from ranker.train_banner import RankerConfig, train_ranker
 from ranker.training import DlrmRanker, TrainingConfig
 
 Trained = tuple[Path, dict]
@@ -137,7 +138,7 @@ def test_a_retrained_model_of_the_same_shape_needs_no_compilation(
 ) -> None:
     monkeypatch.setattr("ranker.export.compile_graph", lambda *_: pytest.fail("compiled again"))
     quick = RankerConfig(TrainingConfig(epochs=1), rivals=False)
-    train_ranker(tmp_path, shop.items, shop.timelines, make_examples(shop, 300, seed=9), None, quick, 1, trained[0])
+    train_ranker(tmp_path, shop.items, shop.timelines, make_examples(shop, 300, seed=9), None, quick, 1)
     request, positions = request_of(shop, 1, 0), candidates_of(shop, 0, 20)
     before, after = BannerScorer(trained[0], shop.items), BannerScorer(tmp_path, shop.items)
     scores = [one.score(one.features(request, positions)) for one in (before, after)]
@@ -162,9 +163,9 @@ def test_a_ranker_trained_on_the_log_serves_with_the_first_slots_bias(
                 events.append((f"c{number}.{place}", ts, user, "click", item, f"d{number}"))
                 events.append((f"l{number}.{place}", ts, user, "landing", item, f"d{number}"))
         rows.append(display)
-    logged = Log(displays_of(rows), tracked(events))
+    logged = Log.of_tables(displays_of(rows), tracked(events))
     quick = RankerConfig(TrainingConfig(epochs=6), rivals=False)
-    metrics = train_ranker(tmp_path, shop.items, shop.timelines, make_examples(shop, 300), logged, quick, 0, trained[0])
+    metrics = train_ranker(tmp_path, shop.items, shop.timelines, make_examples(shop, 300), logged, quick, 0)
     assert metrics["examples"]["from_log"]
     assert json.loads((tmp_path / "serving.json").read_text())["position_row"] == 1
     bias = DlrmRanker.load(tmp_path, banner_specification()).model.position.weight.detach().numpy()[1:5, 0]

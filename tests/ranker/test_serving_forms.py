@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+from logged_shop import make_workspace, show
 from test_ranker_dlrm import ROWS, SPEC
 from test_ranker_scorer import candidates_of, request_of
 from toy_banners import MERCHANTS, Shop, make_examples
@@ -21,14 +22,17 @@ from data.workspace import Origin, Workspace
 from ranker.calibration import Platt
 from ranker.cli import app
 from ranker.dlrm import DLRM, DlrmShape, tensors_of
-from ranker.examples import NO_ROW, Examples
+from ranker.examples import NO_ROW, Examples, encode
 from ranker.export import read_serving
+from ranker.logged import read_log, split_log
+from ranker.metrics import log_loss
 from ranker.quantisation import quantise
 from ranker.scorer import BannerFeatures, BannerScorer
 from ranker.serving_graph import Parameters, ServingGraph, Wiring
 from ranker.specification import RankerError, Specification, Vocabulary, banner_specification, parse_specification
 from ranker.train_banner import INT8, RankerConfig, train_ranker
 from ranker.training import DlrmRanker, TrainingConfig, table_key
+from ranker.update import UpdateConfig, update_ranker
 
 ALL_OPTIONS = DlrmShape(
     (8,), (7, 5), 0.3, first_order=2, dense_to_top=True, itself=True, activation="sigmoid", batch_norm=True
@@ -175,14 +179,23 @@ def test_a_ranker_with_all_options_and_int8_tables_serves_its_trained_prediction
 
 
 @pytest.mark.slow
-def test_a_warm_start_keeps_int8_tables(
+def test_an_update_keeps_int8_tables_and_is_measured_with_their_values(
     with_options: tuple[Path, dict], shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ranker.export.compile_graph", lambda *_: pytest.fail("compiled again"))
-    older = with_options[0]
-    quick = RankerConfig(TrainingConfig(epochs=1, shape=SERVED_SHAPE), rivals=False)
-    train_ranker(tmp_path, shop.items, shop.timelines, make_examples(shop, 300), None, quick, 1, older)
-    assert read_serving(tmp_path).tables == "int8"
+    place = make_workspace(tmp_path / "w", shop, with_options[0])
+    show(place, shop, 600)
+    found = update_ranker(place, UpdateConfig(minimum=1, wait_minutes=0, force=True))
+    assert found.bundle is not None and read_serving(found.bundle.ranker).tables == "int8"
+    log = read_log(place.log)
+    parts = split_log(banner_specification(), log, 0.1, 0.2, "click")
+    vocabularies = {
+        name: Vocabulary.load(found.bundle.ranker / "vocabularies", name) for name in banner_specification().tables
+    }
+    served = DlrmRanker.load(found.bundle.ranker, banner_specification())
+    held_out = encode(banner_specification(), vocabularies, parts.test)
+    loss = log_loss(held_out.label, served.platt.probability(served.logits(held_out)))
+    assert loss == pytest.approx(found.figures["DLRM"]["log_loss"], abs=1e-6)
 
 
 @pytest.fixture

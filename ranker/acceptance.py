@@ -1,0 +1,86 @@
+"""Is a newly trained ranker better than the one in service? Both predict the same later displays, in pairs."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ranker.metrics import ndcg_of_requests
+
+SURE = 2.0
+"""An order within requests that is worse by so many standard errors is not put down to chance."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """New less old, and its standard error over requests."""
+
+    mean: float
+    se: float
+
+    def __str__(self) -> str:
+        return f"{self.mean:+.4f} ± {self.se:.4f}"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The new ranker less the one in service, on the same rows.
+
+    Attributes:
+        log_loss: per row. ndcg: NDCG@10 per request with a positive.
+        requests, rows, positives: what it was measured on.
+    """
+
+    log_loss: Difference
+    ndcg: Difference
+    requests: int
+    rows: int
+    positives: int
+
+    @property
+    def worse(self) -> str:
+        """Why the new ranker is not to be published; empty if it is."""
+        if not self.log_loss.mean < 0:
+            return f"its log loss is not lower: {self.log_loss}"
+        if self.ndcg.mean < -SURE * self.ndcg.se:
+            return f"it orders requests worse: NDCG@10 {self.ndcg}"
+        return ""
+
+    def figures(self) -> dict[str, Any]:
+        return asdict(self) | {"worse": self.worse}
+
+
+def compare(
+    label: NDArray[np.float32], new: NDArray[np.float64], old: NDArray[np.float64], request: NDArray[np.int64]
+) -> Comparison:
+    """Compare probabilities of two rankers on n rows; rows of one request share its number."""
+    return Comparison(
+        log_loss=_ratio(_losses(label, new) - _losses(label, old), request),
+        ndcg=_mean(ndcg_of_requests(label, new, request) - ndcg_of_requests(label, old, request)),
+        requests=len(np.unique(request)),
+        rows=len(label),
+        positives=int(label.sum()),
+    )
+
+
+def _losses(label: NDArray[np.float32], probability: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Binary cross entropy of each row, in nats."""
+    probability = np.clip(probability, 1e-12, 1 - 1e-12)
+    return np.where(label > 0, -np.log(probability), -np.log1p(-probability))
+
+
+def _ratio(values: NDArray[np.float64], request: NDArray[np.int64]) -> Difference:
+    """The mean over rows. Rows of a request are not independent: the error is that of a ratio of sums over requests."""
+    codes = np.unique(request, return_inverse=True)[1]
+    totals, rows = np.bincount(codes, values), np.bincount(codes)
+    mean = totals.sum() / rows.sum()
+    count = len(rows)
+    spread = np.sum((totals - mean * rows) ** 2) * count / max(count - 1, 1)
+    return Difference(float(mean), float(np.sqrt(spread) / rows.sum()))
+
+
+def _mean(values: NDArray[np.float64]) -> Difference:
+    if len(values) < 2:
+        return Difference(float(values.mean()) if len(values) else 0.0, float("inf"))
+    return Difference(float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values))))

@@ -1,0 +1,115 @@
+"""Updates one after the other, for a process that runs for months: one per workspace, ended between two rounds."""
+
+import fcntl
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from data.errors import TandemError
+from data.eventlog import LogPosition
+from data.workspace import Workspace
+from ranker.specification import RankerError
+from ranker.update import NothingNewError, Update, UpdateConfig, update_ranker
+
+log = logging.getLogger(__name__)
+
+LOCK = ".ranker-update.lock"
+
+
+@contextmanager
+def only_updater(workspace: Workspace) -> Iterator[None]:
+    """Hold the workspace against other updaters; the lock ends with the process, however that ends.
+
+    Raises:
+        RankerError: another process updates the workspace's ranker, or the folder cannot be written.
+    """
+    try:
+        opened = (workspace.root / LOCK).open("a+")
+    except OSError as error:
+        raise RankerError(
+            f"{workspace.root}: expected a workspace that can be written, found {error.strerror}"
+        ) from None
+    with opened as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            raise RankerError(
+                f"process {lock.read().strip() or 'unknown'} already updates the ranker of {workspace.root}; "
+                "expected one updater at a time"
+            ) from None
+        lock.truncate(0)
+        lock.write(f"{os.getpid()}\n")
+        lock.flush()
+        yield
+
+
+def keep_updating(
+    workspace: Workspace,
+    config: UpdateConfig,
+    seed: int,
+    every_minutes: float,
+    told: Callable[[Update], None] = lambda update: None,
+) -> int:
+    """Update in rounds, each `every_minutes` after the beginning of the last, until SIGINT or SIGTERM.
+
+    A signal ends the pause at once, and a round when it is done; a second one ends the process. A round that fails is
+    logged with its sentence, and the next one comes in its time.
+
+    Returns the number of rounds.
+    """
+    stop = threading.Event()
+    with _ending(stop):
+        rounds, attempted = 0, LogPosition()
+        while not stop.is_set():
+            began = time.monotonic()
+            rounds += 1
+            try:
+                update = update_ranker(workspace, config, seed + rounds - 1, attempted)
+                attempted = update.seen
+                told(update)
+                log.info("round %d: %s (%.0f s)", rounds, sentence(update), time.monotonic() - began)
+            except NothingNewError as nothing:
+                log.info("round %d: %s", rounds, nothing)
+            except TandemError as error:
+                log.error("round %d failed: %s", rounds, error)
+            stop.wait(max(0.0, every_minutes * 60 - (time.monotonic() - began)))
+    log.info("stopped after %d rounds", rounds)
+    return rounds
+
+
+def sentence(update: Update) -> str:
+    """What an update came to, in one line."""
+    found = update.comparison
+    measured = (
+        f"log loss {found.log_loss} and NDCG@10 {found.ndcg} against {update.running.version} on "
+        f"{found.requests:,} later displays"
+    )
+    if update.bundle is None:
+        return f"refused, {update.running.version} stays in service: {found.worse}; {measured}"
+    worse = f" although {found.worse}" if found.worse else ""
+    return f"bundle {update.bundle.version} is in service{worse}: {measured}"
+
+
+@contextmanager
+def _ending(stop: threading.Event) -> Iterator[None]:
+    """SIGINT and SIGTERM set `stop`, once; a second one does what it did before."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def end(number: int, frame: object) -> None:
+        stop.set()
+        for one, handler in before.items():
+            signal.signal(one, handler)
+        log.info("stopping after this round; once more to stop at once")
+
+    for number in before:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
