@@ -12,12 +12,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class SpectralGrid:
-    """What is tried: powers, ridge and popularity at `first_dimension`, then the dimension and the ridge again.
+    """What is tried: powers, ridge and popularity at `first_dimension`, then the dimension and the ridge again, and
+    wider vectors where the widest is the best.
 
     Attributes:
         user_powers, item_powers: every pair of them.
         output_drops: how much smaller than the item power the output power is: more of it favours rarer items.
-        ridges: ascending. dimensions: ascending; the largest bounds the serving cost.
+        ridges: ascending. dimensions: ascending.
+        wider: ascending; each is tried as long as the widest before it is the best. The last bounds the serving cost.
     """
 
     user_powers: tuple[float, ...] = (0.25, 0.4, 0.5)
@@ -25,6 +27,7 @@ class SpectralGrid:
     output_drops: tuple[float, ...] = (-0.1, 0.0, 0.1, 0.2, 0.3)
     ridges: tuple[float, ...] = (0.00125, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16)
     dimensions: tuple[int, ...] = (50, 100, 200, 400)
+    wider: tuple[int, ...] = (800, 1_200)
     first_dimension: int = 100
 
     def __post_init__(self) -> None:
@@ -35,8 +38,12 @@ class SpectralGrid:
 
     def within(self, dimension: int) -> "SpectralGrid":
         """The same grid with no vectors of more than `dimension`."""
-        dimensions = tuple(one for one in self.dimensions if one < dimension)
-        return replace(self, dimensions=(*dimensions, dimension), first_dimension=min(self.first_dimension, dimension))
+        dimensions = tuple(one for one in self.dimensions if one <= dimension) or (dimension,)
+        wider = tuple(one for one in self.wider if one < dimension)
+        if dimension not in dimensions:
+            wider = (*wider, dimension)
+        first = min(self.first_dimension, dimension)
+        return replace(self, dimensions=dimensions, wider=wider, first_dimension=first)
 
 
 @dataclass(frozen=True)
@@ -69,13 +76,25 @@ def choose(
         assert best is not None
         advance(f"validation {best.quality:.4f}")
     assert best is not None
-    spectrum = spectrum_of(best.weighting, max(grid.dimensions))
-    for dimension in grid.dimensions:
-        for ridge in _around(grid.ridges, best.shrinkage.ridge):
-            shrinkage = replace(best.shrinkage, ridge=ridge, dimension=dimension)
-            best = _better(best, best.weighting, shrinkage, quality(spectrum, shrinkage))
-    advance(f"validation {best.quality:.4f}")
+    for dimensions in (grid.dimensions, *((one,) for one in grid.wider)):
+        spectrum = spectrum_of(best.weighting, max(dimensions))
+        best = _best_dimension(best, grid, dimensions, lambda shrinkage: quality(spectrum, shrinkage))  # noqa: B023
+        advance(f"validation {best.quality:.4f}")
+        if best.shrinkage.dimension != max(dimensions):
+            break
     log.info("spectral vectors: %s", best)
+    return best
+
+
+def _best_dimension(
+    best: Choice, grid: SpectralGrid, dimensions: tuple[int, ...], quality: Callable[[Shrinkage], float]
+) -> Choice:
+    """The dimension and, around the best so far, the ridge again."""
+    ridges = _around(grid.ridges, best.shrinkage.ridge)
+    for dimension in dimensions:
+        for ridge in ridges:
+            shrinkage = replace(best.shrinkage, ridge=ridge, dimension=dimension)
+            best = _better(best, best.weighting, shrinkage, quality(shrinkage))
     return best
 
 

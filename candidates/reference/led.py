@@ -27,7 +27,7 @@ _USUAL = Choice(Weighting(0.4, 0.4), Shrinkage(0.02, 0.3, 100), float("nan"))
 class LedConfig:
     """`dimension`: at most; the choice may take fewer. `choose_by_validation`: if not, the usual weighting stands."""
 
-    dimension: int = 400
+    dimension: int = 1_200
     choose_by_validation: bool = True
     threads: int = 1
     seed: int = 0

@@ -106,6 +106,24 @@ def test_the_choice_is_the_best_of_everything_tried():
     assert len(notes) == len(weightings(grid)) + 1
 
 
+@pytest.mark.parametrize(
+    ("best", "decomposed"),
+    [(100, [400]), (400, [400, 800]), (800, [400, 800, 1_200]), (5_000, [400, 800, 1_200])],
+)
+def test_wider_vectors_are_tried_only_as_long_as_the_widest_is_the_best(best, decomposed):
+    asked = []
+
+    def spectrum_of(weighting, dimension):
+        asked.append(dimension)
+        return weighting
+
+    choice = choose(SpectralGrid(), spectrum_of, lambda spectrum, shrinkage: -abs(shrinkage.dimension - best))
+    assert asked[len(weightings(SpectralGrid())) :] == decomposed
+    assert choice.shrinkage.dimension == min(best, 1_200)
+    assert max(SpectralGrid().within(600).wider) == 600
+    assert SpectralGrid().within(30).dimensions == (30,)
+
+
 def test_an_empty_grid_is_refused():
     with pytest.raises(CandidatesError, match="at least one value"):
         SpectralGrid(ridges=())
