@@ -16,12 +16,14 @@ from data.console import (
 )
 from data.workspace import Workspace
 from ranker.distributed.cli import add_commands as add_distributed_commands
+from ranker.profiling.cli import add_commands as add_profile_command
 from ranker.tabular.cli import add_commands as add_tabular_commands
 from ranker.update_cli import add_commands as add_update_command
 
 app = typer.Typer(no_args_is_help=True)
 add_tabular_commands(app)
 add_distributed_commands(app)
+add_profile_command(app)
 
 OriginOption = Annotated[
     Literal["log", "timelines", "both"] | None,

@@ -68,7 +68,7 @@ class Lookups:
         A table has one pooling in fbgemm. Where its bags differ it averages, and a sum is the mean times the number of
         ids.
         """
-        embedded = embeddings(bags)
+        embedded = embeddings(bags).to_dict()
         found = []
         for name in self.names:
             one = embedded[name]
