@@ -44,11 +44,59 @@ def unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.asarray(vectors / np.where(lengths > 0, lengths, 1), np.float32)
 
 
+@dataclass(frozen=True)
+class ClusterCounts:
+    """What the users of C clusters took.
+
+    Attributes:
+        item_users: float32 csr [C, I], users of the cluster who took the item: n_ci.
+        merchant_users: int64 [C, M], those who took anything of the merchant: n_cm.
+    """
+
+    item_users: sparse.csr_array
+    merchant_users: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class ClusterVisits:
+    """The keys that `ClusterCounts` are counted from: one for each user and item, and for each user and merchant.
+
+    Attributes:
+        merchant: int32 [I], of each item position. merchants: M.
+    """
+
+    merchant: NDArray[np.int32]
+    merchants: int
+
+    def keys(
+        self, cluster: NDArray[np.integer], user: NDArray[np.integer], item: NDArray[np.integer]
+    ) -> NDArray[np.int64]:
+        """int64, any order.
+
+        Args:
+            cluster: [U], of each user. user, item: [N], distinct pairs of user and item position.
+        """
+        width = len(self.merchant) + self.merchants
+        visits = np.unique(user.astype(np.int64) * self.merchants + self.merchant[item])
+        of_item = cluster[user].astype(np.int64) * width + item
+        of_merchant = cluster[visits // self.merchants].astype(np.int64) * width
+        return np.concatenate([of_item, of_merchant + len(self.merchant) + visits % self.merchants])
+
+    def counts(self, clusters: int, keys: NDArray[np.int64], counts: NDArray[np.int64]) -> ClusterCounts:
+        """From distinct keys and how often each occurred."""
+        cluster, column = np.divmod(keys, len(self.merchant) + self.merchants)
+        is_item = column < len(self.merchant)
+        place = (cluster[is_item], column[is_item])
+        shape = (clusters, len(self.merchant))
+        item_users = sparse.csr_array((counts[is_item].astype(np.float32), place), shape=shape)
+        merchant_users = np.zeros((clusters, self.merchants), np.int64)
+        merchant_users[cluster[~is_item], column[~is_item] - len(self.merchant)] = counts[~is_item]
+        return ClusterCounts(item_users, merchant_users)
+
+
 def cluster_lists(
     centroids: NDArray[np.float32],
-    cluster: NDArray[np.integer],
-    user: NDArray[np.integer],
-    item: NDArray[np.integer],
+    counts: ClusterCounts,
     popularity: NDArray[np.float32],
     merchant_users: NDArray[np.integer],
     items: ItemTable,
@@ -64,17 +112,12 @@ def cluster_lists(
     share of all the merchant's users. Items nobody of the cluster took keep their place through the prior.
 
     Args:
-        cluster: [U], of each user. user, item: [N], distinct pairs of user and item position.
         popularity: float32 [I], distinct users per item. merchant_users: [M], distinct users per merchant.
     """
     clusters, merchants = len(centroids), len(items.merchants)
     merchant = np.asarray(items.merchant)
-    visits = np.unique(user.astype(np.int64) * merchants + merchant[item])
-    cell = cluster[visits // merchants].astype(np.int64) * merchants + visits % merchants
-    cell_users = np.bincount(cell, minlength=clusters * merchants).reshape(clusters, merchants)
+    cell_users, taken = counts.merchant_users, counts.item_users
     share = popularity / np.maximum(merchant_users, 1)[merchant]
-    ones = np.ones(len(user), np.float32)
-    taken = sparse.csr_array((ones, (cluster[user], item)), shape=(clusters, len(items)))
     found: list[NDArray[np.int32]] = []
     scored: list[NDArray[np.float32]] = []
     lengths = np.zeros((clusters, merchants), np.int64)

@@ -28,6 +28,7 @@ class GboConfig:
 @dataclass(frozen=True)
 class CboConfig:
     clusters: tuple[int, ...] = (1, 32, 128, 256)  # the best on held-out users; 1 is the best-of of everybody
+    sample_users: int = 250_000  # of a country, whom k-means learns from; all users are counted
     prior_users: float = 30.0  # the merchant's best-of weighs as much as so many users of the cluster
     list_length: int = 200  # items kept per cluster and merchant; the merchant's best-of continues the list
     minimum_users: int = 5  # a cluster with fewer users at a merchant takes the merchant's best-of as it is

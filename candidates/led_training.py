@@ -3,6 +3,7 @@
 import json
 import logging
 from dataclasses import asdict
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +13,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from candidates import losses
-from candidates.checkpoints import CheckpointFile, Course, Epoch, TrainingState, digest
+from candidates.checkpoints import CheckpointFile, Course, Epoch, TrainingState
 from candidates.config import LedConfig
 from candidates.encoder import user_vector, write_countries
 from candidates.evaluation import evaluate_sources
 from candidates.index import NEVER, GraphIndex, MerchantIndexes, build_graph, inverse_norms
 from candidates.led import Led
 from candidates.led_examples import Batch, LedTimelines, batches, split_timelines
+from candidates.led_shards import LedShards
 from candidates.led_source import LedCountry
-from candidates.training_set import CountryTraining, TrainingSet, distinct_pairs
+from candidates.training_set import CountryTraining, TrainingSet
 from candidates.unknown_items import UnknownItems
 from data.console import progress_bar
-from data.schema import EventKind
+from data.request import HISTORY_LIMIT
 
 logger = logging.getLogger(__name__)
 
@@ -48,16 +50,16 @@ def train_country(training: TrainingSet, country: CountryTraining) -> tuple[NDAr
     torch.manual_seed(training.seed)
     torch.set_num_threads(training.config.threads)
     rng = np.random.default_rng(training.seed)
-    timelines, kind = led_timelines(training, country)
+    shards = LedShards.of(training, country)
     model = initial_model(training, country, config)
     optimizers = model.optimizers(config.learning_rate)
     state = TrainingState(model, optimizers, rng)
-    course = Course.begun(state, checkpoint_of(training, country, timelines))
+    course = Course.begun(state, checkpoint_of(training, country, shards))
     try:
         with progress_bar(f"LED {country.country}", config.epochs) as bar:
             bar.advance(len(course.history))
             while len(course.history) < config.epochs and not course.stalled(config.patience):
-                loss = run_epoch(model, optimizers, timelines, config, rng)
+                loss = run_shards(model, optimizers, shards, config, rng)
                 found = validation_recall(training, country, serving_vectors(model))
                 course.add(Epoch(loss, None if np.isnan(found) else found), state)
                 course.save(state)
@@ -74,41 +76,17 @@ def train_country(training: TrainingSet, country: CountryTraining) -> tuple[NDAr
         "best_epoch": len(course.history) if course.best is None else course.best_epoch + 1,
         "loss": [one.loss for one in course.history],
         "validation_recall@20": [float("nan") if one.validation is None else one.validation for one in course.history],
-        "targets": kind,
+        "targets": shards.kind,
     }
     return serving_vectors(model), figures
 
 
-def checkpoint_of(training: TrainingSet, country: CountryTraining, timelines: LedTimelines) -> CheckpointFile | None:
+def checkpoint_of(training: TrainingSet, country: CountryTraining, shards: LedShards) -> CheckpointFile | None:
     """Where this country's training is kept; its identity is what it learns from and how."""
     if training.checkpoints is None:
         return None
-    learnt = (timelines.offsets, timelines.items, timelines.is_target, country.vectors)
-    identity = digest(asdict(training.config.led), training.seed, *learnt)
-    return CheckpointFile(training.checkpoints / f"led-{country.country}.safetensors", identity)
-
-
-def led_timelines(training: TrainingSet, country: CountryTraining) -> tuple[LedTimelines, str]:
-    """The country's timelines of distinct items in the model's rows, and what may be a target: "clicks" or "all".
-
-    Every event may be input; targets are clicks, landings and sales if the country has enough of them (LED paper,
-    section 4.3), else every event.
-    """
-    config = training.config.led
-    user, item, row = distinct_pairs(training.timelines, country.users, len(training.items), config.timeline_limit)
-    beyond_view = training.timelines.kinds[row] != EventKind.view
-    enough = int(beyond_view.sum()) >= config.enough_clicks
-    clicks = config.targets == "clicks" or (config.targets == "auto" and enough)
-    merchant = np.asarray(training.items.merchant)[country.items.items].astype(np.int64)
-    offsets = np.searchsorted(user, np.arange(len(country.users) + 1)).astype(np.int64)
-    timelines = LedTimelines(
-        offsets=offsets,
-        items=country.items.rows[item],
-        is_target=beyond_view if clicks else np.ones(len(item), bool),
-        merchant=merchant,
-        merchant_offsets=np.asarray(country.items.merchant_rows),
-    )
-    return timelines, "clicks" if clicks else "all"
+    path = training.checkpoints / f"led-{country.country}.safetensors"
+    return CheckpointFile(path, shards.identity(training, country))
 
 
 def initial_model(training: TrainingSet, country: CountryTraining, config: LedConfig) -> Led:
@@ -125,6 +103,20 @@ def initial_model(training: TrainingSet, country: CountryTraining, config: LedCo
     return Led(
         torch.from_numpy(vectors), torch.from_numpy(biases.astype(np.float32)), config.tuning, config.length_power
     )
+
+
+def run_shards(
+    model: Led, optimizers: list[torch.optim.Optimizer], shards: LedShards, config: LedConfig, rng: np.random.Generator
+) -> float:
+    """One epoch over all users; the mean loss, every shard weighing as many users as it has."""
+    losses, users = [], []
+    for timelines in shards.in_random_order(rng):
+        losses.append(run_epoch(model, optimizers, timelines, config, rng))
+        users.append(len(timelines))
+    if len(losses) == 1:
+        return losses[0]
+    known = np.isfinite(losses)
+    return float(np.average(np.array(losses)[known], weights=np.array(users)[known])) if known.any() else float("nan")
 
 
 def run_epoch(
@@ -228,12 +220,11 @@ def save_country(
 def training_queries(
     training: TrainingSet, country: CountryTraining, vectors: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """float32 [q, d + 1]: what random training users would ask with; the index's recall is measured on them."""
-    rng = np.random.default_rng(training.seed)
-    users = rng.permutation(country.users)[: training.config.index.queries]
+    """float32 [q, d + 1]: what some training users would ask with; the index's recall is measured on them."""
+    users = training.behaviour.sample(country.country, training.config.index.queries).newest(HISTORY_LIMIT)
     queries = np.empty((len(users), vectors.shape[1]), np.float32)
-    for place, user in enumerate(users.tolist()):
-        rows = country.items.rows_of(training.timelines.history(user).items)
-        queries[place] = user_vector(vectors, rows, training.config.led.length_power)
+    for user, (start, end) in enumerate(pairwise(users.offsets.tolist())):
+        rows = country.items.rows_of(users.items[start:end])
+        queries[user] = user_vector(vectors, rows, training.config.led.length_power)
     queries[:, -1] = 1
     return queries

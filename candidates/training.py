@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 from threadpoolctl import threadpool_limits
 
+from candidates.behaviour import LocalBehaviour
 from candidates.config import CandidatesConfig
 from candidates.embeddings import item_vectors
 from candidates.encoder import CountryItems
@@ -73,8 +74,8 @@ def train_candidates(
         "sources": figures,
         "seconds": clock.seconds,
         "countries": [country.country for country in training.countries],
-        "users": len(training.timelines),
-        "events": len(training.timelines.items),
+        "users": training.behaviour.users,
+        "events": training.behaviour.events,
         "seed": seed,
     }
 
@@ -122,7 +123,6 @@ def prepare(
     popular = popularity(relation, items, config.gbo.window_days, config.gbo.half_life_days)
     statistics = country_statistics(relation, config.embedding.timeline_limit, config.minimum_country_users)
     clock.stop("statistics")
-    of_user = np.array(timelines.countries, object)
     countries = []
     for found in statistics:
         countries.append(
@@ -130,13 +130,12 @@ def prepare(
                 country=found.country,
                 items=CountryItems.of(found.items, items),
                 vectors=item_vectors(found.cooccurrence, config.embedding, seed, config.threads),
-                users=np.flatnonzero(of_user == found.country),
                 validation=[one for one in validation if one.request.country == found.country],
             )
         )
         logger.info("%s: %d users, %d items", found.country, found.users, len(found.items))
     clock.stop("vectors")
-    return TrainingSet(items, timelines, popular, countries, config, seed)
+    return TrainingSet(items, LocalBehaviour(timelines, items), popular, countries, config, seed)
 
 
 class Stopwatch:

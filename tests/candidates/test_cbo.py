@@ -4,10 +4,16 @@ from typing import Any
 
 import numpy as np
 
-from candidates.cbo import CboCountry, cluster_lists, unit
+from candidates.cbo import CboCountry, ClusterCounts, ClusterVisits, cluster_lists, unit
 from candidates.encoder import CountryItems
 from candidates.gbo import GlobalBestOf
 from data.request import History, Request
+
+
+def counted(items: Any, clusters: int, cluster: np.ndarray, user: np.ndarray, item: np.ndarray) -> ClusterCounts:
+    visits = ClusterVisits(items.merchant, len(items.merchants))
+    keys, counts = np.unique(visits.keys(cluster, user, item), return_counts=True)
+    return visits.counts(clusters, keys, counts)
 
 
 def test_lists_hold_each_items_smoothed_share_of_the_clusters_users(trained: Any) -> None:
@@ -20,7 +26,8 @@ def test_lists_hold_each_items_smoothed_share_of_the_clusters_users(trained: Any
     popularity = np.bincount(item, minlength=len(items)).astype(np.float32)
     merchant_users = np.array([len(np.unique(user[items.merchant[item] == m])) for m in range(len(items.merchants))])
     centroids = np.zeros((clusters, 2), np.float32)
-    lists = cluster_lists(centroids, cluster, user, item, popularity, merchant_users, items, 7.0, 3, 25)
+    counts = counted(items, clusters, cluster, user, item)
+    lists = cluster_lists(centroids, counts, popularity, merchant_users, items, 7.0, 3, 25)
     for c in range(clusters):
         for m in range(len(items.merchants)):
             own = np.arange(len(items))[items.slice_of(m)]
@@ -41,9 +48,8 @@ def test_a_cluster_with_too_few_users_takes_the_merchants_best_of(trained: Any) 
     popularity = np.bincount([3] * 9 + [2] * 5 + [1] * 2, minlength=len(items)).astype(np.float32)
     vectors = np.eye(len(items), 4, dtype=np.float32)
     best_of = GlobalBestOf.of(popularity, items)
-    lists = cluster_lists(
-        np.eye(1, 4, dtype=np.float32), np.array([0, 0]), user, item, popularity, np.full(3, 9), items, 1.0, 3, 9
-    )
+    counts = counted(items, 1, np.array([0, 0]), user, item)
+    lists = cluster_lists(np.eye(1, 4, dtype=np.float32), counts, popularity, np.full(3, 9), items, 1.0, 3, 9)
     source = CboCountry(CountryItems.of(np.arange(len(items), dtype=np.int32), items), vectors, lists, best_of)
     history = History(np.array([0], np.int32), np.zeros(1, np.int8), np.zeros(1, np.int64))
     request = Request("u", 0, "AA", 1, history)
@@ -56,18 +62,8 @@ def test_a_user_belongs_to_the_nearest_centroid(trained: Any) -> None:
     items = trained.items
     vectors = rng.standard_normal((len(items), 6)).astype(np.float32)
     centroids = rng.standard_normal((9, 6)).astype(np.float32)
-    empty = cluster_lists(
-        centroids,
-        np.zeros(1, int),
-        np.empty(0, int),
-        np.empty(0, int),
-        np.zeros(len(items), np.float32),
-        np.zeros(3),
-        items,
-        1.0,
-        1,
-        5,
-    )
+    nobody = counted(items, 9, np.zeros(1, int), np.empty(0, int), np.empty(0, int))
+    empty = cluster_lists(centroids, nobody, np.zeros(len(items), np.float32), np.zeros(3), items, 1.0, 1, 5)
     known = CountryItems.of(np.arange(len(items), dtype=np.int32), items)
     source = CboCountry(known, vectors, empty, GlobalBestOf.of(np.zeros(len(items), np.float32), items))
     for _ in range(50):

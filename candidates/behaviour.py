@@ -1,0 +1,144 @@
+"""What users did, in blocks: stage one's sources learn from `UserItems`, wherever these lie.
+
+Each step is a function of one block of users whose results add up, so it runs over all users at once in memory
+(`LocalBehaviour`), or block by block where Spark keeps them (`distributed/behaviour.py`).
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+import numpy as np
+import xxhash
+from numpy.typing import NDArray
+
+from data.items import ItemTable
+from data.schema import EventKind
+from data.timelines import Timelines
+
+_SPARK_SEED = 42  # of its xxhash64
+
+
+@dataclass(frozen=True)
+class UserItems:
+    """U users with the N distinct items they took, each item at its newest event, oldest first within a user.
+
+    Attributes:
+        offsets: int64 [U + 1]; user u owns the rows offsets[u] .. offsets[u + 1] - 1.
+        items: int32 [N], item positions.
+        beyond_view: bool [N], whether the newest event with the item was more than a view.
+    """
+
+    offsets: NDArray[np.int64]
+    items: NDArray[np.int32]
+    beyond_view: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def user_of_item(self) -> NDArray[np.int64]:
+        """int64 [N]."""
+        return np.repeat(np.arange(len(self)), np.diff(self.offsets))
+
+    def newest(self, limit: int) -> "UserItems":
+        """The same users with their newest `limit` items."""
+        kept = self.offsets[1:][self.user_of_item()] - np.arange(len(self.items)) <= limit
+        offsets = np.zeros(len(self.offsets), np.int64)
+        np.cumsum(np.minimum(np.diff(self.offsets), limit), out=offsets[1:])
+        return UserItems(offsets, self.items[kept], self.beyond_view[kept])
+
+    def chosen(self, users: NDArray[np.int64]) -> "UserItems":
+        """Some of the users, in the order given."""
+        lengths = np.diff(self.offsets)[users]
+        offsets = np.zeros(len(users) + 1, np.int64)
+        np.cumsum(lengths, out=offsets[1:])
+        rows = np.arange(offsets[-1]) - np.repeat(offsets[:-1] - self.offsets[users], lengths)
+        return UserItems(offsets, self.items[rows], self.beyond_view[rows])
+
+
+Keys: TypeAlias = NDArray[np.int64]
+CountedFunction: TypeAlias = Callable[[UserItems], Keys]
+"""Of one block of users: keys, of which every occurrence counts one."""
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How often each key occurred: keys int64 [n], ascending; counts int64 [n]."""
+
+    keys: Keys
+    counts: NDArray[np.int64]
+
+
+class Behaviour(Protocol):
+    """The users trained on, by country (that of a user's newest event)."""
+
+    users: int
+    events: int
+
+    def total(self, function: CountedFunction, country: str | None = None) -> Counts:
+        """The function's keys over all users of a country (None: of all countries), counted."""
+        ...
+
+    def sample(self, country: str, count: int) -> UserItems:
+        """At most `count` users of a country, those whose ids have the least hashes, in the order of their ids."""
+        ...
+
+    def shards(self, country: str) -> Sequence[UserItems]:
+        """All users of a country in parts that fit into memory one at a time, each in the order of user ids."""
+        ...
+
+
+class LocalBehaviour:
+    """Of timelines in memory; a country is one shard."""
+
+    def __init__(self, timelines: Timelines, items: ItemTable) -> None:
+        self._timelines, self._items = timelines, len(items)
+        self._countries = np.array(timelines.countries, object)
+        self.users, self.events = len(timelines), len(timelines.items)
+
+    def total(self, function: CountedFunction, country: str | None = None) -> Counts:
+        keys, counts = np.unique(function(self._user_items(self._users_of(country))), return_counts=True)
+        return Counts(keys, counts)
+
+    def sample(self, country: str, count: int) -> UserItems:
+        users = self._users_of(country)
+        if len(users) > count:
+            hashes = np.array([spark_xxhash64(self._timelines.users[user]) for user in users.tolist()], np.int64)
+            users = users[np.sort(np.lexsort((users, hashes))[:count])]
+        return self._user_items(users)
+
+    def shards(self, country: str) -> list[UserItems]:
+        return [self._user_items(self._users_of(country))]
+
+    def _users_of(self, country: str | None) -> NDArray[np.int64]:
+        return np.arange(self.users) if country is None else np.flatnonzero(self._countries == country)
+
+    def _user_items(self, users: NDArray[np.int64]) -> UserItems:
+        user, item, row = distinct_pairs(self._timelines, users, self._items)
+        offsets = np.searchsorted(user, np.arange(len(users) + 1)).astype(np.int64)
+        return UserItems(offsets, item, self._timelines.kinds[row] != EventKind.view)
+
+
+def spark_xxhash64(text: str) -> int:
+    """What Spark's `xxhash64` makes of a string: a signed 64-bit number."""
+    unsigned = xxhash.xxh64_intdigest(text.encode(), seed=_SPARK_SEED)
+    return unsigned - (1 << 64) if unsigned >= 1 << 63 else unsigned
+
+
+def distinct_pairs(
+    timelines: Timelines, users: NDArray[np.int64], items: int
+) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int64]]:
+    """The distinct (user, item) pairs of some users, each at its newest event, oldest first within a user.
+
+    Returns:
+        (user int64 [N], an index into `users`; item int32 [N]; row of the newest event int64 [N]).
+    """
+    index_of = np.full(len(timelines), -1, np.int64)
+    index_of[users] = np.arange(len(users))
+    of_event = index_of[timelines.user_of_event()]
+    rows = np.flatnonzero(of_event >= 0)
+    key = of_event[rows] * items + timelines.items[rows]
+    _, newest = np.unique(key[::-1], return_index=True)
+    rows = rows[np.sort(len(rows) - 1 - newest)]
+    rows = rows[np.argsort(of_event[rows], kind="stable")]
+    return of_event[rows], timelines.items[rows], rows

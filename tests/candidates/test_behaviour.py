@@ -1,0 +1,82 @@
+"""Users in blocks: what a block says adds up, however the users are divided."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from candidates.behaviour import LocalBehaviour, UserItems
+from candidates.cbo import ClusterVisits
+from candidates.cbo_training import ClusteredVisits, nearest
+from data.schema import EventKind
+from data.timelines import Timelines
+
+
+def made_up(lengths: list[int], seed: int) -> UserItems:
+    rng = np.random.default_rng(seed)
+    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    items = np.concatenate([np.empty(0, np.int64), *(rng.permutation(40)[:length] for length in lengths)])
+    return UserItems(offsets, items.astype(np.int32), rng.random(len(items)) < 0.5)
+
+
+@given(st.lists(st.integers(0, 9), min_size=1, max_size=8), st.integers(1, 6), st.integers(0, 99))
+def test_the_newest_items_of_chosen_users_are_their_last_ones(lengths: list[int], limit: int, seed: int) -> None:
+    users = made_up(lengths, seed)
+    chosen = np.random.default_rng(seed).permutation(len(users))[: max(1, len(users) // 2)]
+    found = users.chosen(chosen).newest(limit)
+    for place, user in enumerate(chosen.tolist()):
+        rows = slice(max(users.offsets[user], users.offsets[user + 1] - limit), users.offsets[user + 1])
+        here = slice(found.offsets[place], found.offsets[place + 1])
+        np.testing.assert_array_equal(found.items[here], users.items[rows])
+        np.testing.assert_array_equal(found.beyond_view[here], users.beyond_view[rows])
+
+
+def test_clusters_counted_in_blocks_add_up_to_those_of_all_users() -> None:
+    rng = np.random.default_rng(3)
+    users = made_up(rng.integers(0, 9, 60).tolist(), 3)
+    merchant = np.repeat(np.arange(4, dtype=np.int32), 10)
+    rows = np.where(np.arange(40) % 5 == 0, -1, np.arange(40)).astype(np.int32)
+    vectors, centroids = (rng.standard_normal((n, 6)).astype(np.float32) for n in (40, 5))
+    visits = ClusterVisits(merchant, 4)
+    function = ClusteredVisits(rows, vectors, centroids, visits)
+    whole = np.sort(function(users))
+    blocks = [function(users.chosen(np.arange(first, min(first + 7, 60)))) for first in range(0, 60, 7)]
+    np.testing.assert_array_equal(np.sort(np.concatenate(blocks)), whole)
+    found = visits.counts(5, *np.unique(whole, return_counts=True))
+    expected, visitors = np.zeros((5, 40)), np.zeros((5, 4))
+    for user in range(60):
+        taken = users.items[users.offsets[user] : users.offsets[user + 1]]
+        mean = vectors[rows[taken][rows[taken] >= 0]].sum(axis=0)
+        if mean.any():
+            cluster = np.argmin(((mean / np.linalg.norm(mean) - centroids) ** 2).sum(axis=1))
+            expected[cluster, taken] += 1
+            visitors[cluster, np.unique(merchant[taken])] += 1
+    np.testing.assert_array_equal(found.item_users.toarray(), expected)
+    np.testing.assert_array_equal(found.merchant_users, visitors)
+
+
+def test_a_sample_is_the_same_whoever_else_is_there_and_a_shard_holds_everyone(trained: Any) -> None:
+    timelines = Timelines.of(trained.events, trained.items)
+    behaviour = LocalBehaviour(timelines, trained.items)
+    (shard,) = behaviour.shards("AA")
+    assert len(shard) == timelines.countries.count("AA")
+    first = timelines.countries.index("AA")
+    own = slice(timelines.offsets[first], timelines.offsets[first + 1])
+    newest = dict(zip(timelines.items[own].tolist(), timelines.kinds[own].tolist(), strict=True))
+    assert dict(zip(shard.items.tolist(), shard.beyond_view.tolist(), strict=False)).keys() >= newest.keys()
+    assert shard.beyond_view[: shard.offsets[1]].sum() == sum(kind != EventKind.view for kind in newest.values())
+    ten, twenty = behaviour.sample("AA", 10), behaviour.sample("AA", 20)
+    assert (len(ten), len(twenty)) == (10, 20)
+    rows = [twenty.items[a:b].tolist() for a, b in zip(twenty.offsets[:-1], twenty.offsets[1:], strict=True)]
+    assert all(ten.items[a:b].tolist() in rows for a, b in zip(ten.offsets[:-1], ten.offsets[1:], strict=True))
+    assert len(behaviour.sample("AA", 10**6)) == len(shard)
+
+
+@pytest.mark.parametrize("users", [0, 1, 100_000])
+def test_users_are_compared_with_centroids_in_blocks(users: int) -> None:
+    rng = np.random.default_rng(0)
+    means, centroids = rng.standard_normal((users, 2)).astype(np.float32), np.eye(3, 2, dtype=np.float32)
+    distances = ((means[:, None] - centroids) ** 2).sum(axis=2)
+    np.testing.assert_array_equal(nearest(means, centroids), distances.argmin(axis=1) if users else [])
