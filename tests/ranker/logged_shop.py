@@ -119,6 +119,6 @@ def _answer(shop: Shop, number: int, request: Request, position: int) -> list[Tr
 
 
 def versions(workspace: Workspace) -> list[str]:
-    """Every bundle on disk; each is verified."""
-    names = sorted(path.name for path in workspace.bundles.iterdir() if path.is_dir() and not path.is_symlink())
-    return [Bundle.open(workspace.bundles / name).version for name in names]
+    """Every bundle on disk, without drafts; each is verified."""
+    found = (path for path in workspace.bundles.iterdir() if path.is_dir() and not path.name.startswith("."))
+    return sorted(Bundle.open(path).version for path in found if not path.is_symlink())

@@ -1,0 +1,60 @@
+"""Serve a simulated marketplace without a gateway: the same banners and answers, into the same log, in one process."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.eventlog import LogWriter
+from data.simulator import Answerer, Marketplace
+from data.workspace import Workspace
+from gateway.assembly import assemble
+from gateway.demo.traffic import padded, tracked_events
+from gateway.demo.twin import request_at
+from gateway.populations import Experiment
+from gateway.responses import add_stage_times, banner_response, display_record
+from gateway.runtime import Runtime
+
+
+def serve_and_log(
+    workspace: Workspace,
+    marketplace: Marketplace,
+    experiment: Experiment,
+    opportunities: NDArray[np.int64],
+    advance: Callable[[], None] = lambda: None,
+) -> None:
+    """Show the bundle in service at these opportunities, each user their population's banners, and log the answers."""
+    runtime, answerer = Runtime.load(workspace.current), Answerer(marketplace)
+    writer = LogWriter(workspace.log)
+    for opportunity in opportunities.tolist():
+        request = request_at(marketplace, opportunity)
+        population = experiment.population(experiment.assign(request.user_id))
+        slots = int(marketplace.opportunities.slots[opportunity])
+        banner = assemble(runtime, request, population.sources, slots)
+        response = banner_response(runtime, banner, experiment, population.name, f"offline-{opportunity}")
+        add_stage_times(response, banner.stage_us)
+        merchant_id = runtime.items.merchants.id(request.merchant)
+        writer.append_display(display_record(request, merchant_id, response, banner, runtime.items))
+        shown = np.array([[slot.item for slot in banner.slots]], np.int64)
+        if shown.size:
+            writer.append_tracked(tracked_events(answerer.answer([opportunity], shown, [response.display_id])))
+        advance()
+    writer.close()
+
+
+def slates(
+    bundle: Path,
+    marketplace: Marketplace,
+    opportunities: NDArray[np.int64],
+    sources: tuple[str, ...],
+    advance: Callable[[], None] = lambda: None,
+) -> NDArray[np.int64]:
+    """int64 [n, S], padded: what the bundle would show at these opportunities from these sources."""
+    runtime, found = Runtime.load(bundle, verify=False), []
+    for opportunity in opportunities.tolist():
+        slots = int(marketplace.opportunities.slots[opportunity])
+        banner = assemble(runtime, request_at(marketplace, opportunity), sources, slots)
+        found.append(np.array([slot.item for slot in banner.slots], np.int32))
+        advance()
+    return padded(found, max(marketplace.config.slot_counts))
