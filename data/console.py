@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import os
 import platform
 import sys
@@ -71,7 +72,10 @@ class Bar:
 
 
 def write_figures(path: Path | None, figures: dict[str, Any]) -> None:
-    """Write a command's figures as JSON with what is needed to repeat them; does nothing if `path` is None."""
+    """Write a command's figures as JSON with what is needed to repeat them; does nothing if `path` is None.
+
+    What is not a finite number (an AUC of rows of one class) becomes null: JSON knows no NaN.
+    """
     if path is None:
         return
     made = {
@@ -80,4 +84,15 @@ def write_figures(path: Path | None, figures: dict[str, Any]) -> None:
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
         "figures": figures,
     }
-    write_text_atomically(path, json.dumps(made, indent=2, default=float) + "\n")
+    write_text_atomically(path, json.dumps(_finite(made), indent=2, allow_nan=False) + "\n")
+
+
+def _finite(value: Any) -> Any:
+    """The same, with plain numbers, and None for those that are not finite."""
+    if isinstance(value, dict):
+        return {name: _finite(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(one) for one in value]
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    return float(value) if math.isfinite(value) else None

@@ -6,6 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 
+_LEAST_SLOPE = 1e-3
+
 
 @dataclass(frozen=True)
 class Platt:
@@ -21,18 +23,29 @@ class Platt:
 def fit_platt(logits: NDArray[np.float64], label: NDArray[np.float32], steps: int = 50) -> Platt:
     """The slope and shift of least log loss, by Newton's method; a weak pull towards (1, 0) keeps them finite.
 
-    A slope that would turn the order round (logits worse than nothing) is held at a small positive value.
+    A slope that would turn the order round (logits worse than nothing) is held at a small positive value, and the
+    shift is the best for that one.
     """
-    logits, label = np.asarray(logits, np.float64), np.asarray(label, np.float64)
-    inputs = np.stack([logits, np.ones_like(logits)], axis=1)
-    start, pull = np.array([1.0, 0.0]), np.diag([1e-3, 1e-3])
-    found = start.copy()
+    logits, wanted = np.asarray(logits, np.float64), label.astype(np.float64)
+    found = _newton(np.stack([logits, np.ones_like(logits)], axis=1), np.zeros_like(logits), wanted, [1.0, 0.0], steps)
+    if found[0] >= _LEAST_SLOPE:
+        return Platt(float(found[0]), float(found[1]))
+    shift = _newton(np.ones((len(logits), 1)), _LEAST_SLOPE * logits, wanted, [0.0], steps)
+    return Platt(_LEAST_SLOPE, float(shift[0]))
+
+
+def _newton(
+    inputs: NDArray[np.float64], fixed: NDArray[np.float64], label: NDArray[np.float64], start: list[float], steps: int
+) -> NDArray[np.float64]:
+    """The weights of least log loss of sigmoid(inputs @ weights + fixed), pulled weakly towards `start`."""
+    begin, pull = np.array(start), 1e-3 * np.eye(len(start))
+    found = begin.copy()
     for _ in range(steps):
-        probability = expit(inputs @ found)
-        slope = inputs.T @ (probability - label) + pull @ (found - start)
+        probability = expit(inputs @ found + fixed)
+        slope = inputs.T @ (probability - label) + pull @ (found - begin)
         curvature = (inputs * (probability * (1 - probability))[:, None]).T @ inputs + pull
         step = np.linalg.solve(curvature, slope)
         found = found - np.clip(step, -2.0, 2.0)
         if np.abs(step).max() < 1e-9:
             break
-    return Platt(max(float(found[0]), 1e-3), float(found[1]))
+    return found

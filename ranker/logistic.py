@@ -1,6 +1,7 @@
 """Logistic regression on the same examples: the LED paper's own ranker, and DLRM's rival here."""
 
 import warnings
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sparse
@@ -27,18 +28,12 @@ class LogisticRanker:
         self.platt = Platt()
 
     def fit(self, train: Examples, validation: Examples, seed: int) -> None:
-        from sklearn.exceptions import ConvergenceWarning
-        from sklearn.linear_model import LogisticRegression
-
         self._mean, deviation = train.dense.mean(axis=0), train.dense.std(axis=0)
         self._scale = np.where(deviation > 1e-6, 1 / np.maximum(deviation, 1e-6), 0.0)
         inputs, held_out = self._inputs(train), self._inputs(validation)
         best = np.inf
         for strength in STRENGTHS:
-            model = LogisticRegression(C=strength, max_iter=200, random_state=seed)
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", ConvergenceWarning)
-                model.fit(inputs, train.label)
+            model = _fitted(inputs, train.label, strength, seed)
             loss = log_loss(validation.label, model.predict_proba(held_out)[:, 1])
             if loss < best:
                 best, self._weights, self._intercept = loss, model.coef_[0], float(model.intercept_[0])
@@ -47,11 +42,8 @@ class LogisticRanker:
 
     def refit(self, train: Examples, rows: dict[str, int], seed: int) -> None:
         """On more rows, with the strength that validation found best."""
-        from sklearn.linear_model import LogisticRegression
-
         self._rows = rows
-        model = LogisticRegression(C=self._strength, max_iter=200, random_state=seed)
-        model.fit(self._inputs(train), train.label)
+        model = _fitted(self._inputs(train), train.label, self._strength, seed)
         self._weights, self._intercept = model.coef_[0], float(model.intercept_[0])
 
     def logits(self, examples: Examples) -> NDArray[np.float64]:
@@ -74,6 +66,16 @@ class LogisticRanker:
             means = _one_hot(request, bag[there], weight, (len(bag), self._rows[of_bag.table]))
             blocks.append(means[examples.request])
         return sparse.hstack(blocks, format="csr")
+
+
+def _fitted(inputs: sparse.csr_matrix, label: NDArray[np.float32], strength: float, seed: int) -> Any:
+    """scikit-learn's model; stopping after 200 iterations is meant, and not worth a warning."""
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return LogisticRegression(C=strength, max_iter=200, random_state=seed).fit(inputs, label)
 
 
 def _one_hot(

@@ -118,6 +118,7 @@ def hexadecimal(digits: NDArray[np.uint8]) -> NDArray[np.uint32]:
     return ((word << np.uint64(16) | word >> np.uint64(32)) & np.uint64(0xFFFFFFFF)).astype(np.uint32)
 
 
+_OTHER_SEPARATORS = {b",": "commas", b";": "semicolons", b"|": "bars", b" ": "blanks"}
 _INTEGER = re.compile(rb"-?[0-9]+")
 _ID = re.compile(rb"[0-9a-fA-F]{1,8}")
 
@@ -142,9 +143,10 @@ def _fault_of(line: bytes) -> str | None:
         return f"byte {error.start + 1} is {line[error.start]:#04x}, which is not UTF-8; expected digits and tabs"
     fields = line.split(b"\t")
     if len(fields) != len(COLUMNS):
-        return f"found {len(fields)} fields separated by tabs; expected {len(COLUMNS)}: label, 13 integers, 26 ids"
+        return _wrong_count(line, len(fields))
     if fields[0] not in (b"0", b"1"):
-        return f"label: expected 0 or 1, found {_shown(fields[0])}"
+        header = "; a header, perhaps: Criteo's files have none" if fields[0][:1].isalpha() else ""
+        return f"label: expected 0 or 1, found {_shown(fields[0])}{header}"
     for name, field in zip(DENSE, fields[1:], strict=False):
         if field and not (_INTEGER.fullmatch(field) and -(2**63) <= int(field) < 2**63):
             return f"{name}: expected an integer of at most 64 bits or nothing, found {_shown(field)}"
@@ -152,6 +154,17 @@ def _fault_of(line: bytes) -> str | None:
         if field and not _ID.fullmatch(field):
             return f"{name}: expected 1 to 8 hexadecimal digits or nothing, found {_shown(field)}"
     return None
+
+
+def _wrong_count(line: bytes, found: int) -> str:
+    """The sentence for a line of other than 40 fields."""
+    expected = f"expected {len(COLUMNS)}: label, 13 integers, 26 ids"
+    if not line.strip():
+        return f"the line is empty; {expected}, separated by tabs"
+    for separator, name in _OTHER_SEPARATORS.items():
+        if line.count(separator) == len(COLUMNS) - 1:
+            return f"the {len(COLUMNS)} fields are separated by {name}; expected tabs"
+    return f"found {found} field{'s' if found > 1 else ''} separated by tabs; {expected}"
 
 
 def _shown(field: bytes) -> str:

@@ -9,11 +9,14 @@ from numpy.typing import NDArray
 
 from data.criteo.blocks import blocks_of, read_block
 from data.criteo.dataset import CriteoDataset
-from data.criteo.layout import CATEGORICAL, DENSE, SPOOL_DENSE, SPOOL_LABEL, spooled_ids
+from data.criteo.layout import CATEGORICAL, DENSE, MISSING_ROW, SPOOL_DENSE, SPOOL_LABEL, spooled_ids
 from data.criteo.parse import BadLine, parse_block
 from data.errors import DataError
 
 NO_ID = -1
+RARE_ID = -2
+"""Stands for every id that a converted folder keeps no row for."""
+
 _BLOCK_BYTES = 8 << 20
 
 
@@ -64,15 +67,33 @@ class CriteoRows:
         return cls(spool[SPOOL_LABEL].astype(np.float32), np.ascontiguousarray(dense), ids)
 
     @classmethod
-    def of_folder(cls, folder: Path) -> Self:
-        """All rows of a converted folder: training, validation, test. Its table rows stand for ids, 0 is missing.
+    def of_folder(cls, folder: Path, as_written: bool = False) -> Self:
+        """All rows of a converted folder: training, validation, test. 0 is missing.
+
+        Its table rows stand for ids; `as_written` turns them back into the ids of the text, so that the rows can stand
+        beside those of a text or of another folder. Ids that are rare in the folder's training rows are RARE_ID then.
 
         Raises:
-            DataError: not such a folder.
+            DataError: not such a folder; or ids that share rows by hash are wanted as they were.
         """
         dataset = CriteoDataset.open(folder)
         splits = [dataset.split(name) for name in ("train", "validation", "test")]
         ids = np.concatenate([one.categorical for one in splits]).astype(np.int64)
-        ids[ids == 0] = NO_ID
+        if as_written:
+            ids = np.stack([_written(column, k, dataset) for k, column in enumerate(ids.T)], axis=1)
+        else:
+            ids[ids == MISSING_ROW] = NO_ID
         dense = np.concatenate([one.dense for one in splits])
         return cls(np.concatenate([one.label for one in splits]).astype(np.float32), dense, ids)
+
+
+def _written(rows: NDArray[np.int64], feature: int, dataset: CriteoDataset) -> NDArray[np.int64]:
+    """The ids of one feature as the text had them."""
+    vocabulary = dataset.vocabularies[feature]
+    if vocabulary.hashed:
+        raise DataError(
+            f"{dataset.folder}: ids of {CATEGORICAL[feature]} share rows by hash, so that another file's cannot be "
+            "compared with them; expected a folder converted without --max-rows"
+        )
+    reserved = np.array([NO_ID, RARE_ID], np.int64)
+    return np.concatenate([reserved, np.asarray(vocabulary.ids, np.int64)])[rows]

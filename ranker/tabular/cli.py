@@ -1,5 +1,6 @@
 """`tandem ranker compare`."""
 
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +12,9 @@ from data.console import JsonOption, console, write_figures
 
 if TYPE_CHECKING:
     from ranker.tabular.comparison import Summary
+
+WIDTH = 110
+"""Characters of the table where it goes to a file: no figure of it is cut."""
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -53,7 +57,8 @@ def compare_command(
     count = results[0]["rows"]["test"]
     label = read_rows(test or source).label[-count:]
     found = summaries(results, label)
-    console.print(_table(found, {name: title for name, (title, _) in MODELS.items()}, results[0]["rows"], seeds))
+    table = _table(found, {name: title for name, (title, _) in MODELS.items()}, results[0]["rows"], seeds)
+    console.print(table, width=None if console.is_terminal else WIDTH)
     calibration_plot(results, out / "calibration.png")
     console.print(f"calibration: {out / 'calibration.png'}")
     kept = [{key: value for key, value in one.items() if key != "probability"} for one in results]
@@ -75,7 +80,7 @@ def _table(found: "list[Summary]", titles: dict[str, str], rows: dict[str, int],
         box=box.SIMPLE_HEAD,
         title=f"{rows['train']:,} training, {rows['validation']:,} validation, {rows['test']:,} later test rows; "
         f"{seeds} seeds",
-        caption=f"± over seeds; sampling the test rows adds ± {found[0].row_error:.4f} to an AUC",
+        caption=_caption(found[0]),
         padding=(0, 1),
     )
     columns = ("AUC", "log loss", "NE", "accuracy", "less DLRM's" if found[0].model == "dlrm" else "less first's", "s")
@@ -84,8 +89,10 @@ def _table(found: "list[Summary]", titles: dict[str, str], rows: dict[str, int],
         table.add_column(name, justify="right", no_wrap=True)
     for one in found:
         figures = one.figures
-        seed = f" ± {_short(one.seed_error)}" if one.seed_error == one.seed_error else ""
-        less = f"{one.difference[0]:+.4f} ± {_short(one.difference[1])}" if one.difference else ""
+        seed = f" ± {_short(one.seed_error)}" if isfinite(one.seed_error) else ""
+        less = ""
+        if one.difference and isfinite(one.difference[0]):
+            less = f"{one.difference[0]:+.4f} ± {_short(one.difference[1])}"
         table.add_row(
             titles[one.model],
             f"{_short(figures['auc'])}{seed}",
@@ -96,6 +103,12 @@ def _table(found: "list[Summary]", titles: dict[str, str], rows: dict[str, int],
     return table
 
 
+def _caption(first: "Summary") -> str:
+    if not isfinite(first.figures["auc"]):
+        return "the test rows are of one class only: no AUC, no normalised entropy"
+    return f"± over seeds; sampling the test rows adds ± {_short(first.row_error)} to an AUC"
+
+
 def _short(value: float) -> str:
-    """Four digits, without the zero in front."""
-    return f"{value:.4f}".removeprefix("0")
+    """Four digits, without the zero in front; a dash for what rows of one class do not have."""
+    return f"{value:.4f}".removeprefix("0") if isfinite(value) else "–"

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -71,9 +72,12 @@ class Job:
         return out / f"{self.model}-{self.seed}-{self.digest()}.json"
 
 
-def read_rows(path: Path) -> CriteoRows:
-    """A file in Kaggle's layout, or a folder of `tandem data criteo`. Raises DataError where it is neither."""
-    return CriteoRows.of_folder(path) if path.is_dir() else CriteoRows.read(path)
+def read_rows(path: Path, as_written: bool = False) -> CriteoRows:
+    """A file in Kaggle's layout, or a folder of `tandem data criteo`. Raises DataError where it is neither.
+
+    `as_written`: a folder's ids as its text had them, to stand beside the rows of another file or folder.
+    """
+    return CriteoRows.of_folder(path, as_written) if path.is_dir() else CriteoRows.read(path)
 
 
 def run(job: Job) -> dict[str, Any]:
@@ -121,6 +125,9 @@ def compare(
     for name in models:
         if name not in MODELS:
             raise RankerError(f"there is no model {name!r}; expected one of {', '.join(MODELS)}")
+    if out.exists() and not out.is_dir():
+        raise RankerError(f"{out}: expected a folder, or nothing yet, to keep finished runs in; found a file")
+    models = [*dict.fromkeys(models)]
     _parts_exist(source, test)
     files = str(source.resolve()), str(test.resolve()) if test else None
     jobs = [Job(name, seed, *files, division, settings or CompareSettings()) for name in models for seed in seeds]
@@ -144,6 +151,11 @@ def _results(jobs: list[Job], processes: int) -> Iterator[tuple[Job, dict[str, A
         try:
             for future in as_completed(futures):
                 yield futures[future], future.result()
+        except BrokenProcessPool:
+            raise RankerError(
+                "a process of the comparison died, perhaps killed for want of memory; go on with the same command and "
+                "fewer --processes, finished runs are kept"
+            ) from None
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
@@ -164,11 +176,11 @@ def _parts_exist(source: Path, test: Path | None) -> None:
 
 
 def _parts(job: Job) -> tuple[CriteoRows, CriteoRows, CriteoRows]:
-    rows = read_rows(Path(job.source))
+    rows = read_rows(Path(job.source), as_written=job.test is not None)
     division = job.division
     if job.test is not None:
         first = round(len(rows) * (1 - division.validation))
-        parts = rows[:first], rows[first:], read_rows(Path(job.test))
+        parts = rows[:first], rows[first:], read_rows(Path(job.test), as_written=True)
     else:
         first = round(len(rows) * division.train)
         second = round(len(rows) * (division.train + division.validation))
@@ -178,6 +190,13 @@ def _parts(job: Job) -> tuple[CriteoRows, CriteoRows, CriteoRows]:
             f"{job.source}: {len(rows)} rows make {len(parts[0])} training, {len(parts[1])} validation and "
             f"{len(parts[2])} test rows; expected some of each"
         )
+    for name, part in zip(("training", "validation"), parts, strict=False):
+        clicks = int(part.label.sum())
+        if not 0 < clicks < len(part):
+            raise RankerError(
+                f"{job.source}: of the {len(part)} {name} rows {clicks} are clicks; expected clicks and none among "
+                "them, to learn from and to say when to stop (--train-share, --validation-share)"
+            )
     return parts
 
 
@@ -214,18 +233,24 @@ def summaries(results: list[dict[str, Any]], label: NDArray[np.float32], resampl
         runs = [one for one in results if one["model"] == name]
         scores = np.mean([np.asarray(one["probability"]) for one in runs], axis=0)
         resampled = np.array([_auc(label[rows], scores[rows]) for rows in draws])
+        drawn = np.isfinite(resampled)  # a draw of few rows may hold one class only
         figures = {
             key: float(np.mean([one[key] for one in runs]))
             for key in ("auc", "log_loss", "normalised_entropy", "accuracy", "calibration_error", "seconds")
         }
         aucs = np.array([one["auc"] for one in runs])
-        seed_error = float(aucs.std(ddof=1) / np.sqrt(len(aucs))) if len(aucs) > 1 else float("nan")
+        seed_error = _deviation(aucs) / np.sqrt(len(aucs))
         if first is None:
             first, base, difference = resampled, figures["auc"], None
         else:
-            difference = figures["auc"] - base, float((resampled - first).std(ddof=1))
-        found.append(Summary(name, figures, seed_error, float(resampled.std(ddof=1)), difference))
+            difference = figures["auc"] - base, _deviation((resampled - first)[drawn])
+        found.append(Summary(name, figures, seed_error, _deviation(resampled[drawn]), difference))
     return found
+
+
+def _deviation(values: NDArray[np.float64]) -> float:
+    """NaN of fewer than two."""
+    return float(values.std(ddof=1)) if len(values) > 1 else float("nan")
 
 
 def _auc(label: NDArray[np.float32], score: NDArray[np.float64]) -> float:

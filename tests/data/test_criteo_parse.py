@@ -71,7 +71,7 @@ def test_a_missing_id_differs_from_the_id_zero():
 BAD = {
     "\t".join(["0"] * 39): "found 39 fields",
     "\t".join(["0"] * 41): "found 41 fields",
-    "": "found 1 fields",
+    "": "the line is empty; expected 40",
     changed(0, "2"): "label: expected 0 or 1, found '2'",
     changed(0, ""): "label: expected 0 or 1, found ''",
     changed(0, "-1"): "label: expected 0 or 1, found '-1'",

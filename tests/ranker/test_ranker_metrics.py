@@ -96,3 +96,12 @@ def test_platt_scaling_stays_finite_where_classes_are_separate_or_one_is_missing
         found = fit_platt(logits, labels)
         assert np.isfinite([found.slope, found.shift]).all()
         assert found.slope > 0
+
+
+def test_platt_scaling_of_logits_worse_than_nothing_predicts_the_rate() -> None:
+    random = np.random.default_rng(0)
+    label = (random.random(500) < 0.2).astype(np.float32)
+    for logits in (-1 - 0.02 * label, -3 * label + random.normal(size=500)):
+        found = fit_platt(logits, label)
+        assert found.slope == pytest.approx(1e-3)
+        np.testing.assert_allclose(found.probability(logits), label.mean(), atol=0.01)
