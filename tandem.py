@@ -8,6 +8,7 @@ import typer
 import candidates.cli
 import data.cli
 import gateway.cli
+import gateway.new_items_cli
 import ranker.cli
 from data.console import notices, set_up_logging
 from data.errors import TandemError
@@ -25,6 +26,7 @@ app.add_typer(candidates.cli.app, name="candidates", help="Stage one: train and 
 app.add_typer(ranker.cli.app, name="ranker", help="Stage two: train, evaluate and export the ranker.")
 app.add_typer(gateway.cli.app, name="gateway", help="Online: serve banners over gRPC, ask for one, look at the log.")
 gateway.cli.add_top_level_commands(app)
+gateway.new_items_cli.add_commands(candidates.cli.app)  # stage one's, but the ranker's part of the bundle comes along
 
 
 @app.callback()

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 from dataclasses import asdict
+from dataclasses import replace as replace_fields
 from pathlib import Path
 
 import pyarrow as pa
@@ -33,7 +34,7 @@ def store(workspace: Workspace, events: pa.Table, catalog: pa.Table, origin: Ori
     beside = workspace.root / f".import-{os.getpid()}"
     try:
         beside.mkdir(parents=True)
-        _write(beside / "events.parquet", events.select(EVENT_SCHEMA.names).cast(EVENT_SCHEMA), ("ts", "event_id"))
+        _write(beside / "events.parquet", events.select(EVENT_SCHEMA.names).cast(EVENT_SCHEMA), _EVENT_ORDER)
         _write(beside / "catalog.parquet", catalog.select(CATALOG_SCHEMA.names).cast(CATALOG_SCHEMA), _CATALOG_ORDER)
         _write_text(beside / "origin.json", json.dumps(asdict(origin), indent=2) + "\n")
         (workspace.root / "origin.json").unlink(missing_ok=True)
@@ -44,6 +45,35 @@ def store(workspace: Workspace, events: pa.Table, catalog: pa.Table, origin: Ori
         raise DataError(f"{workspace.root}: expected a folder that can be written, found {error}") from error
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+
+
+def append(workspace: Workspace, events: pa.Table, catalog: pa.Table) -> None:
+    """Add rows to a workspace's catalog, then to its events, and count them in its origin.
+
+    Each file is written beside and renamed, in that order: whoever reads meanwhile, or after a crash in between, finds
+    each file whole, and no event of an item that the catalog lacks on account of this. Rows already there are the
+    caller's to leave out; then a call that was cut short can be made again.
+
+    Raises:
+        DataError: the workspace holds no events yet, or its folder cannot be written.
+    """
+    origin = workspace.origin()
+    whole_catalog = pa.concat_tables(
+        [load_catalog(workspace), catalog.select(CATALOG_SCHEMA.names).cast(CATALOG_SCHEMA)]
+    )
+    whole_events = pa.concat_tables([load_events(workspace), events.select(EVENT_SCHEMA.names).cast(EVENT_SCHEMA)])
+    try:
+        for path, table, rows, order in (
+            (workspace.catalog, whole_catalog, catalog, _CATALOG_ORDER),
+            (workspace.events, whole_events, events, _EVENT_ORDER),
+        ):
+            if len(rows):
+                beside = path.with_name(f".{path.name}.{os.getpid()}")
+                _write(beside, table, order)
+                beside.replace(path)
+    except OSError as error:
+        raise DataError(f"{workspace.root}: expected a folder that can be written, found {error}") from error
+    workspace.write_origin(replace_fields(origin, events=len(whole_events), items=len(whole_catalog)))
 
 
 def load_events(workspace: Workspace) -> pa.Table:
@@ -58,6 +88,7 @@ def load_catalog(workspace: Workspace) -> pa.Table:
     return _read(workspace.catalog, CATALOG_SCHEMA)
 
 
+_EVENT_ORDER = ("ts", "event_id")
 _CATALOG_ORDER = ("merchant_id", "item_id")
 
 

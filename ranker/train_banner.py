@@ -180,6 +180,15 @@ def write_ranker(
         vocabulary.save(folder / "vocabularies", name)
     statistics.save(folder / "statistics")
     ranker.save(folder, tables)
+    write_catalog_arrays(folder, spec, vocabularies, items, statistics)
+    wiring = Wiring.of(spec, ranker.config.shape, tables == "int8", ranker.config.network)
+    write_serving(folder, wiring, position_row, spec.dense_names)
+
+
+def write_catalog_arrays(
+    folder: Path, spec: Specification, vocabularies: dict[str, Vocabulary], items: ItemTable, statistics: ItemStatistics
+) -> None:
+    """What the scorer looks up by position of item and merchant."""
     every = np.arange(len(items), dtype=np.int32)
     np.save(folder / "item_values.npy", item_values(Catalogue.of(items), every, statistics))
     np.save(
@@ -188,8 +197,6 @@ def write_ranker(
     merchant = next((one for one in spec.request if one.name == "merchant"), None)
     rows = vocabularies[merchant.table].rows_of(items.merchants.ids()) if merchant else np.empty(0, np.int32)
     np.save(folder / "merchant_rows.npy", rows)
-    wiring = Wiring.of(spec, ranker.config.shape, tables == "int8", ranker.config.network)
-    write_serving(folder, wiring, position_row, spec.dense_names)
 
 
 def _item_rows(feature: str, vocabulary: Vocabulary, items: ItemTable) -> NDArray[np.int32]:

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -160,3 +161,38 @@ def test_a_bundle_without_vectors_says_so(tmp_path: Path) -> None:
         with pytest.raises(RefusalError, match="has no source led to compare items by") as refused:
             one.get_similar_items("books-001", 3)
         assert refused.value.status == grpc.StatusCode.FAILED_PRECONDITION.name
+
+
+def test_new_items_come_into_service_while_the_gateway_answers(
+    workspace: Workspace, client: GatewayClient, tmp_path: Path
+) -> None:
+    """Last in this file: the gateway serves another bundle from then on."""
+    before = client.get_similar_items("bikes-20", 3).bundle_version
+    row = {"merchant_id": "bikes", "category": "bikes/2", "title": "new", "image_url": "", "available": True}
+    new = [row | {"item_id": name} for name in ("bikes-2x", "aaa")]
+    pq.write_table(pa.Table.from_pylist(new, CATALOG_SCHEMA), tmp_path / "new.parquet")
+    events = [
+        {"event_id": f"n{user}-{item}", "ts": 10**15 + 10**9, "user_id": f"new{user}", "kind": "view", "item_id": item,
+         "merchant_id": "bikes", "country": "FR"}
+        for user in range(30) for item in ("bikes-2x", f"bikes-{20 + user % 3}", f"bikes-{23 + user % 2}")
+    ]  # fmt: skip
+    pq.write_table(pa.Table.from_pylist(events, EVENT_SCHEMA), tmp_path / "events.parquet")
+    add = [sys.executable, "-m", "tandem", "candidates", "add-items", str(tmp_path / "new.parquet")]
+    options = ["--events", str(tmp_path / "events.parquet"), "-w", str(workspace.root)]
+    process = subprocess.Popen([*add, *options], stdout=subprocess.PIPE, text=True)
+    ends = time.monotonic() + 60
+    answered = 0
+    while (found := client.get_similar_items("bikes-20", 3)).bundle_version == before:
+        answered += 1  # the old bundle serves until the new one does: no call fails
+        assert time.monotonic() < ends
+        time.sleep(0.02)
+    assert process.wait(30) == 0 and process.stdout is not None
+    assert "2 new items beside 80" in process.stdout.read()
+    assert answered and found.bundle_version == str(workspace.current.readlink())
+    like = client.get_similar_items("bikes-2x", 8, exclude_item_ids=["aaa"])
+    assert like.basis == "behaviour" and np.mean([abs(int(one[-2:]) - 22) for one in like.item_ids]) < 8
+    assert client.get_similar_items("aaa", 3).basis == "behaviour"  # it stands where its category does
+    asked = context(merchant="bikes", history=pb.History(item_ids=["bikes-20", "bikes-22"]))
+    assert all("bikes-2x" in one.item_ids for one in client.get_candidates(asked, 41).sources)
+    again = subprocess.run([*add, "-w", str(workspace.root)], capture_output=True, text=True)
+    assert again.returncode == 2 and "has all 2 items already" in again.stderr

@@ -1,0 +1,180 @@
+"""New items into a new bundle: checked, placed, measured, and put into service in place of what it was made from."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from candidates.config import CboConfig, IndexConfig
+from candidates.encoder import read_json
+from candidates.evaluation import HeldOut, split_events
+from candidates.gbo import GlobalBestOf
+from candidates.new_items.basis import Extension, popularity_with_new
+from candidates.new_items.evidence import Evidence
+from candidates.new_items.extension import extend_sources
+from candidates.new_items.growth import Growth, new_rows
+from candidates.new_items.placing import PlacingConfig
+from candidates.new_items.recall import Question, recall_after, recall_before
+from candidates.sources import load_sources, load_sources_from
+from data.bundle import Bundle, BundleDraft, publish, sweep_drafts
+from data.items import ItemTable
+from data.readers import read_catalog, read_events
+from data.tables import append, load_catalog, load_events
+from data.timelines import Timelines
+from data.workspace import Workspace
+
+logger = logging.getLogger(__name__)
+
+Carry = Callable[[Bundle, BundleDraft, Growth, Timelines], None]
+"""Writes another part of the old bundle, the ranker's, into the draft for the catalog of after."""
+
+
+@dataclass(frozen=True)
+class AdditionConfig:
+    """How new items are placed and measured.
+
+    Attributes:
+        held_out: the share of the given events' users who are asked about, at most `max_held_out` of them; nothing is
+            learnt from them.
+    """
+
+    placing: PlacingConfig = field(default_factory=PlacingConfig)
+    held_out: float = 0.1
+    max_held_out: int = 2_000
+    threads: int = 1
+    seed: int = 0
+
+
+def add_items(
+    workspace: Workspace,
+    catalog_file: Path,
+    events_file: Path | None = None,
+    config: AdditionConfig | None = None,
+    carry: Carry | None = None,
+) -> tuple[Bundle, dict[str, Any]]:
+    """Put a catalog file's new items into service beside those that are there, without training.
+
+    The workspace's catalog and events take the new rows in too, so that the next training has them. Each step leaves
+    what was there whole: a run that is killed leaves the old bundle in service, and can be started again.
+
+    Args:
+        catalog_file: rows of CATALOG_SCHEMA; items that the bundle has stay as they are.
+        events_file: events of EVENT_SCHEMA, of new and old items; without, new items stand where their category does.
+
+    Returns:
+        (the new bundle, {"items": counts, "recall": "before" or "after" -> "old" or "new" -> source -> figures, ...}).
+
+    Raises:
+        CandidatesError: no new item, an item under another merchant, or a source that must be trained.
+        DataError: a file is not what it should be, there is no bundle, or another came into service meanwhile.
+    """
+    config = config or AdditionConfig()
+    bundle = Bundle.open(workspace.current)
+    items = ItemTable.load(bundle.catalog)
+    rows = new_rows(items, given := read_catalog(catalog_file), catalog_file)
+    growth = Growth.of(items, rows)
+    stored = load_events(workspace)
+    events = stored.slice(0, 0) if events_file is None else read_events(events_file).events
+    known = _lacking(stored, events, "event_id")  # a run that was killed may have stored the events given already
+    sweep_drafts(workspace)
+    with BundleDraft(workspace) as draft:
+        growth.after.save(draft.folder("catalog"))
+        figures = _extend(bundle, draft, growth, known, events, config)
+        everything = Timelines.of(pa.concat_tables([known, events]), growth.after)
+        if bundle.has("ranker") and carry is not None:
+            carry(bundle, draft, growth, everything)
+        figures["items"] = {
+            "before": len(items),
+            "new": len(rows),
+            "already there": len(given) - len(rows),
+            "new with events": len(np.intersect1d(growth.added, everything.items)),
+            "events": len(events),
+            "events of items that no catalog has": len(known) + len(events) - len(everything.items),
+        }
+        draft.metrics["candidates"] = bundle.metrics.get("candidates", {}) | {"added": figures}
+        sealed = draft.seal()
+    catalog = load_catalog(workspace)
+    append(workspace, _lacking(events, stored, "event_id"), _lacking(rows, catalog, "item_id"))
+    publish(workspace, sealed, instead_of=bundle)
+    return sealed, figures
+
+
+def _extend(
+    bundle: Bundle, draft: BundleDraft, growth: Growth, known: pa.Table, events: pa.Table, config: AdditionConfig
+) -> dict[str, Any]:
+    """Writes the draft's candidates part; returns what it measured."""
+    fitted, requests = _held_out(known, events, growth, config)
+    extension = _extension(bundle, growth, known, fitted, config)
+    folder = draft.folder("candidates")
+    sources = extend_sources(bundle.candidates, folder, extension)
+    question = Question.of(requests, growth)
+    return {
+        "recall": {
+            "before": recall_before(load_sources(bundle, growth.before), question, growth),
+            "after": recall_after(load_sources_from(folder, growth.after), question),
+        },
+        "sources": sources,
+        "seed": config.seed,
+    }
+
+
+def _extension(bundle: Bundle, growth: Growth, known: pa.Table, fitted: pa.Table, config: AdditionConfig) -> Extension:
+    described = read_json(bundle.candidates / "config.json").get("config", {})
+    cbo = _part_of(CboConfig, described.get("cbo", {}))
+    window = Timelines.of(fitted, growth.after)
+    whole = Timelines.of(pa.concat_tables([_of_users(known, fitted), fitted]), growth.after)
+    everyone = Evidence.of(window, np.arange(len(window)), growth, config.placing.history_limit)
+    scores = GlobalBestOf.load(bundle.candidates / "gbo").scores if (bundle.candidates / "gbo").is_dir() else None
+    counts = np.zeros(len(growth.before), np.float32) if scores is None else np.asarray(scores)
+    return Extension(
+        growth=growth,
+        timelines=whole,
+        window=window,
+        askers=Timelines.of(known, growth.after),
+        popularity=popularity_with_new(counts, growth, everyone, config.placing.scale_power),
+        config=config.placing,
+        index=_part_of(IndexConfig, described.get("index", {})),
+        cbo=cbo,
+        seed=config.seed,
+        threads=config.threads,
+    )
+
+
+def _held_out(
+    known: pa.Table, events: pa.Table, growth: Growth, config: AdditionConfig
+) -> tuple[pa.Table, list[HeldOut]]:
+    """(the given events to learn from, requests of users kept out).
+
+    Without events nobody took the new items: users of the workspace are asked about what they took last, before and
+    after.
+    """
+    asked = known if not len(events) else pa.concat_tables([_of_users(known, events), events])
+    share, most, seed = config.held_out, config.max_held_out, config.seed
+    if len(asked) < 2:
+        return events, []
+    _, requests = split_events(asked, growth.after, "user", held_out=share, max_users=most, seed=seed)
+    users = pa.array(sorted({one.request.user_id for one in requests}), pa.string())
+    return events.filter(pc.invert(pc.is_in(events["user_id"], value_set=users))), requests
+
+
+def _of_users(known: pa.Table, events: pa.Table) -> pa.Table:
+    return known.filter(pc.is_in(known["user_id"], value_set=pc.unique(events["user_id"])))
+
+
+def _lacking(rows: pa.Table, others: pa.Table, column: str) -> pa.Table:
+    """The rows whose id in this column the others have not."""
+    return rows.filter(pc.invert(pc.is_in(rows[column], value_set=others[column].combine_chunks())))
+
+
+Config = TypeVar("Config")
+
+
+def _part_of(kind: type[Config], found: dict[str, Any]) -> Config:
+    """A configuration as a bundle describes it; what it does not say, or what is no longer said, is left out."""
+    names = {one.name for one in fields(kind)}  # type: ignore[arg-type]
+    return kind(**{name: tuple(v) if isinstance(v, list) else v for name, v in found.items() if name in names})

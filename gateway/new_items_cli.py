@@ -1,0 +1,66 @@
+"""`tandem candidates add-items`: new items into service between two trainings."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from data.console import DEFAULT_WORKSPACE, JsonOption, SeedOption, WorkspaceOption, console, write_figures
+from data.workspace import Workspace
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Add the command to `tandem candidates`."""
+    app.command("add-items")(add_items_command)
+
+
+def add_items_command(
+    file: Annotated[Path, typer.Argument(help="Catalog rows in Tandem's layout, Parquet or CSV.")],
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    events: Annotated[
+        Path | None, typer.Option(help="Events since, of new and old items: who took the new items, and what else.")
+    ] = None,
+    held_out: Annotated[
+        float, typer.Option(min=0.01, max=0.9, help="The share of the events' users that recall is measured on.")
+    ] = 0.1,
+    seed: SeedOption = 0,
+    json_file: JsonOption = None,
+) -> None:
+    """Put new items into service without training, in a new bundle that a running gateway picks up.
+
+    An item stands among those that its users took too, without events where its category does. Shows recall on new and
+    on old items, before and after. The next training learns the items properly: the workspace keeps the rows.
+    """
+    from candidates.new_items.addition import AdditionConfig
+    from gateway.new_items import add_new_items
+
+    place = Workspace(workspace)
+    bundle, figures = add_new_items(place, file, events, AdditionConfig(held_out=held_out, seed=seed))
+    counts = figures["items"]
+    console.print(
+        f"{counts['new']:,} new items beside {counts['before']:,}; {counts['new with events']:,} of them have events, "
+        f"{counts['already there']:,} rows of the file are of items that were there and stay as they are"
+    )
+    _print_recall(figures["recall"], place.origin().name, events is not None)
+    console.print(f"bundle {bundle.version} is in service", highlight=False)
+    write_figures(json_file, {"bundle": bundle.version, **figures})
+
+
+def _print_recall(recall: dict[str, Any], origin: str, with_events: bool) -> None:
+    from rich.table import Table
+
+    some = next(iter(recall["after"]["old"].values()))
+    whom = "users of the events, kept out of this" if with_events else "users of the workspace, as training knew them"
+    table = Table(title=f"recall@20 on {some['users']:,} {whom} · {origin}")
+    for name in ("source", "old items before", "after", "new items before", "after"):
+        table.add_column(name, justify="left" if name == "source" else "right")
+    for source in recall["after"]["old"]:
+        cells = [recall[when][kind][source] for kind in ("old", "new") for when in ("before", "after")]
+        table.add_row(source, *(_cell(one) for one in cells))
+    console.print(table)
+
+
+def _cell(one: dict[str, Any]) -> str:
+    if not one["users"]:
+        return "nobody asked"
+    return f"{one['recall@20']:.4f} ± {one['recall@20_se']:.4f}"

@@ -1,0 +1,99 @@
+"""New items between trainings: positions that move, and vectors, biases and categories that place them."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import sparse
+
+from candidates.errors import CandidatesError
+from candidates.new_items import placing
+from candidates.new_items.growth import Growth, catalog_of, new_rows
+from data.items import ItemTable
+from data.schema import CATALOG_SCHEMA
+
+
+def rows_of(items: list[tuple[str, str, str]], available: bool = True) -> pa.Table:
+    """(item, merchant, category) as catalog rows."""
+    return pa.Table.from_pylist(
+        [
+            {"item_id": item, "merchant_id": merchant, "category": category, "price": None, "title": item,
+             "image_url": "", "available": available}
+            for item, merchant, category in items
+        ],
+        schema=CATALOG_SCHEMA,
+    )  # fmt: skip
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.lists(st.tuples(st.integers(0, 40), st.integers(0, 4)), min_size=2, max_size=40, unique_by=lambda x: x[0]))
+def test_positions_move_in_order_and_back_again(pairs: list[tuple[int, int]]) -> None:
+    every = rows_of([(f"i{item:02d}", f"m{merchant}", f"c/{item % 3}") for item, merchant in pairs])
+    cut = max(1, len(pairs) // 2)
+    before = ItemTable.of(every.slice(0, cut))
+    assert catalog_of(before).equals(
+        every.slice(0, cut).sort_by([("merchant_id", "ascending"), ("item_id", "ascending")])
+    )
+    growth = Growth.of(before, every.slice(cut))
+    assert growth.after.items.ids_at(growth.moved) == before.items.ids()
+    assert sorted(growth.after.items.ids_at(growth.added)) == sorted(every.slice(cut)["item_id"].to_pylist())
+    assert growth.after.merchants.ids_at(growth.merchants) == before.merchants.ids()
+    assert (np.diff(growth.moved) > 0).all() and (np.diff(growth.merchants) > 0).all()
+    assert growth.back(growth.moved).tolist() == list(range(len(before)))
+    assert len(growth.back(growth.added)) == 0
+
+
+def test_a_file_is_refused_where_an_item_changed_its_merchant_or_nothing_is_new() -> None:
+    table = ItemTable.of(rows_of([("a", "m", ""), ("b", "m", "")]))
+    assert new_rows(table, rows_of([("b", "m", "x"), ("c", "m", "")]), Path("f"))["item_id"].to_pylist() == ["c"]
+    with pytest.raises(CandidatesError, match="f: item 'b' is of merchant 'n', in the bundle of 'm'"):
+        new_rows(table, rows_of([("c", "m", ""), ("b", "n", "")]), Path("f"))
+    with pytest.raises(CandidatesError, match="f: the bundle has all 1 items already"):
+        new_rows(table, rows_of([("a", "m", "")]), Path("f"))
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.integers(1, 8), st.integers(1, 10), st.integers(0, 999))
+def test_a_placed_vector_is_a_weighted_mean_as_long_as_what_it_is_made_of(new: int, known: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    shared = rng.integers(0, 3, (new, known)).astype(float)
+    popularity = rng.integers(0, 20, known).astype(np.float32)
+    vectors = rng.standard_normal((known, 5)).astype(np.float32)
+    weights = placing.companion_weights(sparse.csr_array(shared), popularity, 0.5)
+    found = placing.mean_vectors(weights, vectors)
+    for row in range(new):
+        weight = shared[row] / np.maximum(popularity, 1) ** 0.5
+        if not weight.any():
+            assert not found[row].any()
+            continue
+        mean = weight @ vectors / weight.sum()
+        length = weight @ np.linalg.norm(vectors, axis=1) / weight.sum()
+        np.testing.assert_allclose(found[row], mean / np.linalg.norm(mean) * length, rtol=1e-3, atol=1e-4)
+
+
+def test_users_outweigh_the_category_the_more_of_them_there_are() -> None:
+    own, category = np.array([[2.0, 0], [2, 0], [0, 0], [2, 0]]), np.array([[0.0, 4], [0, 4], [0, 4], [0, 0]])
+    found = placing.blended(own.astype(np.float32), category.astype(np.float32), np.array([0, 6, 0, 1]), 2.0)
+    assert found.tolist() == [[0, 4], [1.5, 1], [0, 4], [2, 0]]
+    assert placing.blended(own[:1], category[:1], np.array([0]), 0.0).tolist() == [[0, 4]]
+
+
+def test_the_nearest_category_of_the_merchant_stands_in_and_else_all_its_items() -> None:
+    known = [("a", "m", "home/desk"), ("b", "m", "home/lamp"), ("c", "m", "garden"), ("d", "n", "home/desk")]
+    new = [("x", "m", "home/desk"), ("y", "m", "home/sofa"), ("z", "m", "toys"), ("w", "o", "home/desk")]
+    growth = Growth.of(ItemTable.of(rows_of(known)), rows_of(new))
+    weights = placing.category_weights(growth.after, growth.added, growth.moved).toarray()
+    of = {item: weights[place].tolist() for place, item in enumerate(growth.after.items.ids_at(growth.added))}
+    assert of == {"x": [1, 0, 0, 0], "y": [1, 1, 0, 0], "z": [1, 1, 1, 0], "w": [0, 0, 0, 0]}
+
+
+def test_a_bias_lies_on_the_line_through_log_popularity_within_what_there_is() -> None:
+    popularity = np.array([0, 1, 3, 7, 15], np.float32)
+    biases = (0.5 + 2 * np.log1p(popularity)).astype(np.float32)
+    found = placing.biases_by_popularity(biases, popularity, np.array([2, 7, 1e6], np.float32))
+    np.testing.assert_allclose(found, [0.5 + 2 * np.log(3), biases[3], biases.max()], rtol=1e-5)
+    level = placing.biases_by_popularity(biases, np.ones(5, np.float32), np.array([9], np.float32))
+    np.testing.assert_allclose(level, biases.mean(), rtol=1e-5)
