@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from candidates.cbo import CboCountry, ClusterLists, cluster_lists
+from candidates.cbo import CboCountry, ClusterCounts, ClusterLists, cluster_lists
 from candidates.encoder import read_countries
 from candidates.gbo import GlobalBestOf
 from candidates.new_items.basis import Extension, with_new_vectors
@@ -63,15 +63,15 @@ def _fresh_lists(source: CboCountry, country: str, extension: Extension) -> Clus
     growth, config = extension.growth, extension.cbo
     everyone, here = extension.evidence(extension.window), extension.evidence(extension.window, country)
     cluster = np.array([_cluster_of(source, name, extension) for name in _users_of(country, extension)], np.int64)
-    user, item = here.taken.nonzero()
-    known = cluster[user] >= 0 if len(user) else np.zeros(0, bool)
+    known = np.flatnonzero(cluster >= 0)
+    shape = (len(source.lists.centroids), len(cluster))
+    member = sparse.csr_array((np.ones(len(known), np.float32), (cluster[known], known)), shape=shape)
+    merchant_users = np.asarray((member @ _visits(here.taken, growth)).todense(), np.int64)
     return cluster_lists(
         source.lists.centroids,
-        cluster,
-        user[known],
-        item[known],
+        ClusterCounts(sparse.csr_array(member @ here.taken), merchant_users),
         np.asarray(everyone.taken.sum(axis=0)).ravel().astype(np.float32),
-        _users_of_merchants(everyone.taken, growth),
+        np.asarray(_visits(everyone.taken, growth).sum(axis=0)).astype(np.int64).ravel(),
         growth.after,
         config.prior_users,
         config.minimum_users,
@@ -92,9 +92,9 @@ def _cluster_of(source: CboCountry, user: str, extension: Extension) -> int:
     return -1 if cluster is None else cluster
 
 
-def _users_of_merchants(taken: sparse.csr_array, growth: Growth) -> NDArray[np.int64]:
-    """int64 [M']: distinct users of each merchant."""
+def _visits(taken: sparse.csr_array, growth: Growth) -> sparse.csr_array:
+    """float32 csr [U, M'], 1 where a user took anything of the merchant; from binary [U, I']."""
     items, merchants = len(growth.after), len(growth.after.merchants)
     ones = np.ones(items, np.float32)
     of_merchant = sparse.csr_array((ones, (np.arange(items), growth.after.merchant)), shape=(items, merchants))
-    return np.asarray(((taken @ of_merchant) > 0).sum(axis=0)).astype(np.int64).ravel()
+    return sparse.csr_array((taken @ of_merchant) > 0, dtype=np.float32)

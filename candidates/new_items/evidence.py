@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from candidates.behaviour import distinct_pairs
 from candidates.new_items.growth import Growth
-from candidates.training_set import distinct_pairs
 from data.timelines import Timelines
 
 
@@ -29,7 +29,10 @@ class Evidence:
     def of(cls, timelines: Timelines, users: NDArray[np.int64], growth: Growth, limit: int) -> "Evidence":
         """From the newest `limit` distinct items of some users (positions in `timelines`)."""
         items = len(growth.after)
-        user, item, _ = distinct_pairs(timelines, users, items, limit)
+        user, item, _ = distinct_pairs(timelines, users, items)
+        ends = np.searchsorted(user, np.arange(len(users)), side="right")
+        newest = ends[user] - np.arange(len(user)) <= limit
+        user, item = user[newest], item[newest]
         taken = sparse.csr_array((np.ones(len(user), np.float32), (user, item)), shape=(len(users), items))
         of_new = sparse.csr_array(taken[:, growth.added])
         shared = sparse.coo_array(of_new.T @ taken)
