@@ -1,36 +1,38 @@
 """How long does ranking the candidates of one request take, on one thread?
 
+    python bench/ranker_inference.py                               # the networks alone; about 4 minutes
     tandem demo --workspace workspace
-    python bench/ranker_inference.py --workspace workspace
-    python bench/ranker_inference.py -w workspace --candidates 500 --json figures.json
+    python bench/ranker_inference.py --workspace workspace         # also the whole path, with the ranker in service
+    python bench/ranker_inference.py --candidates 500 --requests 500 --json figures.json
 
-With the ranker in service and requests of its users: the whole path (vocabularies, features, network, calibration), and
-the network alone: compiled ahead of time, and run eagerly by torch. They
-take turns, request by request, so that a busy moment hits all of them.
+The whole path is vocabularies, features, network and calibration. The networks alone (the banner's, and the paper's
+for Kaggle with 26 tables of 100,000 x 16) have random weights: compiled ahead of time with tables in float32 and in
+int8, run eagerly by torch, and by ONNX Runtime if it is installed (`pip install -e '.[bench]'`). All ways take turns,
+request by request, so that a busy moment hits all of them.
 """
 
+import os
+import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import numpy as np
 import torch
 import typer
+from ranker_networks import NETWORKS, Question, Way, questions, ways
 from rich.table import Table
 
 from data.bundle import Bundle
-from data.console import DEFAULT_WORKSPACE, JsonOption, WorkspaceOption, console, write_figures
+from data.console import DEFAULT_WORKSPACE, JsonOption, WorkspaceOption, console, progress_bar, write_figures
 from data.items import ItemTable
 from data.request import Request
 from data.tables import load_events
 from data.timelines import Timelines
 from data.workspace import Workspace
-from ranker.export import read_serving
 from ranker.scorer import BannerScorer
-from ranker.serving_graph import ServingGraph, Wiring
-from ranker.specification import read_specification
-from ranker.training import DlrmRanker
 
 WARM_UP = 50
 
@@ -44,15 +46,13 @@ class Asked:
 
 
 def asked(place: Workspace, items: ItemTable, candidates: int, requests: int, seed: int) -> list[Asked]:
-    """Requests of random users at the end of the events, for a merchant with enough items."""
+    """Requests of random users at the end of the events, for a merchant with enough items; none if there is none."""
     rng = np.random.default_rng(seed)
     timelines = Timelines.of(load_events(place), items)
     starts = items.merchant_offsets
     merchants = np.flatnonzero(np.diff(starts) >= candidates)
-    if not len(merchants):
-        raise typer.BadParameter(f"no merchant has {candidates} items; expected fewer candidates")
     found = []
-    for user in rng.integers(0, len(timelines), requests).tolist():
+    for user in rng.integers(0, len(timelines), requests if len(merchants) else 0).tolist():
         merchant = int(rng.choice(merchants))
         positions = rng.choice(np.arange(starts[merchant], starts[merchant + 1]), candidates, replace=False)
         history = timelines.history(user)
@@ -62,74 +62,107 @@ def asked(place: Workspace, items: ItemTable, candidates: int, requests: int, se
     return found
 
 
-class Eager:
-    """Stands in for the compiled package: the same graph and inputs, run by torch operator by operator."""
-
-    def __init__(self, wiring: Wiring) -> None:
-        self._graph, self._wiring = ServingGraph(wiring).eval(), wiring
-
-    def run(self, flat: list[torch.Tensor]) -> list[torch.Tensor]:
-        wiring, bags = self._wiring, len(self._wiring.bags)
-        layers = [len(shapes) for shapes in wiring.layers.values()]
-        ends = np.cumsum([3, bags, bags, 2, *layers, len(wiring.tables)]).tolist()
-        first, rows, weights, scales, *parts = (flat[a:b] for a, b in pairwise([0, *ends]))
-        with torch.inference_mode():
-            return [self._graph(*first, rows, weights, *scales, *parts, flat[ends[-1] :])]
-
-
-def measure(ours: BannerScorer, eager: BannerScorer, questions: list[Asked]) -> dict[str, dict[str, float]]:
-    """Microseconds of each way, percentiles over the questions; and the largest difference of a probability."""
-    times: dict[str, list[float]] = {name: [] for name in ("whole path", "features", "network", "network, eager")}
-    furthest = 0.0
-    for number, one in enumerate(questions):
+def whole_path(scorer: BannerScorer, given: list[Asked]) -> dict[str, dict[str, float]]:
+    """Microseconds of the whole path and of its two halves."""
+    times: dict[str, list[float]] = {"whole path": [], "features": [], "network": []}
+    for one in given:
         started = time.perf_counter()
-        features = ours.features(one.request, one.positions)
+        features = scorer.features(one.request, one.positions)
         seen = time.perf_counter()
-        scores = ours.score(features)
+        scorer.score(features)
         ended = time.perf_counter()
-        again = eager.score(features)
-        later = time.perf_counter()
-        furthest = max(furthest, float(np.abs(scores - again).max()))
-        if number >= WARM_UP:
-            taken = (ended - started, seen - started, ended - seen, later - ended)
-            for name, seconds in zip(times, taken, strict=True):
-                times[name].append(seconds)
-    figures = {name: _percentiles(found) for name, found in times.items()}
-    return figures | {"largest difference": {"probability": furthest}}
+        for name, seconds in zip(times, (ended - started, seen - started, ended - seen), strict=True):
+            times[name].append(seconds)
+    return {name: _percentiles(found) for name, found in times.items()}
+
+
+def networks_alone(given: list[Question], competing: dict[str, Way]) -> dict[str, dict[str, float]]:
+    """Microseconds of each way; and how far its probabilities are from the eager ones at most."""
+    times: dict[str, list[float]] = {name: [] for name in competing}
+    furthest = dict.fromkeys(competing, 0.0)
+    for one in given:
+        scores = {}
+        for name, way in competing.items():
+            started = time.perf_counter()
+            scores[name] = way.run(one)
+            times[name].append(time.perf_counter() - started)
+        for name, found in scores.items():
+            furthest[name] = max(furthest[name], float(np.abs(found - scores["eager"]).max()))
+    return {name: {**_percentiles(found), "furthest": furthest[name]} for name, found in times.items()}
 
 
 def _percentiles(seconds: list[float]) -> dict[str, float]:
-    return {f"p{q}": float(np.percentile(seconds, q)) * 1e6 for q in (50, 99)}
+    return {f"p{q}": float(np.percentile(seconds[WARM_UP:], q)) * 1e6 for q in (50, 99)}
+
+
+def _measured_paths(
+    place: Workspace, counts: list[int], requests: int, seed: int, step: Callable[[], None]
+) -> dict[str, Any]:
+    bundle = Bundle.open(place.current, verify=False)
+    items = ItemTable.load(bundle.catalog)
+    scorer = BannerScorer.load(bundle, items)
+    found = {}
+    for count in counts:
+        if given := asked(place, items, count, requests + WARM_UP, seed):
+            found[str(count)] = whole_path(scorer, given)
+        else:
+            console.print(f"whole path: no merchant of {place.root} has {count} items to rank")
+        step()
+    return found
+
+
+def _table(title: str, rows: dict[str, dict[str, dict[str, float]]]) -> Table:
+    """Rows by the number of candidates, columns by what was measured: p50 (p99)."""
+    table = Table(title=title)
+    table.add_column("candidates", justify="right")
+    for name in next(iter(rows.values())):
+        table.add_column(name, justify="right")
+    for count, found in rows.items():
+        table.add_row(count, *(f"{one['p50']:.0f} ({one['p99']:.0f})" for one in found.values()))
+    return table
+
+
+def _show_alone(name: str, found: dict[str, Any], sizes: dict[str, int]) -> None:
+    console.print(_table(f"{name}: the network alone, p50 (p99) in µs, one thread", found))
+    largest = {way: max(one[way]["furthest"] for one in found.values()) for way in next(iter(found.values()))}
+    said = ", ".join(f"{way} {one:.1e}" for way, one in largest.items() if way != "eager")
+    stored = ", ".join(f"{size / 1e6:.0f} MB as {kind}" for kind, size in sizes.items())
+    console.print(f"largest distance from the eager probabilities: {said}; tables: {stored}", highlight=False)
 
 
 def main(
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     candidates: Annotated[list[int] | None, typer.Option(min=2, help="Repeat to compare. [50, 100 and 200]")] = None,
     requests: Annotated[int, typer.Option(min=100, help="Per number of candidates.")] = 2_000,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of requests, weights and rows.")] = 0,
     json_file: JsonOption = None,
 ) -> None:
     """Print the time to rank one request's candidates."""
-    place = Workspace(workspace)
-    bundle = Bundle.open(place.current, verify=False)
-    items = ItemTable.load(bundle.catalog)
-    ours, eager = BannerScorer.load(bundle, items), BannerScorer.load(bundle, items)
-    ranker = DlrmRanker.load(bundle.ranker, read_specification(bundle.ranker / "specification.yaml"))
-    eager._graph._loader = Eager(
-        Wiring.of(ranker.specification, ranker.config.shape, read_serving(bundle.ranker).tables == "int8")
-    )
-    table = Table(title=f"Ranking one request on one thread, {requests:,} requests; p50 (p99) in µs")
-    for name in ("candidates", "whole path", "features", "network", "network, eager"):
-        table.add_column(name, justify="right")
-    figures = {}
-    for count in candidates or [50, 100, 200]:
-        found = measure(ours, eager, asked(place, items, count, requests + WARM_UP, seed))
-        figures[str(count)] = found
-        cells = [f"{one['p50']:.0f} ({one['p99']:.0f})" for name, one in found.items() if name != "largest difference"]
-        table.add_row(str(count), *cells)
-    console.print(table)
-    furthest = max(one["largest difference"]["probability"] for one in figures.values())
-    console.print(f"compiled and eager probabilities differ by {furthest:.1e} at most", highlight=False)
+    torch.set_num_threads(1)
+    place, counts = Workspace(workspace), candidates or [50, 100, 200]
+    ready = place.current.exists()
+    figures: dict[str, Any] = {"load": os.getloadavg()[0], "requests": requests, "seed": seed}
+    console.print(f"{requests:,} requests each, load {figures['load']:.1f} at the start", highlight=False)
+    with progress_bar("measuring", len(counts) * (len(NETWORKS) + ready)) as bar:
+        if ready:
+            figures["whole path"] = _measured_paths(place, counts, requests, seed, bar.advance)
+        for name, network in NETWORKS.items():
+            with tempfile.TemporaryDirectory() as folder:
+                competing, sizes = ways(network(), Path(folder), seed)
+                found = {}
+                for count in counts:
+                    given = questions(network(), count, requests + WARM_UP, seed)
+                    found[str(count)] = networks_alone(given, competing)
+                    bar.advance(note=f"{name}, {count} candidates")
+            figures[name] = {"ways": found, "bytes": sizes}
+    if figures.get("whole path"):
+        console.print(
+            _table(f"The ranker in service in {workspace}, p50 (p99) in µs, one thread", figures["whole path"])
+        )
+    elif not ready:
+        console.print(f"whole path: no bundle is in service in {workspace}; `tandem demo -w {workspace}` makes one")
+    for name in NETWORKS:
+        _show_alone(name, figures[name]["ways"], figures[name]["bytes"])
     write_figures(json_file, figures)
 
 

@@ -1,28 +1,19 @@
 """Online: the features and scores of one request's candidates, from a bundle. One compiled call per request."""
 
-import json
-import threading
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 
 from data.bundle import Bundle
 from data.ids import load_array
 from data.items import ItemTable
 from data.request import Request
 from ranker.banner_rows import dense_columns
-from ranker.calibration import Platt
-from ranker.export import Serving, instruction_set, package_key, read_serving
+from ranker.compiled import CompiledGraph
 from ranker.features import Catalogue, Visits, dense_values
-from ranker.quantisation import mapped_table
-from ranker.serving_graph import Parameters, Wiring
-from ranker.shape import DlrmShape
 from ranker.specification import (
     MISSING_ROW,
     UNKNOWN_ROW,
@@ -77,7 +68,7 @@ class BannerScorer:
             for one in self._specification.request
         }
         self._merchant_rows = load_array(folder / "merchant_rows.npy")
-        self._graph = _Graph(folder, self._specification)
+        self._graph = CompiledGraph(folder, self._specification)
         self._bag_rows = _bag_rows(self._specification, self._item_rows)
 
     @classmethod
@@ -168,85 +159,6 @@ class _LookUp:
         if self._rows is None:
             return int(self._vocabulary.rows_of([one])[0])
         return self._rows.get(one, UNKNOWN_ROW) if one else MISSING_ROW
-
-
-class _Graph:
-    """The compiled package with the weights it takes as inputs."""
-
-    def __init__(self, folder: Path, specification: Specification) -> None:
-        serving = read_serving(folder)
-        if serving.instructions != instruction_set():
-            raise RankerError(
-                f"{folder}: the scorer was compiled for {serving.instructions} instructions, this machine has "
-                f"{instruction_set()}; `tandem ranker export` compiles it again"
-            )
-        wiring, weights, rows = _weights(folder, specification, serving)
-        if serving.package != package_key(wiring):
-            raise RankerError(
-                f"{folder}: the scorer was compiled for another network or by another Tandem or torch; "
-                "`tandem ranker export` compiles it again"
-            )
-        tables = [
-            mapped_table(folder / "tables", name, serving.tables, (rows[name], specification.dimension_of(name)))
-            for name in specification.tables
-        ]
-        self._bags = specification.bags
-        mapped = [torch.from_numpy(one) for part in zip(*tables, strict=True) for one in part]
-        self._constants = [*weights.flat, *mapped]
-        package = folder / "scorer.pt2"
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                self._loader = torch._inductor.aoti_load_package(str(package), run_single_threaded=True).loader
-        except RuntimeError as error:
-            raise RankerError(
-                f"{package}: expected a compiled package, found {' '.join(str(error).split())[:200]}"
-            ) from error
-        self._lock = threading.Lock()
-
-    def run(
-        self,
-        dense: NDArray[np.float32],
-        item_rows: NDArray[np.int64],
-        request_rows: NDArray[np.int64],
-        bags: list[NDArray[np.int32]],
-    ) -> NDArray[np.float32]:
-        count = len(dense)
-        if count == 1:  # the package is compiled for two candidates and more
-            dense, item_rows = np.repeat(dense, 2, axis=0), np.repeat(item_rows, 2, axis=1)
-        rows, weights = [], []
-        for bag, of in zip(bags, self._bags, strict=True):
-            row, weight = np.zeros(of.length, np.int64), np.zeros(of.length, np.float32)
-            bag = bag[-of.length :]
-            row[: len(bag)] = bag
-            weight[: len(bag)] = 1 if of.pooling == "sum" else 1 / max(len(bag), 1)
-            rows.append(torch.from_numpy(row))
-            weights.append(torch.from_numpy(weight))
-        # The compiled code reads memory as it expects it to lie and does not look at strides.
-        inputs = [torch.from_numpy(np.ascontiguousarray(one)) for one in (dense, item_rows, request_rows)]
-        try:
-            with self._lock:  # the package's runner keeps state while it runs
-                (found,) = self._loader.run([*inputs, *rows, *weights, *self._constants])
-        except RuntimeError as error:
-            raise RankerError(f"scoring {count} candidates failed: {str(error).splitlines()[0]}") from error
-        return found.numpy()[:count]
-
-
-def _weights(folder: Path, specification: Specification, serving: Serving) -> tuple[Wiring, Parameters, dict[str, int]]:
-    """The graph's wiring, its weights, and the rows of each table, as `DlrmRanker.save` wrote them."""
-    try:
-        described = json.loads((folder / "model.json").read_text())
-        config, platt = described["config"], Platt(**described["platt"])
-        state = load_file(folder / "weights.safetensors")
-        shape = config["shape"]
-        fitting = DlrmShape(**{**shape, "bottom": tuple(shape["bottom"]), "top": tuple(shape["top"])})
-        wiring = Wiring.of(specification, fitting, serving.tables == "int8", config.get("network", "dlrm"))
-        weights = Parameters.of(specification, wiring, state, platt, serving.position_row)
-        rows = {name: int(described["rows"][name]) for name in specification.tables}
-    except (OSError, ValueError, KeyError, IndexError, TypeError, SafetensorError) as error:
-        said = " ".join(str(error).split())[:300]
-        raise RankerError(f"{folder}: expected a model of specification {specification.name}, found {said}") from error
-    return wiring, weights, rows
 
 
 def _bag_rows(specification: Specification, item_rows: NDArray[np.int32]) -> list[NDArray[np.int32]]:
