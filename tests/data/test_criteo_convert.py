@@ -220,7 +220,7 @@ def test_a_bad_line_far_in_is_named_by_file_and_line_and_nothing_is_left(made_up
 BAD_FILES = {
     "is empty": b"",
     "holds no row": gzip.compress(b""),
-    "line 1: found 1 field": b"\n\n",
+    "line 1: the line is empty": b"\n\n",
     "line 1: byte 1 is 0xff, which is not UTF-8": b"\xff\xfe0\t1\n",
     "line 1: the line is longer than 65,536 bytes": b"0" * 300_000,
     "the gzip data end too early": gzip.compress(b"0" + b"\t" * 39 + b"\n")[:-3],
