@@ -126,6 +126,25 @@ def encode(specification: Specification, vocabularies: dict[str, Vocabulary], ro
     return Examples(rows.dense, single, bags, rows.request, rows.position, rows.label)
 
 
+def require_rows(specification: Specification, rows: dict[str, int], examples: Examples) -> None:
+    """Check that every id is a row of its table; `rows` of each table.
+
+    fbgemm's fused kernels would take another for row 0, and say so on standard error only.
+
+    Raises:
+        RankerError: an id that is none, by its feature.
+    """
+    singles = [(one, ids, 0) for one, ids in zip(specification.singles, examples.single.T, strict=True)]
+    bags = [(one, ids, NO_ROW) for one, ids in zip(specification.bags, examples.bags, strict=True)]
+    for feature, ids, least in [*singles, *bags]:
+        wrong = ids[(ids >= rows[feature.table]) | (ids < least)]
+        if len(wrong):
+            raise RankerError(
+                f"{feature.name}: id {wrong[0]} is no row of table {feature.table}; expected 0 to "
+                f"{rows[feature.table] - 1}"
+            )
+
+
 def _padded(lists: pa.ListArray, vocabulary: Vocabulary, length: int) -> NDArray[np.int32]:
     """int32 [R, length]: the last `length` ids of each list as table rows, padded at the end with NO_ROW."""
     rows = vocabulary.rows_of_column(lists.flatten())

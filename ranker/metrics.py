@@ -41,6 +41,11 @@ def normalised_entropy(label: Array, probability: Array) -> float:
     return log_loss(label, probability) / log_loss(label, np.full(len(label), rate))
 
 
+def accuracy(label: Array, probability: Array) -> float:
+    """Share of rows whose class is the more probable one; at one half, no click. NaN of no rows."""
+    return float(np.mean((np.asarray(probability) > 0.5) == (np.asarray(label) > 0))) if len(label) else float("nan")
+
+
 def calibration(label: Array, probability: Array, buckets: int = 10) -> list[dict[str, float]]:
     """Equally many rows per bucket, by rising probability: rows, mean predicted and observed rate of each."""
     order = np.argsort(probability, kind="stable")
@@ -114,6 +119,7 @@ def all_metrics(label: Array, probability: Array, request: Array) -> dict[str, A
         "auc": area_under_curve(label, probability),
         "log_loss": log_loss(label, probability),
         "normalised_entropy": normalised_entropy(label, probability),
+        "accuracy": accuracy(label, probability),
         "calibration_error": calibration_error(label, probability),
         "ndcg@10": ndcg(label, probability, request),
         "grouped_auc": grouped_area_under_curve(label, probability, request),

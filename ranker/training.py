@@ -19,7 +19,7 @@ from data.console import progress_bar
 from data.errors import DataError
 from ranker.calibration import Platt, fit_platt
 from ranker.dlrm import Network, tensors_of
-from ranker.examples import Examples
+from ranker.examples import Examples, require_rows
 from ranker.learning_rates import LearningRates, TrainingConfig
 from ranker.metrics import log_loss
 from ranker.networks.registry import build_network
@@ -101,6 +101,7 @@ class DlrmRanker:
     ) -> None:
         """With validation rows the best weights by them are kept; without, the last ones, after `until` epochs."""
         config, spec = self.config, self.specification
+        require_rows(spec, self.rows, train)
         rowwise = config.table_optimizer == "rowwise_adagrad"
         sharded = shard(self.model, config.table_learning_rate, rowwise)
         rates, decay = LearningRates(sharded, config), TableDecay(spec, weights_of(sharded), config.table_weight_decay)

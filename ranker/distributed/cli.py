@@ -52,6 +52,7 @@ def fit_command(
     On several hosts, or under a scheduler: `torchrun --nproc-per-node N -m tandem ranker fit ...` on each host, with
     the run's folder on a file system that all of them see.
     """
+    from ranker.calibration_plot import calibration_plot
     from ranker.distributed.launch import launch, under_torchrun
     from ranker.distributed.loop import FitJob, fit
     from ranker.distributed.plan import ShardingConstraints
@@ -65,6 +66,10 @@ def fit_command(
     if under_torchrun() and not figures:
         return
     console.print(_summary(figures, str(out)))
+    measured = [{"model": split, **figures[split]} for split in ("validation", "test") if figures[split]["rows"]]
+    if measured:
+        calibration_plot(measured, out / "calibration.png")
+        console.print(f"calibration: {out / 'calibration.png'}")
     write_figures(json_file, figures)
 
 

@@ -11,7 +11,7 @@ from ranker.distributed.batch import Batch
 from ranker.distributed.feed import share_of
 from ranker.distributed.launch import Place
 from ranker.distributed.sources import Source
-from ranker.metrics import area_under_curve, calibration_error, log_loss, normalised_entropy
+from ranker.metrics import accuracy, area_under_curve, calibration, calibration_error, log_loss, normalised_entropy
 
 SHOWN = ("auc", "log_loss", "normalised_entropy", "accuracy", "calibration_error")
 
@@ -48,10 +48,11 @@ def figures_of(logit: np.ndarray, label: np.ndarray) -> dict[str, Any]:
         "auc": area_under_curve(label, logit),
         "log_loss": log_loss(label, probability),
         "normalised_entropy": normalised_entropy(label, probability),
-        "accuracy": float(np.mean((logit > 0) == (label > 0))),
+        "accuracy": accuracy(label, probability),
         "calibration_error": calibration_error(label, probability),
         "predicted_rate": float(probability.mean()),
         "observed_rate": float(label.mean()),
+        "calibration": calibration(label, probability),
     }
 
 

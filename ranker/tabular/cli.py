@@ -46,9 +46,9 @@ def compare_command(
 
     Trained on the first rows, measured on the last. A killed comparison goes on where it was.
     """
+    from ranker.calibration_plot import calibration_plot
     from ranker.tabular.comparison import Division, compare, read_rows, summaries
     from ranker.tabular.models import MODELS
-    from ranker.tabular.plots import calibration_plot
     from ranker.tabular.settings import read_compare_settings
 
     settings = read_compare_settings(config) if config else None
@@ -83,7 +83,15 @@ def _table(found: "list[Summary]", titles: dict[str, str], rows: dict[str, int],
         caption=_caption(found[0]),
         padding=(0, 1),
     )
-    columns = ("AUC", "log loss", "NE", "accuracy", "less DLRM's" if found[0].model == "dlrm" else "less first's", "s")
+    columns = (
+        "AUC",
+        "log loss",
+        "NE",
+        "accuracy",
+        "calibration error",
+        "less DLRM's" if found[0].model == "dlrm" else "less first's",
+        "s",
+    )
     table.add_column("model", no_wrap=True)
     for name in columns:
         table.add_column(name, justify="right", no_wrap=True)
@@ -96,7 +104,7 @@ def _table(found: "list[Summary]", titles: dict[str, str], rows: dict[str, int],
         table.add_row(
             titles[one.model],
             f"{_short(figures['auc'])}{seed}",
-            *(_short(figures[name]) for name in ("log_loss", "normalised_entropy", "accuracy")),
+            *(_short(figures[name]) for name in ("log_loss", "normalised_entropy", "accuracy", "calibration_error")),
             less,
             f"{figures['seconds']:.0f}",
         )

@@ -24,7 +24,8 @@ from ranker.tabular.models import DIMENSION, MODELS, build_ranker, settings_of
 from ranker.tabular.preparation import Preparation
 from ranker.tabular.settings import CompareSettings
 
-_RESULT_VERSION = 2
+FIGURES = ("auc", "log_loss", "normalised_entropy", "accuracy", "calibration_error")
+_RESULT_VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -95,14 +96,12 @@ def run(job: Job) -> dict[str, Any]:
     seconds = time.perf_counter() - started
     probability = ranker.platt.probability(ranker.logits(learnt.transform(test)))
     found = all_metrics(test.label, probability, np.arange(len(test)))
-    accuracy = float(np.mean((probability > 0.5) == (test.label > 0)))
     return {
         "model": job.model,
         "seed": job.seed,
         "rows": {"train": len(train), "validation": len(validation), "test": len(test)},
         "seconds": seconds,
-        "accuracy": accuracy,
-        **{name: found[name] for name in ("auc", "log_loss", "normalised_entropy", "calibration_error", "calibration")},
+        **{name: found[name] for name in (*FIGURES, "calibration")},
         "probability": probability.astype(np.float32).tolist(),
     }
 
@@ -234,10 +233,7 @@ def summaries(results: list[dict[str, Any]], label: NDArray[np.float32], resampl
         scores = np.mean([np.asarray(one["probability"]) for one in runs], axis=0)
         resampled = np.array([_auc(label[rows], scores[rows]) for rows in draws])
         drawn = np.isfinite(resampled)  # a draw of few rows may hold one class only
-        figures = {
-            key: float(np.mean([one[key] for one in runs]))
-            for key in ("auc", "log_loss", "normalised_entropy", "accuracy", "calibration_error", "seconds")
-        }
+        figures = {key: float(np.mean([one[key] for one in runs])) for key in (*FIGURES, "seconds")}
         aucs = np.array([one["auc"] for one in runs])
         seed_error = _deviation(aucs) / np.sqrt(len(aucs))
         if first is None:

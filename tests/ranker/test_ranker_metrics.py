@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from sklearn.metrics import accuracy_score, ndcg_score, roc_auc_score
 from sklearn.metrics import log_loss as sklearn_log_loss
-from sklearn.metrics import ndcg_score, roc_auc_score
 
 from ranker.calibration import fit_platt
 from ranker.metrics import (
+    accuracy,
     all_metrics,
     area_under_curve,
     calibration,
@@ -30,11 +31,12 @@ def columns(rows: list[tuple[int, float, int]]) -> tuple[np.ndarray, np.ndarray,
 
 
 @given(ROWS)
-def test_auc_and_log_loss_are_scikit_learns_ties_included(rows: list[tuple[int, float, int]]) -> None:
+def test_auc_log_loss_and_accuracy_are_scikit_learns_ties_included(rows: list[tuple[int, float, int]]) -> None:
     label, score, _ = columns(rows)
     assume(0 < label.sum() < len(label))
     assert area_under_curve(label, score) == pytest.approx(roc_auc_score(label, score))
     assert log_loss(label, score) == pytest.approx(sklearn_log_loss(label, score))
+    assert accuracy(label, score) == pytest.approx(accuracy_score(label, score > 0.5))
 
 
 @given(ROWS)

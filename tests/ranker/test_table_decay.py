@@ -61,8 +61,13 @@ def test_rows_that_were_read_shrink_once_and_others_not_at_all(u, i, c, r):  # t
 
 @pytest.mark.parametrize("optimizer", ["rowwise_adagrad", "adagrad"])
 def test_training_with_decay_is_a_dense_networks_adagrad_followed_by_the_decay(optimizer: str) -> None:
+    """The tables' learning rate falls from step to step, and the falling rate reaches both."""
     config = TrainingConfig(
-        shape=DlrmShape((8,), (6,), 0.0), table_optimizer=optimizer, table_learning_rate=0.1, table_weight_decay=2.0
+        shape=DlrmShape((8,), (6,), 0.0),
+        table_optimizer=optimizer,
+        table_learning_rate=0.1,
+        table_weight_decay=2.0,
+        final_rate=0.1,
     )
     torch.manual_seed(0)
     network, rows = DLRM(SPEC, ROWS, config.shape), examples()
@@ -75,7 +80,9 @@ def test_training_with_decay_is_a_dense_networks_adagrad_followed_by_the_decay(o
         rates, decay = LearningRates(sharded, config), TableDecay(SPEC, weights_of(sharded), 2.0)
         layers = _dense_optimizer(dense, config)
         for step in range(6):
-            chosen = np.arange(step * 10, step * 10 + 10)
+            chosen, factor = np.arange(step * 10, step * 10 + 10), 1 - 0.9 * step / 6
+            rates.set(step / 6)
+            layers.param_groups[0]["lr"] = layers.param_groups[1]["lr"] = config.learning_rate * factor
             _step(sharded, rates, decay, SPEC, rows, chosen)
             dense.zero_grad()
             batch = tensors_of(SPEC, rows, chosen)
@@ -88,8 +95,8 @@ def test_training_with_decay_is_a_dense_networks_adagrad_followed_by_the_decay(o
                 squares = gradient.square()
                 sums[name] += squares.mean(dim=1, keepdim=True) if "row" in optimizer else squares
                 with torch.no_grad():
-                    table -= 0.1 * gradient / (sums[name].sqrt() + 1e-8)
-                    table[read.unique()] *= 1 - 0.1 * 2.0
+                    table -= factor * 0.1 * gradient / (sums[name].sqrt() + 1e-8)
+                    table[read.unique()] *= 1 - factor * 0.1 * 2.0
         found = plain_state(sharded)
     for name, table in tables.items():
         torch.testing.assert_close(found[TABLE_KEY.format(name)], table.detach(), atol=1e-4, rtol=1e-3)

@@ -1,11 +1,11 @@
-"""The comparison's picture: predicted against observed click rates, a line per model."""
+"""A reliability diagram: predicted against observed click rates by bucket, a line per model or per split."""
 
 from pathlib import Path
 from typing import Any
 
 
 def calibration_plot(results: list[dict[str, Any]], path: Path) -> None:
-    """PNG. One line per model, of its first seed; the diagonal is perfect."""
+    """PNG. One line per `model` of the results, of its first one's `calibration`; the diagonal is perfect."""
     import matplotlib
 
     matplotlib.use("Agg")
