@@ -1,13 +1,13 @@
 """The paper's Table 4 for the retrieval service: user vector, nearest items, the whole call; p50, p99, most calls/s.
 
-    python bench/retrieval.py                                        10k and 100k items, about 3 minutes
+    python bench/retrieval.py                                        10k and 100k items, about 5 minutes
     python bench/retrieval.py --items 1000000 --seconds 8 --json figures.json
 
 For each catalogue size a bundle with LED alone is made of clustered random vectors (d = 100, one merchant) and sealed.
 The real gateway serves it; client processes, several calls in flight each, ask GetCandidates for 50 items with
 histories of 20. Beside it in the same run, with the same clients: an echo server of the same stack and as many
 workers, which answers every call with the bytes of one ready answer. The search alone is timed in this process, beside
-faiss where it is installed.
+those of faiss and usearch where they are installed (bench/knn.py says how; --no-rivals leaves them out).
 """
 
 import json
@@ -15,7 +15,6 @@ import os
 import tempfile
 import time
 from dataclasses import asdict
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,7 +23,9 @@ import numpy as np
 import pyarrow as pa
 import typer
 from grpc_load import echoed, percentiles, under_load
+from knn import compare
 from rich.table import Table
+from vectors import DIMENSION, HISTORY, clustered_vectors, histories
 
 from candidates.config import CandidatesConfig, IndexConfig
 from candidates.encoder import CountryItems, write_countries
@@ -43,32 +44,8 @@ from gateway.demo.server import running_gateway
 from proto.tandem.v1 import tandem_pb2 as pb
 from proto.tandem.v1 import tandem_pb2_grpc as rpc
 
-DIMENSION, K, HISTORY, QUERIES = 100, 50, 20, 2_000
+K, QUERIES = 50, 2_000
 _POPULATIONS = "experiment: retrieval\nsalt: retrieval\npopulations:\n  A: {share: 1.0, sources: [led]}\n"
-
-
-def clustered_vectors(items: int, seed: int) -> np.ndarray:
-    """float32 [items, DIMENSION + 1]: clusters of about 500 items whose sizes and norms differ; the bias last."""
-    rng = np.random.default_rng(seed)
-    clusters = max(items // 500, 1)
-    shares = rng.dirichlet(np.full(clusters, 2.0))
-    centres = rng.standard_normal((clusters, DIMENSION)).astype(np.float32)
-    vectors = centres[rng.choice(clusters, items, p=shares)]
-    vectors += 0.7 * rng.standard_normal((items, DIMENSION), np.float32)
-    vectors *= rng.lognormal(0, 0.2, (items, 1)).astype(np.float32) / np.float32(np.sqrt(DIMENSION))
-    return np.column_stack([vectors, 0.1 * rng.standard_normal(items).astype(np.float32)])
-
-
-def histories(vectors: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """int32 [count, HISTORY]: items near a random one, as a user's are."""
-    rng = np.random.default_rng(seed)
-    found = np.empty((count, HISTORY), np.int32)
-    near = min(len(vectors), 20_000)
-    for row in range(count):
-        some = rng.choice(len(vectors), near, replace=False)
-        scores = vectors[some, :-1] @ vectors[some[0], :-1]
-        found[row] = some[np.argpartition(-scores, HISTORY)[:HISTORY]]
-    return found
 
 
 def make_bundle(root: Path, items: int, seed: int) -> tuple[Workspace, dict[str, Any]]:
@@ -130,7 +107,7 @@ def in_process(place: Workspace, seed: int) -> dict[str, Any]:
     vectors = country.indexes.vectors
     asked = histories(vectors, 500, seed + 2)
     nothing = np.empty(0, np.int32)
-    vector_us, search_us, hits, queries = [], [], 0, []
+    vector_us, search_us, hits = [], [], 0
     for number in range(QUERIES):
         items = asked[number % len(asked)]
         history = History(items, np.zeros(HISTORY, np.int8), np.zeros(HISTORY, np.int64))
@@ -144,40 +121,16 @@ def in_process(place: Workspace, seed: int) -> dict[str, Any]:
         if number < 200:
             best, _ = exact_search(vectors, query, K)
             hits += len(np.intersect1d(best, found.items))
-            queries.append(query)
-    figures = {
+    return {
         "user_vector_us": percentiles(vector_us),
         "search_us": percentiles(search_us),
         "recall": hits / 200 / K,
     }
-    return figures | ({"faiss_us": _faiss(vectors, queries)} if find_spec("faiss") else {})
 
 
-def _faiss(vectors: np.ndarray, queries: list[np.ndarray]) -> dict[str, Any]:
-    """The same search by faiss' HNSW, at the first width that reaches the recall, one thread."""
-    import faiss
-
-    faiss.omp_set_num_threads(os.cpu_count() or 1)
-    index = faiss.IndexHNSWFlat(vectors.shape[1], 16, faiss.METRIC_INNER_PRODUCT)
-    index.hnsw.efConstruction = 200
-    index.add(vectors)
-    faiss.omp_set_num_threads(1)
-    exact = [set(exact_search(vectors, query, K)[0].tolist()) for query in queries]
-    for width in (50, 100, 200, 400, 800, 1_600):
-        index.hnsw.efSearch = width
-        times, hits = [], 0
-        for query, best in zip(queries, exact, strict=True):
-            started = time.perf_counter_ns()
-            _, labels = index.search(query[None], K)
-            times.append((time.perf_counter_ns() - started) / 1e3)
-            hits += len(best & set(labels[0].tolist()))
-        recall = hits / K / len(queries)
-        if recall >= 0.95:
-            break
-    return percentiles(times) | {"ef": width, "recall": recall}
-
-
-def measure(items: int, seed: int, workers: int, seconds: float, clients: int, in_flight: int) -> dict[str, Any]:
+def measure(
+    items: int, seed: int, workers: int, seconds: float, clients: int, in_flight: int, rivals: bool
+) -> dict[str, Any]:
     """Everything about one catalogue size."""
     with tempfile.TemporaryDirectory(prefix="tandem-") as scratch:
         place, facts = make_bundle(Path(scratch) / "workspace", items, seed)
@@ -185,6 +138,7 @@ def measure(items: int, seed: int, workers: int, seconds: float, clients: int, i
         populations.write_text(_POPULATIONS)
         figures = facts | in_process(place, seed)
         vectors = load_vectors(place)
+        figures["searchers"] = compare(vectors, K, seed=seed, threads=os.cpu_count() or 1, ours=False) if rivals else {}
         requests = [
             pb.GetCandidatesRequest(
                 context=pb.Context(
@@ -218,6 +172,9 @@ def main(
     clients: Annotated[int, typer.Option(min=1, help="Client processes.")] = 2,
     in_flight: Annotated[int, typer.Option(min=1, help="Calls of each client at once.")] = 6,
     seconds: Annotated[float, typer.Option(min=1, max=60)] = 5.0,
+    rivals: Annotated[
+        bool, typer.Option(help="Time faiss' and usearch's searches too, where they are installed.")
+    ] = True,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     json_file: JsonOption = None,
 ) -> None:
@@ -225,7 +182,7 @@ def main(
     set_up_logging()
     figures = {}
     for count in items or [10_000, 100_000]:
-        figures[str(count)] = measure(count, seed, workers, seconds, clients, in_flight)
+        figures[str(count)] = measure(count, seed, workers, seconds, clients, in_flight, rivals)
         console.print(_table(count, figures[str(count)], workers))
     write_figures(json_file, figures)
 
@@ -238,8 +195,8 @@ def _table(items: int, found: dict[str, Any], workers: int) -> Table:
     for name in ("", "p50 µs", "p99 µs", "calls/s"):
         table.add_column(name, justify="right" if name else "left")
     rows = {"user vector": found["user_vector_us"], "nearest items": found["search_us"]}
-    if "faiss_us" in found:
-        rows[f"faiss HNSW, recall {found['faiss_us']['recall']:.3f}"] = found["faiss_us"]
+    for name, one in found["searchers"].items():
+        rows[f"{name} alone, recall {one['recall']:.3f}"] = one
     rows |= {"one call at a time": found["one_call"], "the whole call, loaded": found["call"], "echo": found["echo"]}
     for name, one in rows.items():
         table.add_row(name, f"{one['p50']:,.0f}", f"{one['p99']:,.0f}", f"{one['qps']:,.0f}" if "qps" in one else "")
