@@ -31,6 +31,22 @@ def read_workspace(workspace: Workspace) -> tuple[pa.Table, ItemTable]:
         raise DataError(f"{workspace.root}: expected events.parquet and catalog.parquet, found {error}") from None
 
 
+def read_catalog(workspace: Workspace) -> ItemTable:
+    """Raises DataError where the workspace holds no events, or no catalog that can be read."""
+    workspace.origin()
+    try:
+        return ItemTable.of(pq.read_table(workspace.catalog))
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(f"{workspace.root}: expected catalog.parquet, found {error}") from None
+
+
+def _events_for(workspace: Workspace, engine: Engine) -> pa.Table | Path:
+    """The events; for Spark, which reads them itself, their path."""
+    if engine == "spark" and workspace.events.exists():
+        return workspace.events
+    return read_workspace(workspace)[0]
+
+
 def train_bundle(
     workspace: Workspace,
     config: CandidatesConfig | None = None,
@@ -40,13 +56,16 @@ def train_bundle(
 ) -> Bundle:
     """Train on all of a workspace's events and put a new bundle into service.
 
+    With the engine "spark" the workspace has to lie where the executors reach it: they read its events and keep the
+    stages of the preparation in its folder `checkpoints`.
+
     Long trainings keep checkpoints in the workspace until the bundle stands. With `resume` they go on from those of a
     run that was killed; without, those are removed first.
 
     The ranker of the bundle in service is carried over where both have the same catalog, byte for byte, so that item
     positions mean the same.
     """
-    events, items = read_workspace(workspace)
+    events, items = _events_for(workspace, engine), read_catalog(workspace)
     checkpoints = workspace.root / "checkpoints"
     if not resume:
         shutil.rmtree(checkpoints, ignore_errors=True)

@@ -17,14 +17,21 @@ def item_vectors(
     d is the configured dimension; columns beyond the number of items are zero. An item that met no other has a zero
     vector.
     """
-    vectors = np.zeros((cooccurrence.shape[0], config.dimension), np.float32)
     pmi = positive_pmi(cooccurrence, config.context_power)
     if not pmi.nnz:
-        return vectors
+        return np.zeros((cooccurrence.shape[0], config.dimension), np.float32)
     rows = min(config.block_rows, max(1, -(-pmi.shape[0] // threads)))
     svd = randomized_svd(
         row_blocks(pmi, rows), config.dimension, config.oversampling, config.power_iterations, seed, threads
     )
-    found = svd.left * svd.values**config.value_power
+    return scaled_vectors(svd.left, svd.values, config)
+
+
+def scaled_vectors(
+    left: NDArray[np.float64], values: NDArray[np.float64], config: EmbeddingConfig
+) -> NDArray[np.float32]:
+    """float32 [I, d] from singular vectors [I, k] and values [k], k <= d, as `item_vectors` scales them."""
+    vectors = np.zeros((len(left), config.dimension), np.float32)
+    found = left * values**config.value_power
     vectors[:, : found.shape[1]] = found / np.sqrt((found**2).sum(axis=1).mean())
     return vectors

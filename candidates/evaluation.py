@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from candidates.errors import CandidatesError
 from candidates.proposals import CandidateSource
@@ -17,6 +18,9 @@ from data.timelines import Timelines
 
 CUTOFFS = (20, 50)
 """Recall is measured at these numbers of candidates."""
+
+_PERMUTED = 1 << 24
+"""Users of whom all are permuted to draw some."""
 
 
 @dataclass(frozen=True)
@@ -83,15 +87,27 @@ def _split_by_user(
 ) -> tuple[pa.Table, list[HeldOut]]:
     users = np.array(sorted(pc.unique(events["user_id"]).to_pylist()), object)
     count = max(1, min(int(held_out * len(users)), max_users or len(users)))
-    chosen = pa.array(users[rng.permutation(len(users))[:count]], pa.string())
+    chosen = pa.array(users[drawn_users(len(users), count, rng)], pa.string())
     is_chosen = pc.is_in(events["user_id"], value_set=chosen)
-    timelines = Timelines.of(events.filter(is_chosen), items)
+    return events.filter(pc.invert(is_chosen)), requests_of_users(events.filter(is_chosen), items, target_share)
+
+
+def drawn_users(users: int, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """int64 [count]: different places in the sorted list of `users` users; memory for `count` where these are many."""
+    if users <= _PERMUTED:
+        return rng.permutation(users)[:count]
+    return rng.choice(users, count, replace=False, shuffle=False)
+
+
+def requests_of_users(events: pa.Table, items: ItemTable, target_share: float = 0.2) -> list[HeldOut]:
+    """All users of the events as held-out ones, as by="user" of `split_events` asks about them."""
+    timelines = Timelines.of(events, items)
     requests = []
     for user in range(len(timelines)):
         start, end = int(timelines.offsets[user]), int(timelines.offsets[user + 1])
         cut = end - max(1, int(target_share * (end - start)))
         requests += _requests_of(timelines, items, user, start, cut, end)
-    return events.filter(pc.invert(is_chosen)), requests
+    return requests
 
 
 def _split_by_time(

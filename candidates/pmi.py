@@ -1,9 +1,35 @@
 """Pointwise mutual information of items in timelines: the matrix whose left singular vectors are item vectors."""
 
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 from scipy import sparse
 
 from candidates.errors import CandidatesError
+
+
+@dataclass(frozen=True)
+class Marginals:
+    """The logarithms of n_i and of p_a(j) in `positive_pmi`, float64 [I] each; -inf where n_i is 0."""
+
+    log_marginal: NDArray[np.float64]
+    log_context: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, marginal: NDArray[np.number[Any]], context_power: float) -> "Marginals":
+        """From n_i, [I]."""
+        context = np.where(marginal > 0, marginal, 1.0) ** context_power * (marginal > 0)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return cls(np.log(marginal), np.log(context) - np.log(context.sum()))
+
+    def pmi(
+        self, row: NDArray[np.integer], column: NDArray[np.integer], counts: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """float64 [n]: PMI_ij of the pairs that occur, counts n_ij > 0."""
+        # log(p(i, j) / p(i)) = log(n_ij / n_i): the total N cancels
+        return np.log(counts) - self.log_marginal[row] - self.log_context[column]
 
 
 def positive_pmi(cooccurrence: sparse.csr_array, context_power: float = 0.75) -> sparse.csr_array:
@@ -34,12 +60,8 @@ def positive_pmi(cooccurrence: sparse.csr_array, context_power: float = 0.75) ->
     row, column = pairs.coords
     kept = (row != column) & (pairs.data > 0)
     row, column, counts = row[kept], column[kept], pairs.data[kept].astype(np.float64)
-    marginal = np.bincount(row, weights=counts, minlength=pairs.shape[0])
-    context = np.where(marginal > 0, marginal, 1.0) ** context_power * (marginal > 0)
-    # log(p(i, j) / p(i)) = log(n_ij / n_i): the total N cancels
-    with np.errstate(divide="ignore", invalid="ignore"):
-        log_marginal, log_context = np.log(marginal), np.log(context) - np.log(context.sum())
-    values = np.log(counts) - log_marginal[row] - log_context[column]
+    marginals = Marginals.of(np.bincount(row, weights=counts, minlength=pairs.shape[0]), context_power)
+    values = marginals.pmi(row, column, counts)
     above = values > 0
     return sparse.csr_array(
         (values[above].astype(np.float32), (row[above], column[above])), shape=pairs.shape, dtype=np.float32

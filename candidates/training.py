@@ -2,13 +2,14 @@
 
 import json
 import logging
-import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 from threadpoolctl import threadpool_limits
 
 from candidates.behaviour import LocalBehaviour
@@ -19,7 +20,7 @@ from candidates.errors import CandidatesError
 from candidates.evaluation import HeldOut, evaluate_sources, split_events
 from candidates.sources import SOURCES, load_sources_from
 from candidates.statistics import country_statistics, popularity, positioned
-from candidates.training_set import CountryTraining, TrainingSet
+from candidates.training_set import CountryTraining, Split, Stopwatch, TrainingSet, validation_and_test
 from data.engine import Engine
 from data.items import ItemTable
 from data.timelines import Timelines
@@ -30,7 +31,7 @@ logger = logging.getLogger(__name__)
 def train_candidates(
     folder: Path,
     items: ItemTable,
-    events: pa.Table,
+    events: pa.Table | Path,
     config: CandidatesConfig | None = None,
     engine: Engine = "duckdb",
     seed: int = 0,
@@ -44,8 +45,10 @@ def train_candidates(
     Args:
         folder: exists and is empty, such as `BundleDraft.folder("candidates")`.
         items: the table that the bundle's positions refer to.
+        events: a table of EVENT_SCHEMA, or the path of its Parquet file or folder, which Spark reads where it lies;
+            events of items that `items` lacks are left out.
+        engine: with "spark" users' events stay on Spark (`distributed/preparation.py`), to the same result.
         checkpoints: a folder in which long trainings keep checkpoints, and from which they go on.
-        events: a table of EVENT_SCHEMA; events of items that `items` lacks are left out.
 
     Returns:
         {"recall": source -> recall@20, recall@50 with standard errors, "sources": each source's own figures,
@@ -57,10 +60,9 @@ def train_candidates(
     config = config or CandidatesConfig()
     check_sources(config.sources)
     clock = Stopwatch()
-    trained_on, validation, test = hold_out(events, items, config, seed)
     figures = {}
-    with threadpool_limits(config.threads):
-        training = prepare(trained_on, validation, items, config, engine, seed, clock)
+    preparation = _preparation(events, items, config, engine, seed, checkpoints, clock)
+    with threadpool_limits(config.threads), preparation as (training, test):
         training = replace(training, checkpoints=checkpoints)
         for name in config.sources:
             figures[name] = SOURCES[name].train(training, folder)
@@ -80,6 +82,23 @@ def train_candidates(
     }
 
 
+def _preparation(
+    events: pa.Table | Path,
+    items: ItemTable,
+    config: CandidatesConfig,
+    engine: Engine,
+    seed: int,
+    checkpoints: Path | None,
+    clock: Stopwatch,
+) -> AbstractContextManager[tuple[TrainingSet, list[HeldOut]]]:
+    if engine == "spark":
+        from candidates.distributed.preparation import prepared_on_spark
+
+        return prepared_on_spark(events, items, config, seed, clock, checkpoints)
+    table = pq.read_table(events) if isinstance(events, Path) else events
+    return prepared(table, items, config, seed, clock)
+
+
 def check_sources(names: tuple[str, ...]) -> None:
     """Raises CandidatesError for a source that does not exist, or one that stands on another that is missing."""
     unknown = [name for name in names if name not in SOURCES]
@@ -91,35 +110,18 @@ def check_sources(names: tuple[str, ...]) -> None:
         raise CandidatesError("source cbo stands on gbo (its back-off): train gbo with it")
 
 
-def hold_out(
-    events: pa.Table, items: ItemTable, config: CandidatesConfig, seed: int
-) -> tuple[pa.Table, list[HeldOut], list[HeldOut]]:
-    """(events to train on, validation requests, test requests); validation and test share no user."""
-    if len(events) < 2:
-        raise CandidatesError(f"training needs events, found {len(events)}")
-    rest, requests = split_events(
-        events, items, "user", held_out=config.held_out, max_users=config.max_held_out, seed=seed
-    )
-    users = sorted({one.request.user_id for one in requests})
-    chosen = set(np.random.default_rng(seed).permutation(np.array(users, object))[: len(users) // 2].tolist())
-    validation = [one for one in requests if one.request.user_id in chosen]
-    return rest, validation, [one for one in requests if one.request.user_id not in chosen]
-
-
-def prepare(
-    events: pa.Table,
-    validation: list[HeldOut],
-    items: ItemTable,
-    config: CandidatesConfig,
-    engine: Engine,
-    seed: int,
-    clock: "Stopwatch",
-) -> TrainingSet:
-    """Timelines, popularity, and each country's item vectors."""
-    timelines = Timelines.of(events, items)
+@contextmanager
+def prepared(
+    events: pa.Table, items: ItemTable, config: CandidatesConfig, seed: int, clock: Stopwatch
+) -> Iterator[tuple[TrainingSet, list[HeldOut]]]:
+    """(what to train on: timelines, popularity and each country's item vectors; test requests), in memory."""
+    split = hold_out(events, items, config, seed)
+    timelines = Timelines.of(split.events, items)
     if not len(timelines):
-        raise CandidatesError(f"none of the {len(events)} events names an item of the catalog of {len(items)} items")
-    relation = positioned(events, items, engine)
+        raise CandidatesError(
+            f"none of the {len(split.events)} events names an item of the catalog of {len(items)} items"
+        )
+    relation = positioned(split.events, items)
     popular = popularity(relation, items, config.gbo.window_days, config.gbo.half_life_days)
     statistics = country_statistics(relation, config.embedding.timeline_limit, config.minimum_country_users)
     clock.stop("statistics")
@@ -130,22 +132,19 @@ def prepare(
                 country=found.country,
                 items=CountryItems.of(found.items, items),
                 vectors=item_vectors(found.cooccurrence, config.embedding, seed, config.threads),
-                validation=[one for one in validation if one.request.country == found.country],
+                validation=[one for one in split.validation if one.request.country == found.country],
             )
         )
         logger.info("%s: %d users, %d items", found.country, found.users, len(found.items))
     clock.stop("vectors")
-    return TrainingSet(items, LocalBehaviour(timelines, items), popular, countries, config, seed)
+    yield TrainingSet(items, LocalBehaviour(timelines, items), popular, countries, config, seed), split.test
 
 
-class Stopwatch:
-    """Seconds between one stop and the next, by stage."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-        self._last = time.perf_counter()
-
-    def stop(self, stage: str) -> None:
-        now = time.perf_counter()
-        self.seconds[stage] = self.seconds.get(stage, 0.0) + now - self._last
-        self._last = now
+def hold_out(events: pa.Table, items: ItemTable, config: CandidatesConfig, seed: int) -> Split:
+    """The users kept out of training. Raises CandidatesError where there are fewer than two events."""
+    if len(events) < 2:
+        raise CandidatesError(f"training needs events, found {len(events)}")
+    rest, requests = split_events(
+        events, items, "user", held_out=config.held_out, max_users=config.max_held_out, seed=seed
+    )
+    return replace(validation_and_test(requests, seed), events=rest)

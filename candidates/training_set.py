@@ -1,9 +1,11 @@
 """What every source's training is handed: what stage one learns from, computed once."""
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from candidates.behaviour import Behaviour
@@ -51,3 +53,36 @@ class TrainingSet:
 
     def best_of(self) -> GlobalBestOf:
         return GlobalBestOf.of(self.popularity, self.items)
+
+
+@dataclass(frozen=True)
+class Split:
+    """Events to train on, and the requests of users kept out; validation and test share no user."""
+
+    events: pa.Table
+    validation: list[HeldOut]
+    test: list[HeldOut]
+
+
+def validation_and_test(requests: list[HeldOut], seed: int) -> Split:
+    """The users of the requests halved at random; `events` is still empty."""
+    users = sorted({one.request.user_id for one in requests})
+    chosen = set(np.random.default_rng(seed).permutation(np.array(users, object))[: len(users) // 2].tolist())
+    return Split(
+        pa.table({}),
+        [one for one in requests if one.request.user_id in chosen],
+        [one for one in requests if one.request.user_id not in chosen],
+    )
+
+
+class Stopwatch:
+    """Seconds between one stop and the next, by stage."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def stop(self, stage: str) -> None:
+        now = time.perf_counter()
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + now - self._last
+        self._last = now

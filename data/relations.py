@@ -7,7 +7,7 @@ Every function takes tables and returns a table; nothing is computed before `eng
         -> by..., views, clicks, landings, sales, users
     decayed_item_users(events, until, half_life_days, start=None) -> item_id, users    (users: float64)
     user_timelines(events, kinds=("view",), limit=50, start=None, end=None)
-        -> user_id, country, item_id, merchant_id, ts, event_id, age        (distinct user-item pairs; age 0: newest)
+        -> user_id, country, item_id, merchant_id, kind, ts, event_id, age  (distinct user-item pairs; age 0: newest)
     timeline_item_counts(timelines) -> country, item_id, users
     cooccurrences(timelines, at_least=1) -> country, item_i, item_j, users  (item_i < item_j: each pair once)
     both_directions(pairs) -> the same with (j, i) beside (i, j)
@@ -95,7 +95,7 @@ def user_timelines(
     `country` is that of the user's newest item, so a timeline lies in one country, as in `data/timelines.py`.
     """
     events = events.filter(events["kind"].isin(list(kinds)), *_within(events, start, end))
-    columns = ["user_id", "country", "item_id", "merchant_id", "ts", "event_id"]
+    columns = ["user_id", "country", "item_id", "merchant_id", "kind", "ts", "event_id"]
     newest_first = [ibis.desc("ts"), ibis.desc("event_id")]
     per_item = ibis.window(group_by=["user_id", "item_id"], order_by=newest_first)
     items = events.select(*columns, again=ibis.row_number().over(per_item))

@@ -1,6 +1,6 @@
 """Finished steps of a long Spark job as Parquet folders: what is there is not done again, and lineages stay short."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -46,17 +46,32 @@ class Stages:
     def has(self, name: str) -> bool:
         return _exists(self.session, f"{self.folder}/{name}/_SUCCESS")
 
-    def table(self, name: str, make: Callable[[], Any], from_blocks: bool = True, to_blocks: bool = True) -> Any:
+    def table(
+        self,
+        name: str,
+        make: Callable[[], Any],
+        from_blocks: bool = True,
+        to_blocks: bool = True,
+        partition_by: Sequence[str] = (),
+    ) -> Any:
         """The table of that name, made and written first if it is not there whole.
 
         Args:
             make: gives the Spark data frame to write.
             from_blocks: it is computed from blocks of matrices, rows that are few and large. to_blocks: it holds such.
+            partition_by: columns whose values get folders of their own.
+
+        Raises:
+            CandidatesError: Spark could not finish the step.
         """
         path = f"{self.folder}/{name}"
         if not self.has(name):
-            with settings(self.session, _FOR_BLOCKS if from_blocks else {}):
-                make().write.mode("overwrite").options(**(_PARQUET if to_blocks else {})).parquet(path)
+            with (
+                settings(self.session, _FOR_BLOCKS if from_blocks else {}),
+                failures_as(f"Spark could not make {path}"),
+            ):
+                writer = make().write.mode("overwrite").options(**(_PARQUET if to_blocks else {}))
+                writer.partitionBy(*partition_by).parquet(path)
         return self.session.read.parquet(path)
 
     def within(self, name: str) -> "Stages":
@@ -73,6 +88,25 @@ class Stages:
     def remove(self) -> None:
         """Remove the whole folder."""
         _delete(self.session, self.folder)
+
+
+@contextmanager
+def failures_as(what: str) -> Iterator[None]:
+    """Whatever Spark raises, as one sentence that begins with `what`. Raises CandidatesError."""
+    from py4j.protocol import Py4JError
+    from pyspark.errors import PySparkException
+
+    try:
+        yield
+    except (PySparkException, Py4JError) as error:
+        raise CandidatesError(f"{what}: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    """The beginning of Spark's message, without where in Java it arose."""
+    cause = getattr(error, "java_exception", None)
+    text = str(error) if cause is None else str(cause.getMessage())
+    return next((line.strip() for line in text.splitlines() if line.strip()), type(error).__name__)[:300]
 
 
 @contextmanager

@@ -1,0 +1,183 @@
+"""Stage one trained on Spark against the same in memory, and a training that dies on the way."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from candidates import led_training, sources
+from candidates.behaviour import LocalBehaviour, UserItems, spark_xxhash64
+from candidates.bundling import train_bundle
+from candidates.cbo_training import MerchantVisits
+from candidates.config import CandidatesConfig, CboConfig, EmbeddingConfig, IndexConfig, LedConfig
+from candidates.distributed.behaviour import SparkBehaviour, country_folder
+from candidates.distributed.stages import Stages
+from candidates.errors import CandidatesError
+from candidates.led_shards import LedShards, events_beyond_views
+from candidates.sources import SourceKind
+from candidates.training import prepared, train_candidates
+from candidates.training_set import Stopwatch
+from data.timelines import Timelines
+from data.workspace import Origin, Workspace
+
+SMALL = CandidatesConfig(
+    embedding=EmbeddingConfig(dimension=8, oversampling=6, power_iterations=0, block_rows=100),
+    cbo=CboConfig(clusters=(1, 5)),
+    led=LedConfig(epochs=2, batch_rows=64, negatives=32),
+    index=IndexConfig(exact_up_to=200, queries=40),
+    minimum_country_users=10**6,  # one model, of the largest country
+    held_out=0.2,
+)
+
+
+@pytest.mark.slow
+def test_a_killed_training_on_spark_goes_on_to_what_memory_would_have_given(
+    trained: Any, spark: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace = Workspace(tmp_path / "workspace")
+    workspace.root.mkdir()
+    pq.write_table(trained.events, workspace.events)
+    pq.write_table(trained.catalog, workspace.catalog)
+    workspace.write_origin(Origin("made up", True, "0", len(trained.events), len(trained.catalog)))
+    made: list[str] = []
+    table = Stages.table
+
+    def noted(stages: Stages, name: str, make: Callable[[], Any], *how: Any, **named: Any) -> Any:
+        return table(stages, name, lambda: made.append(f"{stages.folder}/{name}") or make(), *how, **named)
+
+    def killed(*_: Any) -> dict[str, Any]:
+        raise SystemExit("killed")
+
+    monkeypatch.setattr(Stages, "table", noted)
+    with monkeypatch.context() as dying, pytest.raises(SystemExit):
+        dying.setitem(sources.SOURCES, "cbo", SourceKind(killed, sources.SOURCES["cbo"].load))
+        train_bundle(workspace, SMALL, "spark", seed=3)
+    before = len(made)
+    bundle = train_bundle(workspace, SMALL, "spark", seed=3, resume=True)
+    assert {Path(path).name for path in made[:before]} >= {"users", "events", "user-items", "pairs", "by_rows"}
+    assert {Path(path).parent.name for path in made[before:]} <= {"led", country_folder("AA")}
+    assert not (workspace.root / "checkpoints").exists()
+
+    local = tmp_path / "local"
+    local.mkdir()
+    expected = train_candidates(local, trained.items, trained.events, SMALL, seed=3)
+    for file in sorted(local.rglob("*.npy")):
+        found, wanted = np.load(bundle.candidates / file.relative_to(local)), np.load(file)
+        if file.parent.parent.name == "led" and wanted.dtype.kind == "f":
+            continue  # hundreds of steps of training make the last digit of the first vectors any digit
+        np.testing.assert_allclose(found, wanted, atol=1e-6, err_msg=str(file))
+    metrics = bundle.metrics["candidates"]
+    assert metrics["recall"]["cbo"] == expected["recall"]["cbo"]
+    assert metrics["recall"]["gbo"] == expected["recall"]["gbo"]
+    assert metrics["recall"]["led"]["recall@20"] == pytest.approx(expected["recall"]["led"]["recall@20"], abs=0.05)
+    assert (metrics["users"], metrics["events"]) == (expected["users"], expected["events"])
+
+
+@pytest.fixture(scope="module")
+def behaviours(trained: Any, spark: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, LocalBehaviour]:
+    """(of Spark, with shards of 100 users; of memory), of the same users."""
+    timelines = Timelines.of(trained.events, trained.items)
+    local = LocalBehaviour(timelines, trained.items)
+    rows = []
+    for country in sorted(set(timelines.countries)):
+        (everyone,) = local.shards(country)
+        names = [user for user, home in zip(timelines.users, timelines.countries, strict=True) if home == country]
+        for user, name in enumerate(names):
+            own = slice(everyone.offsets[user], everyone.offsets[user + 1])
+            lists = everyone.items[own].tolist(), everyone.beyond_view[own].tolist()
+            rows.append((name, country, spark_xxhash64(name), *lists))
+    rng = np.random.default_rng(0)
+    rows = [rows[place] for place in rng.permutation(len(rows)).tolist()]  # tables have no order
+    schema = "user_id string, country string, hash long, items array<int>, beyond_view array<boolean>"
+    table = spark.createDataFrame(rows, schema).repartition(3)
+    stages = Stages(spark, str(tmp_path_factory.mktemp("stages")), "a")
+    return SparkBehaviour(table, stages, local.events, users_per_shard=100), local
+
+
+def assert_same(found: UserItems, expected: UserItems) -> None:
+    for name in ("offsets", "items", "beyond_view"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
+        assert getattr(found, name).dtype == getattr(expected, name).dtype
+
+
+@pytest.mark.slow
+def test_spark_counts_and_samples_users_as_memory_does(behaviours: Any, trained: Any) -> None:
+    distributed, local = behaviours
+    assert (distributed.users, distributed.events) == (local.users, local.events)
+    merchants = MerchantVisits(np.asarray(trained.items.merchant), 3)
+    for country in (None, "BB", "nowhere"):
+        found, expected = distributed.total(merchants, country), local.total(merchants, country)
+        np.testing.assert_array_equal(found.keys, expected.keys)
+        np.testing.assert_array_equal(found.counts, expected.counts)
+    beyond = partial(events_beyond_views, limit=4)
+    assert distributed.total(beyond, "AA").counts.sum() == local.total(beyond, "AA").counts.sum() > 0
+    for count in (1, 50, 10**6):
+        assert_same(distributed.sample("AA", count), local.sample("AA", count))
+
+
+@pytest.mark.slow
+def test_shards_deal_out_every_user_once_and_one_shard_is_memorys(behaviours: Any) -> None:
+    distributed, local = behaviours
+    shards = distributed.shards("AA")
+    (everyone,) = local.shards("AA")
+    assert len(shards) == -(-len(everyone) // 100) == 5
+    assert len(shards[0:2]) == 2
+    with pytest.raises(IndexError):
+        shards[5]
+
+    def timelines(users: UserItems) -> list[tuple[int, ...]]:
+        return [tuple(users.items[a:b]) for a, b in zip(users.offsets[:-1], users.offsets[1:], strict=True)]
+
+    assert sorted(one for shard in shards for one in timelines(shard)) == sorted(timelines(everyone))
+    distributed._users_per_shard = 10**6
+    (only,) = distributed.shards("BB")
+    assert_same(only, local.shards("BB")[0])
+
+
+@pytest.mark.slow
+def test_what_is_not_events_is_refused_by_name(spark: Any, trained: Any, tmp_path: Path) -> None:
+    def train(path: Path) -> None:
+        train_candidates(tmp_path, trained.items, path, SMALL, "spark")
+
+    (tmp_path / "text.parquet").write_text("no Parquet")
+    with pytest.raises(CandidatesError, match=r"text\.parquet: expected events as Parquet, which Spark"):
+        train(tmp_path / "text.parquet")
+    pq.write_table(pa.table({"user_id": ["u"]}), tmp_path / "columns.parquet")
+    with pytest.raises(CandidatesError, match=r"columns\.parquet: expected events with columns .* found no event_id"):
+        train(tmp_path / "columns.parquet")
+    pq.write_table(trained.events[:0], tmp_path / "empty.parquet")
+    with pytest.raises(CandidatesError, match="training needs events, found 0"):
+        train(tmp_path / "empty.parquet")
+
+
+def test_an_epoch_over_shards_trains_on_every_user(
+    trained: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with prepared(trained.events, trained.items, SMALL, 0, Stopwatch()) as (training, _):
+        country = training.countries[0]
+        whole = LedShards.of(training, country)
+        (users,) = whole.shards
+        halves = [users.chosen(np.arange(len(users))[start::2]) for start in range(2)]
+        seen: list[int] = []
+        run_epoch = led_training.run_epoch
+
+        def noted(model: Any, optimizers: Any, timelines: Any, *rest: Any) -> float:
+            seen.append(len(timelines))
+            return run_epoch(model, optimizers, timelines, *rest)
+
+        monkeypatch.setattr(led_training, "run_epoch", noted)
+        model = led_training.initial_model(training, country, SMALL.led)
+        before = led_training.serving_vectors(model).copy()
+        rng = np.random.default_rng(0)
+        sharded = replace(whole, shards=halves)
+        loss = led_training.run_shards(model, model.optimizers(0.01), sharded, SMALL.led, rng)
+        assert sorted(seen) == sorted(len(half) for half in halves)
+        assert np.isfinite(loss)
+        assert (led_training.serving_vectors(model) != before).any()
+        assert sharded.identity(training, country) != whole.identity(training, country)
