@@ -4,7 +4,6 @@ import logging
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -136,7 +135,7 @@ class Eager:
     """The same graph, run by torch operator by operator."""
 
     def __init__(self, compiled: CompiledGraph, specification: Specification) -> None:
-        self._graph = WithWeights(compiled)
+        self._graph = WithTables(compiled)
         self._bags = specification.bags
 
     def run(self, question: Question) -> NDArray[np.float32]:
@@ -144,17 +143,16 @@ class Eager:
             return self._graph(*tensors(question, self._bags)).numpy()
 
 
-class WithWeights(nn.Module):
-    """The serving graph with its weights inside, as a function of one request alone."""
+class WithTables(nn.Module):
+    """The serving graph with its tables inside, as a function of one request alone."""
 
-    def __init__(self, compiled: CompiledGraph) -> None:
+    def __init__(self, compiled: CompiledGraph, onednn: bool = True) -> None:
         super().__init__()
-        self._graph = ServingGraph(compiled.wiring).eval()
-        for k, tensor in enumerate(compiled.constants):
-            self.register_buffer(f"constant{k}", tensor)
-        layers = [len(shapes) for shapes in compiled.wiring.layers.values()]
-        ends = np.cumsum([2, *layers, len(compiled.wiring.tables)]).tolist()
-        self._parts = [*pairwise([0, *ends]), (ends[-1], len(compiled.constants))]
+        self.serving = ServingGraph(compiled.wiring, onednn).eval()
+        self.serving.load_state_dict(compiled.weights)
+        for k, table in enumerate(compiled.tables):
+            self.register_buffer(f"table{k}", table)
+        self._tables = len(compiled.tables)
 
     def forward(
         self,
@@ -164,8 +162,8 @@ class WithWeights(nn.Module):
         bag_rows: list[Tensor],
         bag_weights: list[Tensor],
     ) -> Tensor:
-        scaling, *lists = ([getattr(self, f"constant{k}") for k in range(a, b)] for a, b in self._parts)
-        return self._graph(dense, item_rows, request_rows, bag_rows, bag_weights, *scaling, *lists)
+        tables = [getattr(self, f"table{k}") for k in range(self._tables)]
+        return self.serving(dense, item_rows, request_rows, bag_rows, bag_weights, tables, [])
 
 
 def tensors(question: Question, bags: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -175,7 +173,7 @@ def tensors(question: Question, bags: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 class OnnxRuntime:
-    """The same graph, exported to ONNX with its weights as constants, run by ONNX Runtime on one thread."""
+    """The same graph in plain torch, exported to ONNX with weights and tables as constants, on one thread."""
 
     def __init__(self, compiled: CompiledGraph, specification: Specification, path: Path) -> None:
         import onnxruntime
@@ -189,7 +187,7 @@ class OnnxRuntime:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             torch.onnx.export(
-                WithWeights(compiled).eval(),
+                WithTables(compiled, onednn=False).eval(),
                 tensors(question, self._bags),
                 path,
                 dynamic_shapes=({0: count}, {1: count}, None, fixed, fixed),

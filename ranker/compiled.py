@@ -15,17 +15,18 @@ from torch import Tensor
 from ranker.calibration import Platt
 from ranker.export import Serving, instruction_set, package_key, read_serving
 from ranker.quantisation import mapped_table
-from ranker.serving_graph import Parameters, Wiring
+from ranker.serving_graph import Wiring, weights_of
 from ranker.shape import DlrmShape
 from ranker.specification import Bag, RankerError, Specification
 
 
 class CompiledGraph:
-    """The compiled package with the weights it takes as inputs. `run` may be called from several threads.
+    """The compiled package with a model's weights. `run` may be called from several threads.
 
     Attributes:
         wiring: what was compiled.
-        constants: the weights and tables, in the order of `ServingGraph.forward`, lists flattened.
+        weights: of `ServingGraph`, by name; the package reads them where they are.
+        tables: the embedding tables, then their scales if they are quantised: `ServingGraph.forward`'s last arguments.
     """
 
     def __init__(self, folder: Path, specification: Specification) -> None:
@@ -40,7 +41,7 @@ class CompiledGraph:
                 f"{folder}: the scorer was compiled for {serving.instructions} instructions, this machine has "
                 f"{instruction_set()}; `tandem ranker export` compiles it again"
             )
-        self.wiring, weights, rows = _weights(folder, specification, serving)
+        self.wiring, self.weights, rows = _weights(folder, specification, serving)
         if serving.package != package_key(self.wiring):
             raise RankerError(
                 f"{folder}: the scorer was compiled for another network or by another Tandem or torch; "
@@ -51,17 +52,18 @@ class CompiledGraph:
             for name in specification.tables
         ]
         self._bags = specification.bags
-        mapped = [torch.from_numpy(one) for part in zip(*tables, strict=True) for one in part]
-        self.constants: list[Tensor] = [*weights.flat, *mapped]
+        self.tables = [torch.from_numpy(one) for part in zip(*tables, strict=True) for one in part]
         package = folder / "scorer.pt2"
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                self._loader = torch._inductor.aoti_load_package(str(package), run_single_threaded=True).loader
+                model = torch._inductor.aoti_load_package(str(package), run_single_threaded=True)
+                model.load_constants(self.weights, check_full_update=True, user_managed=True)
         except RuntimeError as error:
             raise RankerError(
                 f"{package}: expected a compiled package, found {' '.join(str(error).split())[:200]}"
             ) from error
+        self._loader = model.loader
         self._lock = threading.Lock()
 
     def run(
@@ -85,7 +87,7 @@ class CompiledGraph:
         inputs = [torch.from_numpy(one) for one in (*given, *padded_bags(self._bags, bags))]
         try:
             with self._lock:  # the package's runner keeps state while it runs
-                (found,) = self._loader.run([*inputs, *self.constants])
+                (found,) = self._loader.run([*inputs, *self.tables])
         except RuntimeError as error:
             raise RankerError(f"scoring {count} candidates failed: {str(error).splitlines()[0]}") from error
         return found.numpy()[:count]
@@ -109,7 +111,9 @@ def padded_bags(
     return [*rows, *weights]
 
 
-def _weights(folder: Path, specification: Specification, serving: Serving) -> tuple[Wiring, Parameters, dict[str, int]]:
+def _weights(
+    folder: Path, specification: Specification, serving: Serving
+) -> tuple[Wiring, dict[str, Tensor], dict[str, int]]:
     """The graph's wiring, its weights, and the rows of each table, as `DlrmRanker.save` wrote them."""
     try:
         described = json.loads((folder / "model.json").read_text())
@@ -118,7 +122,7 @@ def _weights(folder: Path, specification: Specification, serving: Serving) -> tu
         shape = config["shape"]
         fitting = DlrmShape(**{**shape, "bottom": tuple(shape["bottom"]), "top": tuple(shape["top"])})
         wiring = Wiring.of(specification, fitting, serving.tables == "int8", config.get("network", "dlrm"))
-        weights = Parameters.of(specification, wiring, state, platt, serving.position_row)
+        weights = weights_of(specification, wiring, state, platt, serving.position_row)
         rows = {name: int(described["rows"][name]) for name in specification.tables}
     except (OSError, ValueError, KeyError, IndexError, TypeError, SafetensorError) as error:
         said = " ".join(str(error).split())[:300]

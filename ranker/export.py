@@ -28,9 +28,10 @@ LARGEST = 1 << 20
 _INDUCTOR = {
     "aot_inductor.precompile_headers": False,  # they would take longer to compile than they save, for one file
     "cpp.threads": 1,  # one thread per gateway worker
+    "always_keep_tensor_constants": True,  # else short vectors become numbers in the code, which no model could set
 }
 
-_GRAPH_VERSION = 2
+_GRAPH_VERSION = 4
 """Counts up whenever `ServingGraph.forward` changes, so that no older package is taken for the new graph."""
 
 
@@ -46,6 +47,7 @@ def package_key(wiring: Wiring) -> str:
     described = {
         "graph": _GRAPH_VERSION,
         "wiring": asdict(wiring),
+        "options": _INDUCTOR,
         "torch": torch.__version__,
         "instructions": instruction_set(),
     }
@@ -146,7 +148,9 @@ def compile_graph(wiring: Wiring, package: Path) -> None:
         warnings.simplefilter("ignore")
         exported = torch.export.export(ServingGraph(wiring), inputs, dynamic_shapes=shapes)
         try:
-            torch._inductor.aoti_compile_and_package(exported, package_path=str(package), inductor_configs=_INDUCTOR)
+            torch._inductor.aoti_compile_and_package(
+                exported, package_path=str(package), inductor_configs={**_INDUCTOR}
+            )
         except Exception as error:  # inductor raises many kinds; the user can mend none but the compiler
             said = " ".join(str(error).split())[:300]
             raise RankerError(
@@ -174,9 +178,6 @@ def example_inputs(wiring: Wiring) -> tuple[Any, ...]:
         torch.zeros(len(wiring.request), dtype=torch.int64),
         [torch.zeros(length, dtype=torch.int64) for length in wiring.bag_lengths],
         [torch.zeros(length) for length in wiring.bag_lengths],
-        torch.zeros(2, wiring.dense),
-        torch.ones(3),
-        *([torch.zeros(shape) for shape in shapes] for shapes in wiring.layers.values()),
         [torch.zeros(11 + k, dimension, dtype=entries) for k, dimension in enumerate(wiring.tables)],
         [torch.zeros(11 + k, 2) for k in range(len(wiring.tables) if wiring.int8 else 0)],
     )

@@ -205,7 +205,7 @@ def test_a_missing_compiler_is_named_with_what_to_install(monkeypatch: pytest.Mo
 
 def test_loading_leaves_the_tables_on_disk_shared(trained: Trained, shop: Shop) -> None:
     scorer = BannerScorer(trained[0], shop.items)
-    tables = scorer._graph.constants[-len(banner_specification().tables) :]
+    tables = scorer._graph.tables[-len(banner_specification().tables) :]
     mapped = Path("/proc/self/maps").read_text()
     assert str(trained[0] / "tables" / "item.npy") in mapped
     assert all(isinstance(one, torch.Tensor) and one.dtype == torch.float32 for one in tables)

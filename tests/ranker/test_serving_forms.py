@@ -14,6 +14,7 @@ import torch
 from logged_shop import make_workspace, show
 from test_ranker_dlrm import ROWS, SPEC
 from test_ranker_scorer import candidates_of, request_of
+from torch.profiler import ProfilerActivity, profile
 from toy_banners import MERCHANTS, Shop, make_examples
 from typer.testing import CliRunner
 
@@ -28,7 +29,7 @@ from ranker.logged import read_log, split_log
 from ranker.metrics import log_loss
 from ranker.quantisation import quantise
 from ranker.scorer import BannerFeatures, BannerScorer
-from ranker.serving_graph import Parameters, ServingGraph, Wiring
+from ranker.serving_graph import ServingGraph, Wiring, weights_of
 from ranker.specification import RankerError, Specification, Vocabulary, banner_specification, parse_specification
 from ranker.train_banner import INT8, RankerConfig, train_ranker
 from ranker.training import DlrmRanker, TrainingConfig, table_key
@@ -69,9 +70,15 @@ def random_model(specification: Specification, shape: DlrmShape, int8: bool) -> 
     return model.eval()
 
 
+def graph_of(specification: Specification, wiring: Wiring, model: DLRM) -> ServingGraph:
+    """With the model's weights."""
+    graph = ServingGraph(wiring)
+    graph.load_state_dict(weights_of(specification, wiring, model.state_dict(), Platt(0.7, -0.2), 0))
+    return graph
+
+
 def graph_inputs(specification: Specification, wiring: Wiring, model: DLRM, examples: Examples) -> Iterator[object]:
     """What the scorer hands to the graph, in tensors."""
-    parameters = Parameters.of(specification, wiring, model.state_dict(), Platt(0.7, -0.2), 0)
     bag = examples.bags[0][0]
     filled = bag != NO_ROW
     each = 1 if specification.bags[0].pooling == "sum" else 1 / max(filled.sum(), 1)
@@ -80,8 +87,6 @@ def graph_inputs(specification: Specification, wiring: Wiring, model: DLRM, exam
     yield torch.from_numpy(examples.single[0, :1].astype(np.int64))
     yield [torch.from_numpy(np.where(filled, bag, 0).astype(np.int64))]
     yield [torch.from_numpy((filled * each).astype(np.float32))]
-    yield from (parameters.standardise, parameters.calibrate, parameters.bottom, parameters.top)
-    yield from (parameters.direct, parameters.projections)
     tables = [model.state_dict()[table_key(name)] for name in specification.tables]
     quantised = [quantise(one.numpy()) for one in tables]
     yield [torch.from_numpy(one.values) for one in quantised] if wiring.int8 else tables
@@ -109,16 +114,34 @@ def test_the_serving_graph_is_the_trained_network_with_any_options(specification
         model, examples = random_model(specification, shape, int8), one_request(12, seed=len(str(chosen)))
         wiring = Wiring.of(specification, shape, int8)
         with torch.no_grad():
-            found = ServingGraph(wiring)(*graph_inputs(specification, wiring, model, examples))
+            found = graph_of(specification, wiring, model)(*graph_inputs(specification, wiring, model, examples))
             logits = model(*tensors_of(specification, examples, np.arange(12)))
         torch.testing.assert_close(found, torch.sigmoid(0.7 * logits - 0.2), atol=2e-6, rtol=1e-4, msg=str(chosen))
+
+
+@pytest.mark.parametrize("activation", ["relu", "sigmoid"])
+def test_large_layers_compute_the_same_in_onednn(activation: Any) -> None:
+    shape = DlrmShape((256, 128), (300, 64), 0.0, activation=activation)
+    model, wiring = random_model(SPEC, shape, False), Wiring.of(SPEC, shape)
+    with torch.no_grad():
+        for name, tensor in model.state_dict().items():
+            tensor.mul_(0.1 if ".layers." in name else 1)
+    inputs = list(graph_inputs(SPEC, wiring, model, one_request(12, seed=1)))
+    graphs = [ServingGraph(wiring, onednn) for onednn in (True, False)]
+    for graph in graphs:
+        graph.load_state_dict(weights_of(SPEC, wiring, model.state_dict(), Platt(), 0))
+    with profile(activities=[ProfilerActivity.CPU]) as profiler, torch.no_grad():
+        found = [graph(*inputs) for graph in graphs]
+    torch.testing.assert_close(found[0], found[1])
+    products = [one.name for one in profiler.events() if one.name == "mkldnn::_linear_pointwise"]
+    assert len(products) == (2 if torch.backends.mkldnn.is_available() else 0)
 
 
 def test_weights_of_another_shape_never_reach_the_compiled_code() -> None:
     model = random_model(SPEC, ALL_OPTIONS, False)
     for other in (DlrmShape((8,), (7, 5)), replace(ALL_OPTIONS, bottom=(9,)), replace(ALL_OPTIONS, itself=False)):
         with pytest.raises((KeyError, ValueError)):
-            Parameters.of(SPEC, Wiring.of(SPEC, other), model.state_dict(), Platt(), 0)
+            weights_of(SPEC, Wiring.of(SPEC, other), model.state_dict(), Platt(), 0)
 
 
 def test_a_network_that_cannot_be_served_is_refused_before_it_is_trained(
@@ -130,7 +153,7 @@ def test_a_network_that_cannot_be_served_is_refused_before_it_is_trained(
         train_ranker(tmp_path, shop.items, shop.timelines, make_examples(shop, 300), None, config)
 
 
-SERVED_SHAPE = replace(ALL_OPTIONS, bottom=(16,), top=(16,), first_order=4)
+SERVED_SHAPE = replace(ALL_OPTIONS, bottom=(16,), top=(256, 64), first_order=4)
 
 
 @pytest.fixture(scope="module")
