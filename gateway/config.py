@@ -39,6 +39,8 @@ class ServerConfig:
         replay: take the times that requests name, instead of the clock's.
         known_sources: the names a populations file may use; None: those that stage one knows.
         compact_seconds: between two compactions of the log.
+        connection_seconds: after so long (give or take a tenth) a client is asked to connect anew, between two calls:
+            so clients spread over the workers, and leave one that is replaced.
         drain_seconds: a stopping worker's time to finish what it has begun.
         silence_seconds: a worker that gives no sign of life for so long is killed and replaced.
     """
@@ -53,5 +55,6 @@ class ServerConfig:
     limits: Limits = field(default_factory=Limits)
     known_sources: tuple[str, ...] | None = None
     compact_seconds: float = 60.0
+    connection_seconds: float = 10.0
     drain_seconds: float = 10.0
     silence_seconds: float = 15.0

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from gateway.errors import GatewayError
 
@@ -57,6 +58,11 @@ class Child:
         self.kill_at = time.monotonic() + seconds
         self._signal(signal.SIGTERM)
 
+    def retire(self, seconds: float) -> None:
+        """Ask it to take no new connections and to end when its clients have left; it is killed after `seconds`."""
+        self.kill_at = time.monotonic() + seconds
+        self._signal(signal.SIGUSR1)
+
     def kill(self) -> None:
         self._signal(signal.SIGKILL)
 
@@ -88,6 +94,41 @@ def fork_child(work: Callable[[int], int], let_go: Sequence[int]) -> Child:
     os.close(send)
     now = time.monotonic()
     return Child(pid, receive, heard=now, started=now)
+
+
+def stop_listening(port: int) -> None:
+    """Take no more connections on a port that this process listens on; those that it has go on."""
+    for one in _own_sockets(port):
+        with contextlib.suppress(OSError):
+            if one.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+                one.shutdown(socket.SHUT_RDWR)
+        one.close()
+
+
+def connections(port: int) -> int:
+    """How many clients are connected to this process on a port."""
+    count = 0
+    for one in _own_sockets(port):
+        with contextlib.suppress(OSError):
+            one.getpeername()
+            count += 1
+        one.close()
+    return count
+
+
+def _own_sockets(port: int) -> list[socket.socket]:
+    """Duplicates of this process's sockets whose own end has this port. gRPC does not hand its sockets out."""
+    found = []
+    for path in list(Path("/proc/self/fd").iterdir()):
+        with contextlib.suppress(OSError):  # closed meanwhile
+            if str(path.readlink()).startswith("socket:"):
+                one = socket.socket(fileno=os.dup(int(path.name)))
+                address = one.getsockname()
+                if isinstance(address, tuple) and address[1] == port:
+                    found.append(one)
+                else:
+                    one.close()
+    return found
 
 
 def reserve_port(host: str, port: int) -> socket.socket:

@@ -1,7 +1,8 @@
 """Keep workers running: start them, replace dead ones, change the bundle under traffic, drain at the end.
 
 The supervisor itself answers no request and holds no gRPC object or thread, so that it can fork at any time. A new
-bundle is verified and warmed up by its first new worker; the old workers go on until all new ones listen.
+bundle is verified and warmed up by its first new worker; the old workers go on until all new ones listen, and then
+until their clients have left.
 """
 
 import logging
@@ -106,7 +107,7 @@ class Supervisor:
         if len(coming.workers) == self._config.workers and all(worker.ready for worker in coming.workers):
             old, self._serving, self._coming = self._serving, coming, None
             for worker in old.workers if old is not None else []:
-                self._send_off(worker)
+                self._retire(worker)
             where, count = f"{self._config.host}:{self.port}", len(coming.workers)
             logger.info("bundle %s is in service on %s with %d workers", coming.bundle.name, where, count)
 
@@ -116,7 +117,7 @@ class Supervisor:
         if coming is None:
             return
         for worker in coming.workers:
-            self._send_off(worker)
+            self._retire(worker)
         if self._serving is None:
             raise GatewayError(sentence)
         self._refused = coming.bundle
@@ -210,6 +211,15 @@ class Supervisor:
                 worker.kill()
                 worker.heard = now
 
+    def _retire(self, worker: Child) -> None:
+        """Let a worker's clients go to the others, each between two of its calls, and the worker end then."""
+        if not worker.ready:
+            self._send_off(worker)
+            return
+        leave = 1.5 * self._config.connection_seconds
+        worker.retire(leave + self._config.drain_seconds + _GRACE_SECONDS)
+        self._leaving.append(worker)
+
     def _send_off(self, worker: Child) -> None:
         worker.drain(self._config.drain_seconds + _GRACE_SECONDS)
         self._leaving.append(worker)
@@ -217,9 +227,10 @@ class Supervisor:
     def _drain(self) -> None:
         """Let every worker finish what it has begun."""
         for generation in (self._serving, self._coming):
-            for worker in generation.workers if generation is not None else []:
-                self._send_off(worker)
+            self._leaving += generation.workers if generation is not None else []
         self._serving = self._coming = None
+        for worker in self._leaving:  # those that were to leave in their own time too
+            worker.drain(self._config.drain_seconds + _GRACE_SECONDS)
         while self._leaving:
             self._listen()
 

@@ -24,6 +24,7 @@ from data.schema import EventKind
 from gateway.assembly import assemble
 from gateway.config import ServerConfig
 from gateway.populations import WatchedExperiment
+from gateway.processes import connections, stop_listening
 from gateway.runtime import Runtime
 
 logger = logging.getLogger(__name__)
@@ -37,6 +38,9 @@ SWITCH_SECONDS = 0.0003
 it, four clients of two workers got a third of the banners per second."""
 _POPULATIONS_SECONDS = 0.5
 _WARM_UP_BANNERS = 20
+_AGED = 1.3
+"""gRPC adds up to a tenth to a connection's greatest age."""
+_LOOK_SECONDS = 0.1
 
 
 @dataclass(frozen=True)
@@ -117,20 +121,28 @@ async def _serve(task: Task, runtime: Runtime, tried: list[Request], report: int
     from data.eventlog import LogWriter
     from gateway.services import Services
 
-    config, stopping = task.config, asyncio.Event()
+    config, stopping, retiring = task.config, asyncio.Event(), asyncio.Event()
     log = LogWriter(config.log)
     services = Services(runtime, task.experiment, log, config.limits, config.replay)
     await services.warm_up(tried)
-    options = [("grpc.so_reuseport", 1), ("grpc.max_receive_message_length", RECEIVE_BYTES)]
+    options = [
+        ("grpc.so_reuseport", 1),
+        ("grpc.max_receive_message_length", RECEIVE_BYTES),
+        ("grpc.max_connection_age_ms", round(config.connection_seconds * 1000)),
+        ("grpc.max_connection_age_grace_ms", round(config.drain_seconds * 1000)),
+    ]
     server = grpc.aio.server(options=options)
     health = await _add_services(server, services)
     host = f"[{config.host}]" if ":" in config.host else config.host
     server.add_insecure_port(f"{host}:{task.port}")
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
-    _watch_lifeline(task.lifeline, asyncio.get_running_loop(), stopping)
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, stopping.set)
+    loop.add_signal_handler(signal.SIGUSR1, retiring.set)
+    _watch_lifeline(task.lifeline, loop, stopping)
     await server.start()
     _tell(report, READY)
-    keepers = [asyncio.create_task(_stay_alive(report)), asyncio.create_task(_follow(task.experiment))]
+    duties = (_stay_alive(report), _follow(task.experiment), _retire(task, retiring, stopping))
+    keepers = [asyncio.create_task(duty) for duty in duties]
     await stopping.wait()
     await health.enter_graceful_shutdown()
     await server.stop(grace=config.drain_seconds)
@@ -173,6 +185,20 @@ async def _follow(experiment: WatchedExperiment) -> None:
     while True:
         await asyncio.sleep(_POPULATIONS_SECONDS)
         experiment.refresh(logging.DEBUG)  # the supervisor follows the file too, and speaks for all
+
+
+async def _retire(task: Task, retiring: asyncio.Event, stopping: asyncio.Event) -> None:
+    """Once told so, take no new connections, and stop when the old ones have reached their age.
+
+    A server that is told to stop fails the calls that were on their way to it. gRPC closes a connection that has
+    reached its age in two steps instead, so that no call is lost; only then is the server stopped.
+    """
+    await retiring.wait()
+    stop_listening(task.port)
+    ends = time.monotonic() + _AGED * task.config.connection_seconds
+    while time.monotonic() < ends and connections(task.port):
+        await asyncio.sleep(_LOOK_SECONDS)
+    stopping.set()
 
 
 def _watch_lifeline(lifeline: int, loop: asyncio.AbstractEventLoop, stopping: asyncio.Event) -> None:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from ranker.metrics import ndcg_of_requests
 
 SURE = 2.0
-"""An order within requests that is worse by so many standard errors is not put down to chance."""
+"""A difference of so many standard errors is not put down to chance."""
 
 
 @dataclass(frozen=True)
@@ -28,11 +28,16 @@ class Comparison:
     """The new ranker less the one in service, on the same rows.
 
     Attributes:
-        log_loss: per row. ndcg: NDCG@10 per request with a positive.
+        log_loss: per row, of both as they are served.
+        recalibrated: the same, had the old ranker been given the calibration that the present rate of clicks asks for:
+            what the new one knows beyond that rate.
+        ndcg: NDCG@10 per request with a positive. The displays are in the old ranker's order, and slots further up are
+            clicked more often, so that this favours the old one; it is told, and decides nothing.
         requests, rows, positives: what it was measured on.
     """
 
     log_loss: Difference
+    recalibrated: Difference
     ndcg: Difference
     requests: int
     rows: int
@@ -43,8 +48,8 @@ class Comparison:
         """Why the new ranker is not to be published; empty if it is."""
         if not self.log_loss.mean < 0:
             return f"its log loss is not lower: {self.log_loss}"
-        if self.ndcg.mean < -SURE * self.ndcg.se:
-            return f"it orders requests worse: NDCG@10 {self.ndcg}"
+        if self.recalibrated.mean > SURE * self.recalibrated.se:
+            return f"its log loss is higher than that of the running one, recalibrated: {self.recalibrated}"
         return ""
 
     def figures(self) -> dict[str, Any]:
@@ -52,11 +57,19 @@ class Comparison:
 
 
 def compare(
-    label: NDArray[np.float32], new: NDArray[np.float64], old: NDArray[np.float64], request: NDArray[np.int64]
+    label: NDArray[np.float32],
+    new: NDArray[np.float64],
+    old: NDArray[np.float64],
+    recalibrated: NDArray[np.float64],
+    request: NDArray[np.int64],
 ) -> Comparison:
-    """Compare probabilities of two rankers on n rows; rows of one request share its number."""
+    """Compare probabilities of two rankers on n rows; rows of one request share its number.
+
+    `recalibrated`: the old ranker's probabilities with a calibration fitted on the rows that the new one's was.
+    """
     return Comparison(
         log_loss=_ratio(_losses(label, new) - _losses(label, old), request),
+        recalibrated=_ratio(_losses(label, new) - _losses(label, recalibrated), request),
         ndcg=_mean(ndcg_of_requests(label, new, request) - ndcg_of_requests(label, old, request)),
         requests=len(np.unique(request)),
         rows=len(label),

@@ -15,6 +15,7 @@ from data.workspace import Workspace
 from ranker.acceptance import Comparison, compare
 from ranker.bookmark import Bookmark
 from ranker.bundling import all_timelines
+from ranker.calibration import Platt, fit_platt
 from ranker.examples import encode
 from ranker.export import read_serving
 from ranker.growth import grow_vocabularies, load_waiting, save_waiting
@@ -47,8 +48,10 @@ class UpdateConfig:
         minimum: new displays without which there is no update.
         wait_minutes: so much older than the newest display must one be, that its outcome is known; None: half an hour
             for clicks, a week for sales.
-        epochs: passes over the new displays, at most.
-        rate: the learning rates, as a share of those with which the ranker was first trained.
+        epochs: passes over the new displays, at most. batch: slots per step; checks: validations per epoch;
+            patience: validations without a better log loss before training stops.
+        table_rate: the learning rate of the embedding tables, as a share of the one they were first trained with: new
+            displays are few beside all that was learnt from, and rows of ids are quickly spoilt.
         force: publish whatever the measurement says.
     """
 
@@ -57,8 +60,11 @@ class UpdateConfig:
     held_out: float = 0.2
     minimum: int = 500
     wait_minutes: float | None = None
-    epochs: int = 4
-    rate: float = 1.0
+    epochs: int = 12
+    batch: int = 128
+    checks: int = 4
+    patience: int = 8
+    table_rate: float = 0.2
     threads: int = 1
     force: bool = False
 
@@ -181,16 +187,18 @@ def _train(running: _Running, parts: Parts, config: UpdateConfig, seed: int) -> 
     training = replace(
         old.config,
         epochs=config.epochs,
+        batch=config.batch,
+        checks=config.checks,
+        patience=config.patience,
         threads=config.threads,
-        learning_rate=config.rate * old.config.learning_rate,
-        table_learning_rate=config.rate * old.config.table_learning_rate,
+        table_learning_rate=config.table_rate * old.config.table_learning_rate,
     )
     ranker = DlrmRanker(spec, {name: one.rows for name, one in vocabularies.items()}, training)
     ranker.adopt(old, _ids(running.vocabularies), _ids(vocabularies))
     train, validation = (encode(spec, vocabularies, part) for part in (parts.train, parts.validation))
     log.info("training on %d new slots of %d displays", len(train), len(parts.train.ts))
     ranker.fit(train, validation, seed, warm=True)
-    ranker.config = old.config  # the next update takes its share of the first rates, not of these
+    ranker.config = old.config  # how it was first trained: the next update goes by that, too
     ranker.take_values_of(read_serving(folder).tables)
     return _Newcomer(ranker, vocabularies, waiting)
 
@@ -209,7 +217,8 @@ def _measure(running: _Running, newcomer: _Newcomer, parts: Parts) -> tuple[Comp
     ):
         examples = encode(running.specification, vocabularies, parts.test)
         probability[name] = ranker.platt.probability(ranker.logits(examples))
-    comparison = compare(label, probability["DLRM"], probability[RUNNING], request)
+    recalibrated = _recalibrated(running, parts).probability(running.ranker.logits(examples))
+    comparison = compare(label, probability["DLRM"], probability[RUNNING], recalibrated, request)
     figures: dict[str, Any] = {name: all_metrics(label, found, request) for name, found in probability.items()}
     grown = {name: one.rows - running.vocabularies[name].rows for name, one in newcomer.vocabularies.items()}
     figures["examples"] = {
@@ -222,6 +231,12 @@ def _measure(running: _Running, newcomer: _Newcomer, parts: Parts) -> tuple[Comp
     }
     figures["update"] = comparison.figures() | {"grown": grown}
     return comparison, figures
+
+
+def _recalibrated(running: _Running, parts: Parts) -> Platt:
+    """The calibration that the running ranker would get today."""
+    validation = encode(running.specification, running.vocabularies, parts.validation)
+    return fit_platt(running.ranker.logits(validation), validation.label)
 
 
 def _seal(

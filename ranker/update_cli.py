@@ -71,7 +71,8 @@ def _show(update: "Update", place: Workspace) -> None:
     ids = ", ".join(f"{count:,} of {name}" for name, count in grown.items()) or "none"
     console.print(
         f"trained on {rows['train']:,} new slots; ids that got rows of their own: {ids}\n"
-        f"new less running ± standard error over displays: log loss {found.log_loss}, NDCG@10 {found.ndcg}",
+        f"log loss less the running ranker's {found.log_loss} (± standard error over displays), less that of the "
+        f"running one recalibrated {found.recalibrated}; NDCG@10 {found.ndcg}",
         highlight=False,
     )
     if update.bundle is None:
