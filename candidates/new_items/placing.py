@@ -51,8 +51,8 @@ def mean_vectors(weights: sparse.csr_array, vectors: NDArray[np.float32]) -> NDA
 def category_weights(items: ItemTable, added: NDArray[np.int32], known: NDArray[np.int32]) -> sparse.csr_array:
     """csr [A, R], 1 where a known item of the same merchant has the category nearest to the new item's.
 
-    Nearest is the longest common path. Where the merchant has none that begins alike, or the category is unknown, all
-    its known items stand in; a new merchant's items have none.
+    Nearest is the longest common path. Where the merchant has none that begins alike, or the category is unknown,
+    nothing is said of the item: all of the merchant's items would be as near.
     """
     category, merchant = np.asarray(items.category), np.asarray(items.merchant)
     paths = items.categories.ids()
@@ -64,7 +64,7 @@ def category_weights(items: ItemTable, added: NDArray[np.int32], known: NDArray[
             own = np.flatnonzero(merchant[known] == cell[0])
             distinct, code = np.unique(category[known[own]], return_inverse=True)
             near = np.array([shared_path(paths[cell[1]], paths[other]) for other in distinct.tolist()])
-            found[cell] = own[near[code] == near.max()] if len(own) else own
+            found[cell] = own[(near[code] == near.max()) & (near[code] > 0)] if len(own) else own
         rows.append(found[cell])
     place = np.repeat(np.arange(len(added)), [len(one) for one in rows])
     column = np.concatenate([*rows, np.empty(0, np.int64)])
