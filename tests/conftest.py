@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+# Spark's jobs in tests are short: a Java that starts quickly does more for them than one that compiles well.
+os.environ.setdefault("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
+
 SHARED = Path(os.environ.get("TANDEM_SHARED_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
 

@@ -4,7 +4,7 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -23,7 +23,7 @@ FilesArgument = Annotated[
 ]
 OutputOption = Annotated[Path, typer.Option("--output", "-o", help="The new folder.", show_default=False)]
 SeedOption = Annotated[int, typer.Option(min=0, max=2**63, help="Of everything random.")]
-WorkersOption = Annotated[int, typer.Option(min=1, help="Worker processes, about 100 MiB of memory each.")]
+WorkersOption = Annotated[int, typer.Option(min=1, help="Processes, about 100 MiB each; of a local Spark, cores.")]
 SplitOption = Annotated[
     SplitKind,
     typer.Option(
@@ -57,6 +57,10 @@ def criteo(
     threshold: ThresholdOption = 10,
     max_rows: MaxRowsOption = None,
     workers: WorkersOption = os.cpu_count() or 1,
+    engine: Annotated[
+        Literal["local", "spark"],
+        typer.Option(help="Who works: processes here, or Spark, whose executors reach the files under the same paths."),
+    ] = "local",
     restart: Annotated[bool, typer.Option("--restart", help="Drop an unfinished conversion and begin anew.")] = False,
     json_file: JsonOption = None,
 ) -> None:
@@ -71,7 +75,7 @@ def criteo(
     shares = _three_numbers(fractions)
     options = Options(split=split, fractions=shares, seed=seed, at_least=threshold, max_rows=max_rows)
     began = time.perf_counter()
-    manifest = convert(files, output, options, workers, restart)
+    manifest = convert(files, output, options, workers, restart, engine=engine)
     seconds = time.perf_counter() - began
     rows = sum(source.rows for source in manifest.sources)
     _show(manifest, output)

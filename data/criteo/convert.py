@@ -11,20 +11,21 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from data.console import progress_bar
 from data.criteo import work
-from data.criteo.blocks import Block, blocks_of, in_order_of_days
+from data.criteo.blocks import in_order_of_days
 from data.criteo.layout import CATEGORICAL, DENSE, SPLITS, TEST, VALIDATION
+from data.criteo.local import Engine, LocalEngine
 from data.criteo.manifest import Feature, Manifest, Options, Source, SplitSize
 from data.criteo.parse import BadLine
 from data.criteo.partition import Partition
-from data.criteo.pool import Pool, WorkerDied, workers
+from data.criteo.pool import WorkerDied, workers
 from data.criteo.specification import write_specification
 from data.criteo.vocabulary import Vocabulary
 from data.criteo.work import Folders, Part
@@ -42,12 +43,14 @@ def convert(
     processes: int,
     restart: bool = False,
     block_bytes: int = BLOCK_BYTES,
+    engine: Literal["local", "spark"] = "local",
 ) -> Manifest:
     """Convert files of Criteo's layout into the columnar folder `output`, or go on with a conversion that was killed.
 
     Args:
         sources: in the order of time (Terabyte's day_* are put in order of days).
-        processes: workers; memory is about 100 MiB for each.
+        processes: workers; memory is about 100 MiB for each. With Spark: cores of a session that is started here.
+        engine: "spark" where every executor reaches the sources and the output under these paths; the same bytes.
         restart: drop an unfinished conversion into the same folder first.
 
     Raises:
@@ -69,8 +72,8 @@ def convert(
     folders = Folders(output.with_name(f"{output.name}.unfinished"))
     with _locked(folders.root, _plan(sources, options, block_bytes), restart):
         try:
-            with workers(processes) as pool:
-                manifest = _convert(sources, folders, options, pool, block_bytes)
+            with _engine(engine, processes) as hands:
+                manifest = _convert(sources, folders, options, hands, block_bytes)
         except WorkerDied:
             raise
         except DataError:  # what cannot be finished is not left half-written; no worker is writing any more
@@ -90,31 +93,37 @@ def convert(
     return manifest
 
 
-def _convert(sources: list[Path], folders: Folders, options: Options, pool: Pool, block_bytes: int) -> Manifest:
-    digests = [pool.submit(work.digest, source) for source in sources]
-    parts, rows_of_files = _parse(sources, folders, pool, block_bytes)
+@contextmanager
+def _engine(engine: Literal["local", "spark"], processes: int) -> Iterator[Engine]:
+    if engine == "spark":
+        from data.criteo.spark import SparkEngine
+        from data.engine import spark_session
+
+        with SparkEngine(spark_session(processes)) as hands:
+            yield hands
+    else:
+        with workers(processes) as pool:
+            yield LocalEngine(pool)
+
+
+def _convert(sources: list[Path], folders: Folders, options: Options, hands: Engine, block_bytes: int) -> Manifest:
+    digests = [hands.submit(work.digest, source) for source in sources]
+    parts, rows_of_files = _parse(sources, folders, hands, block_bytes)
     partition = _partition(options, rows_of_files)
     empty = tuple(k for k in (VALIDATION, TEST) if options.split == "chronological" and options.fractions[k] == 0)
     partition.check(may_be_empty=empty)
-    tasks = [
-        (feature, parts, partition, options.at_least, folders)
-        for feature, name in enumerate(CATEGORICAL)
-        if not (folders.vocabulary / f"{name}.ids.npy").exists()
-    ]
-    with progress_bar("count ids by feature", len(tasks)) as bar:
-        for _ in pool.in_order(work.count_feature, tasks):
-            bar.advance()
-    tallies = _encode(parts, partition, folders, options, pool)
+    hands.count(parts, partition, options.at_least, folders)
+    tallies = _encode(parts, partition, folders, options, hands)
     found = [
         Source(name=path.name, bytes=path.stat().st_size, sha256=sha256.result(), rows=rows)
         for path, sha256, rows in zip(sources, digests, rows_of_files, strict=True)
     ]
-    manifest = _manifest(options, found, partition, folders, tallies, pool)
+    manifest = _manifest(options, found, partition, folders, tallies, hands)
     manifest.write(folders.result)
     return manifest
 
 
-def _parse(sources: list[Path], folders: Folders, pool: Pool, block_bytes: int) -> tuple[list[Part], list[int]]:
+def _parse(sources: list[Path], folders: Folders, hands: Engine, block_bytes: int) -> tuple[list[Part], list[int]]:
     """Every block parsed into the spool. Answers the blocks in the order of rows, and the rows of each source."""
     known = folders.root / "parts.json"
     if known.exists():
@@ -125,9 +134,9 @@ def _parse(sources: list[Path], folders: Folders, pool: Pool, block_bytes: int) 
     rows_of_files = [0] * len(sources)
     with progress_bar("parse the text, bytes", sum(path.stat().st_size for path in sources)) as bar:
         try:
-            for (block, _), rows in pool.in_order(work.parse_to_spool, _blocks(sources, folders.spool, block_bytes)):
-                parts.append(Part(block.name, sum(rows_of_files), rows))
-                rows_of_files[block.file] += rows
+            for block in hands.parse(sources, folders.spool, block_bytes):
+                parts.append(Part(block.name, sum(rows_of_files), block.rows))
+                rows_of_files[block.file] += block.rows
                 bar.advance(block.advance, note=f"{sum(rows_of_files):,} rows")
         except BadLine as error:  # every earlier block has been counted by now
             line = rows_of_files[error.file] + error.line + 1
@@ -137,13 +146,6 @@ def _parse(sources: list[Path], folders: Folders, pool: Pool, block_bytes: int) 
     found = {"parts": [[part.name, part.first, part.rows] for part in parts], "rows_of_files": rows_of_files}
     write_text_atomically(known, json.dumps(found))
     return parts, rows_of_files
-
-
-def _blocks(sources: list[Path], spool: Path, block_bytes: int) -> Iterator[tuple[Block, Path]]:
-    for file, path in enumerate(sources):
-        for block in blocks_of(file, path, block_bytes):
-            done = (spool / f"{block.name}.npy").exists()
-            yield (replace(block, text=None) if done else block), spool
 
 
 def _partition(options: Options, rows_of_files: list[int]) -> Partition:
@@ -164,7 +166,7 @@ def _partition(options: Options, rows_of_files: list[int]) -> Partition:
 
 
 def _encode(
-    parts: list[Part], partition: Partition, folders: Folders, options: Options, pool: Pool
+    parts: list[Part], partition: Partition, folders: Folders, options: Options, hands: Engine
 ) -> NDArray[np.int64]:
     """Every parsed block into the splits' files. Answers the tallies of the splits, int64 [3, TALLIES]."""
     ready = folders.root / "arrays.ready"
@@ -179,7 +181,7 @@ def _encode(
         if not (folders.encoded / f"{part.name}.npy").exists()
     ]
     with progress_bar("encode, blocks", len(tasks)) as bar:
-        for (part, *_), _ in pool.in_order(work.encode_part, tasks):
+        for (part, *_), _ in hands.in_order(work.encode_part, tasks):
             (folders.spool / f"{part.name}.npy").unlink()
             bar.advance()
     for part in parts:
@@ -193,14 +195,14 @@ def _manifest(
     partition: Partition,
     folders: Folders,
     tallies: NDArray[np.int64],
-    pool: Pool,
+    hands: Engine,
 ) -> Manifest:
     for left in folders.result.rglob(".*"):  # of a worker that was killed while it wrote
         left.unlink()
     write_specification(folders.result, options.at_least)
     files = sorted(path for path in folders.result.rglob("*") if path.is_file() and path.name != "manifest.json")
     names = [path.relative_to(folders.result).as_posix() for path in files]
-    digests = {name: digest for name, (_, digest) in zip(names, pool.in_order(work.settle, files), strict=True)}
+    digests = {name: digest for name, (_, digest) in zip(names, hands.in_order(work.settle, files), strict=True)}
     sizes = partition.before(partition.rows)
     splits = {name: SplitSize(rows=int(sizes[k]), clicks=int(tallies[k, work.CLICKS])) for k, name in enumerate(SPLITS)}
     features = []

@@ -104,9 +104,7 @@ def spark() -> Iterator[Any]:
         pytest.skip("engine spark needs Java 17, which is not on this machine")
     from data.engine import spark_session
 
-    with pytest.MonkeyPatch.context() as environment:  # quick to start, slow in long jobs
-        environment.setenv("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
-        session = spark_session(threads=2)
+    session = spark_session(threads=2)
     session.conf.set("spark.sql.shuffle.partitions", "2")
     yield session
     session.stop()
