@@ -17,6 +17,7 @@ from data.tables import load_events
 from data.timelines import Timelines
 from data.workspace import Workspace
 from ranker.banner_rows import rows_of_examples, rows_of_log
+from ranker.bookmark import Bookmark
 from ranker.examples import Examples, encode, split_by_time
 from ranker.export import read_serving, write_serving
 from ranker.logged import Log, read_log, ripe
@@ -31,6 +32,9 @@ log = logging.getLogger(__name__)
 
 Origins = Literal["log", "timelines", "both"]
 
+EXAMPLES = "examples.parquet"
+"""The file of a workspace with the examples pooled from timelines."""
+
 
 def train_bundle(
     workspace: Workspace,
@@ -42,7 +46,7 @@ def train_bundle(
     """A new bundle in service: catalog and candidates of the current one, and a ranker trained now, from scratch.
 
     Args:
-        origins: the display log, the examples pooled from timelines, or both; by default the log if there is one.
+        origins: the display log, the examples pooled from timelines, or both; by default all that is there.
         wait_minutes: how much older than the newest display of the log a display must be, for its outcome to be known;
             by default half an hour for clicks and a week for sales.
 
@@ -55,7 +59,9 @@ def train_bundle(
     if config.tables is None and current.has("ranker"):
         config = replace(config, tables=read_serving(current.ranker).tables)
     logged = read_log(workspace.log)
-    origins = origins or ("log" if len(logged.displays) else "timelines")
+    if origins is None:
+        pooled = (workspace.root / EXAMPLES).exists()
+        origins = ("both" if pooled else "log") if len(logged.displays) else "timelines"
     examples = read_examples(workspace) if origins != "log" else None
     with BundleDraft(workspace) as draft:
         draft.take(current, ("catalog", "candidates"))
@@ -74,9 +80,10 @@ def train_bundle(
 
 
 def evaluate_bundle(workspace: Workspace, origins: Origins | None = None, label: str = "click") -> dict[str, Any]:
-    """Metrics of the ranker in service on the later part of the log (by default, if there is one) or of the examples.
+    """Metrics of the ranker in service on displays it has not learnt from (by default, if there are), or on examples.
 
-    The part is cut as in training: what the ranker was trained on stays out as long as rows were only added since.
+    Its bookmark tells which displays those are. Examples are cut as in training: what it was trained on stays out as
+    long as rows were only added since.
     """
     bundle = _with_ranker(Bundle.open(workspace.current))
     examples, origin = _later_rows(workspace, bundle, origins, label)
@@ -99,17 +106,18 @@ def _later_rows(workspace: Workspace, bundle: Bundle, origins: Origins | None, l
     """The rows that the bundle's ranker can be measured on, and where they are from: log or timelines."""
     items = ItemTable.load(bundle.catalog)
     specification = read_specification(bundle.ranker / "specification.yaml")
-    logged = read_log(workspace.log)
+    logged = read_log(workspace.log, Bookmark.load(bundle.ranker).tuned)
     origins = origins or ("log" if len(logged.displays) else "timelines")
     if origins == "both":
         raise RankerError("evaluation is on one origin at a time; expected log or timelines")
     if origins == "log":
-        rows, _ = rows_of_log(specification, logged.displays.table, logged.tracked, label)
+        if not len(logged.displays):
+            raise RankerError(f"bundle {bundle.version} has learnt from every display of the log; expected later ones")
+        later, _ = rows_of_log(specification, ripe(logged.displays, label).table, logged.tracked, label)
     else:
-        timelines = Timelines.of(load_events(workspace), items)
+        timelines, defaults = Timelines.of(load_events(workspace), items), RankerConfig()
         rows, _ = rows_of_examples(specification, items, timelines, read_examples(workspace))
-    defaults = RankerConfig()
-    _, _, later = split_by_time(rows, defaults.validation, defaults.test)
+        _, _, later = split_by_time(rows, defaults.validation, defaults.test)
     names = specification.tables
     vocabularies = {name: Vocabulary.load(bundle.ranker / "vocabularies", name) for name in names}
     return encode(specification, vocabularies, later), origins
@@ -190,7 +198,7 @@ def read_examples(workspace: Workspace) -> pa.Table:
     Raises:
         RankerError: it is not there, or has other columns.
     """
-    path = workspace.root / "examples.parquet"
+    path = workspace.root / EXAMPLES
     try:
         found = pq.ParquetFile(path).read()
     except FileNotFoundError:

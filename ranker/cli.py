@@ -27,7 +27,7 @@ add_profile_command(app)
 
 OriginOption = Annotated[
     Literal["log", "timelines", "both"] | None,
-    typer.Option("--from", help="The display log, examples pooled from timelines, or both. Default: log, if any."),
+    typer.Option("--from", help="The display log, examples pooled from timelines, or both. Default: what there is."),
 ]
 LabelOption = Annotated[
     Literal["click", "sale"],
@@ -87,7 +87,7 @@ def evaluate_command(
     label: LabelOption = "click",
     json_file: JsonOption = None,
 ) -> None:
-    """Measure the ranker in service on the later part of the display log, or of the pooled examples."""
+    """Measure the ranker in service on displays it has not learnt from, or on the later pooled examples."""
     from ranker.bundling import evaluate_bundle
 
     place = Workspace(workspace)

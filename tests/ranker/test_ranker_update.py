@@ -184,3 +184,14 @@ def test_a_bookmark_that_is_none_is_named(tmp_path: Path, content: str) -> None:
     (tmp_path / "log_position.json").write_text(content)
     with pytest.raises(RankerError, match=re.escape("log_position.json: expected the positions")):
         Bookmark.load(tmp_path)
+
+
+def test_a_ranker_is_evaluated_on_displays_it_has_not_learnt_from(workspace: Workspace, shop: Shop) -> None:
+    from ranker.bundling import evaluate_bundle
+
+    assert evaluate_bundle(workspace)["rows"] == 4 * (2000 - 30), "a ranker from timelines has learnt from none of them"
+    bundle = update_ranker(workspace, QUICK).bundle
+    assert evaluate_bundle(workspace)["rows"] == 4 * (400 - 30), "but the youngest, whose clicks may still come"
+    show(workspace, shop, 100, first=2000)
+    found = evaluate_bundle(workspace, "log")
+    assert found["rows"] == 4 * (500 - 30) and found["bundle"] == bundle.version  # type: ignore[union-attr]
