@@ -10,6 +10,7 @@ from all sources, and the simulator tells the exact expected number of landed cl
 
 import tempfile
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated
 
@@ -37,8 +38,8 @@ class Round:
     Attributes:
         displays: new ones. log_loss, log_loss_se: new ranker less the running one, on later displays of the log.
         published: whether the new ranker was taken.
-        first, updated: expected landed clicks per 1,000 displays of the next stretch, of the first ranker and of the one
-            now in service; difference_se: standard error over users of their difference.
+        first, updated: expected landed clicks per 1,000 displays of the next stretch, of the first ranker and of the
+            one now in service; difference_se: standard error over users of their difference.
     """
 
     seed: int
@@ -86,7 +87,7 @@ def rounds_of(workspace: Workspace, users: int, rounds: int, sample: int, seed: 
     first, experiment = train_bundle(workspace, TrainingPlan(seed=seed)).path, load_experiment(POPULATIONS)
     stretches = np.array_split(np.arange(len(marketplace.opportunities)), rounds + 1)
     found = []
-    for number, (served, following) in enumerate(zip(stretches, stretches[1:], strict=False), 1):
+    for number, (served, following) in enumerate(pairwise(stretches), 1):
         with progress_bar(f"marketplace {seed}, round {number}", len(served)) as bar:
             serve_and_log(workspace, marketplace, experiment, served, bar.advance)
         update = update_ranker(workspace, UpdateConfig(minimum=1, wait_minutes=0), seed)
