@@ -19,7 +19,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from data.workspace import write_text_atomically
 
-console = Console()
+WIDTH = 120
+"""Characters of a table that goes to a file or a pipe, unless COLUMNS says another: no figure of it is cut."""
+
+console = Console(width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else WIDTH)
 """Where tables and answers go (standard output)."""
 
 notices = Console(stderr=True)

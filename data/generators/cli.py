@@ -152,6 +152,8 @@ def compare_traces(
     from data.generators.profile import TraceProfile
     from data.generators.sources import chosen, open_traces
 
+    if figure is not None and figure.suffix.lower() not in (".png", ".svg", ".pdf"):
+        raise DataError(f"--figure {figure}: expected a name that ends in .png, .svg or .pdf")
     one, other = open_traces(original, split), open_traces(synthetic, split)
     alone = len(one.rows) == len(other.rows) == 1  # two files: their names need not agree
     names = [*one.rows] if alone else [name for name in chosen(one, features) if name in other.rows]
@@ -167,6 +169,7 @@ def compare_traces(
             bar.advance(note=name)
     _show(compared, f"{one.origin} (original) and {other.origin} (synthetic)")
     if figure is not None:
+        figure.parent.mkdir(parents=True, exist_ok=True)
         draw(compared[names[0]], figure, f"{names[0]}: {one.origin} and {other.origin}")
         console.print(f"{figure}: stack distances of {names[0]}")
     write_figures(json_file, {name: _figures(one) for name, one in compared.items()})

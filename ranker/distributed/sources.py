@@ -18,6 +18,7 @@ from data.generators.storage import Generated
 from ranker.feature_settings import FeatureSettings, changed_specification
 from ranker.numbers import BUCKETS, NumberUse, bucket_rows, dense_values
 from ranker.specification import RESERVED_ROWS, RankerError, Specification, read_specification
+from ranker.yaml_settings import checked
 
 GENERATED_DIMENSION = 64
 """Embedding dimension of a generated folder's network unless the settings say another (the paper's)."""
@@ -199,15 +200,14 @@ class GeneratedSource(Source):
         self._offsets = [self._generated.array(f"{name}.offsets") for name in names]
         self._indices = [self._generated.array(f"{name}.indices") for name in names]
         longest = max(int(np.diff(offsets).max(initial=1)) for offsets in self._offsets)
-        described = Specification.model_validate(
-            {
-                "name": "generated",
-                "dimension": GENERATED_DIMENSION,
-                "dense": [{"name": f"dense{k}"} for k in range(self._generated.dense)],
-                "bags": [{"name": name, "table": name, "length": longest} for name in names],
-                "tables": {name: {} for name in names},
-            }
-        )
+        features = {
+            "name": "generated",
+            "dimension": GENERATED_DIMENSION,
+            "dense": [{"name": f"dense{k}"} for k in range(self._generated.dense)],
+            "bags": [{"name": name, "table": name, "length": longest} for name in names],
+            "tables": {name: {} for name in names},
+        }
+        described = checked(Specification, features, str(folder))
         self.specification = changed_specification(described, changes, dimension)
 
     def rows(self, split: str) -> int:

@@ -13,9 +13,6 @@ from data.console import JsonOption, console, write_figures
 if TYPE_CHECKING:
     from ranker.tabular.comparison import Summary
 
-WIDTH = 110
-"""Characters of the table where it goes to a file: no figure of it is cut."""
-
 
 def add_commands(app: typer.Typer) -> None:
     """Add this module's command to `tandem ranker`."""
@@ -58,7 +55,7 @@ def compare_command(
     label = read_rows(test or source).label[-count:]
     found = summaries(results, label)
     table = _table(found, {name: title for name, (title, _) in MODELS.items()}, results[0]["rows"], seeds)
-    console.print(table, width=None if console.is_terminal else WIDTH)
+    console.print(table)
     calibration_plot(results, out / "calibration.png")
     console.print(f"calibration: {out / 'calibration.png'}")
     kept = [{key: value for key, value in one.items() if key != "probability"} for one in results]
@@ -88,7 +85,7 @@ def _table(found: "list[Summary]", titles: dict[str, str], rows: dict[str, int],
         "log loss",
         "NE",
         "accuracy",
-        "calibration error",
+        "calibration",
         "less DLRM's" if found[0].model == "dlrm" else "less first's",
         "s",
     )
@@ -114,7 +111,10 @@ def _table(found: "list[Summary]", titles: dict[str, str], rows: dict[str, int],
 def _caption(first: "Summary") -> str:
     if not isfinite(first.figures["auc"]):
         return "the test rows are of one class only: no AUC, no normalised entropy"
-    return f"± over seeds; sampling the test rows adds ± {_short(first.row_error)} to an AUC"
+    return (
+        f"± over seeds; sampling the test rows adds ± {_short(first.row_error)} to an AUC; calibration: mean distance "
+        "of predicted and observed rates over ten buckets"
+    )
 
 
 def _short(value: float) -> str:

@@ -179,6 +179,15 @@ def test_from_converted_rows_to_a_figure_by_commands_alone(tmp_path):
     assert np.allclose(found["hit rates"]["original"], found["hit rates"]["synthetic"], atol=0.05)
 
 
+def test_a_figure_of_an_unknown_kind_is_refused_before_the_work_and_its_folder_made(tmp_path):
+    np.save(tmp_path / "trace.npy", np.array([1, 2, 1, 3]))
+    traces = ["compare-traces", str(tmp_path / "trace.npy"), str(tmp_path / "trace.npy"), "--figure"]
+    answer = CliRunner().invoke(app, [*traces, str(tmp_path / "figure.txt")])
+    assert isinstance(answer.exception, DataError) and "ends in .png, .svg or .pdf" in str(answer.exception)
+    assert CliRunner().invoke(app, [*traces, str(tmp_path / "new" / "figure.svg")]).exit_code == 0
+    assert (tmp_path / "new" / "figure.svg").stat().st_size > 1000
+
+
 def test_random_inputs_by_command(tmp_path):
     run(
         "generate",

@@ -150,6 +150,12 @@ def test_features_that_are_not_there_are_refused(folder: Path, changes: dict[str
         open_source(folder, FeatureSettings.model_validate(changes))
 
 
+def test_generated_rows_without_numbers_are_refused_with_a_sentence(tmp_path: Path) -> None:
+    write_random(tmp_path / "random", RandomConfig((50,), dense=0, lookups=2), 40)
+    with pytest.raises(RankerError, match=r"random: .* at least one dense feature is needed"):
+        open_source(tmp_path / "random")
+
+
 def test_what_a_data_set_cannot_have_is_refused(folder: Path, tmp_path: Path) -> None:
     write_random(tmp_path / "random", RandomConfig((50,), dense=3, lookups=2), 40)
     with pytest.raises(RankerError, match="generated numbers are no integers"):

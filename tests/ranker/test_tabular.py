@@ -36,6 +36,7 @@ from ranker.specification import (
 )
 from ranker.tabular.models import MODELS, build_ranker
 from ranker.tabular.preparation import Preparation, PreparationConfig
+from ranker.tabular.settings import CompareSettings, read_compare_settings
 from ranker.tabular.statistics import Smoothing, log_odds, out_of_fold
 from ranker.trees import TreesConfig, TreesRanker
 
@@ -186,8 +187,11 @@ def test_the_paper_and_the_lecture_give_the_top_mlp_their_numbers_of_inputs():
 
 
 def test_the_shipped_configurations_are_what_they_say():
-    found = {path.stem: read_settings(path) for path in sorted((ROOT / "configs").glob("*.yaml"))}
-    assert set(found) == {"criteo", "kaggle-lecture", "kaggle-paper"}
+    paths = {path.stem: path for path in (ROOT / "configs").glob("*.yaml")}
+    assert set(paths) == {"compare", "criteo", "kaggle-lecture", "kaggle-paper", "options"}
+    assert read_compare_settings(paths.pop("compare")) == CompareSettings()
+    found = {name: read_settings(path) for name, path in paths.items()}
+    assert found["options"].shape.batch_norm and found["options"].features.dimensions["C1"] == 4
     paper, lecture = found["kaggle-paper"], found["kaggle-lecture"]
     assert (paper.dimension, paper.batch, paper.tables.optimizer, paper.mlps.learning_rate) == (16, 128, "sgd", 0.1)
     assert paper.shape.bottom == (512, 256, 64) and paper.shape.top == (512, 256)
