@@ -1,14 +1,14 @@
 """How long does ranking the candidates of one request take, on one thread?
 
-    python bench/ranker_inference.py                               # the networks alone; about 4 minutes
+    python bench/ranker_inference.py                               # the networks alone; about 2 minutes
     tandem demo --workspace workspace
     python bench/ranker_inference.py --workspace workspace         # also the whole path, with the ranker in service
     python bench/ranker_inference.py --candidates 500 --requests 500 --json figures.json
 
 The whole path is vocabularies, features, network and calibration. The networks alone (the banner's, and the paper's
 for Kaggle with 26 tables of 100,000 x 16) have random weights: compiled ahead of time with tables in float32 and in
-int8, run eagerly by torch, and by ONNX Runtime if it is installed (`pip install -e '.[bench]'`). All ways take turns,
-request by request, so that a busy moment hits all of them.
+int8, run eagerly by torch, and by ONNX Runtime if it is there (`make install EXTRAS=cpu,dev,bench`). All ways take
+turns, request by request, so that a busy moment hits all of them.
 """
 
 import os
@@ -22,7 +22,7 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 import typer
-from ranker_networks import NETWORKS, Question, Way, questions, ways
+from ranker_networks import NETWORKS, Question, Way, missing_onnx, questions, ways
 from rich.table import Table
 
 from data.bundle import Bundle
@@ -143,6 +143,10 @@ def main(
     ready = place.current.exists()
     figures: dict[str, Any] = {"load": os.getloadavg()[0], "requests": requests, "seed": seed}
     console.print(f"{requests:,} requests each, load {figures['load']:.1f} at the start", highlight=False)
+    if (missing := missing_onnx()) is not None:
+        console.print(
+            f"ONNX Runtime is left out: {missing} is not installed; `make install EXTRAS=cpu,dev,bench` does that"
+        )
     with progress_bar("measuring", len(counts) * (len(NETWORKS) + ready)) as bar:
         if ready:
             figures["whole path"] = _measured_paths(place, counts, requests, seed, bar.advance)

@@ -4,6 +4,7 @@ import logging
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,7 +13,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from data.console import console
 from ranker.compiled import CompiledGraph, padded_bags
 from ranker.export import write_serving
 from ranker.learning_rates import TrainingConfig
@@ -114,11 +114,19 @@ def ways(network: Network, folder: Path, seed: int) -> tuple[dict[str, Way], dic
         "compiled, int8": Compiled(compiled["int8"]),
         "eager": Eager(compiled["float32"], network.specification),
     }
-    try:
+    if missing_onnx() is None:
         found["ONNX Runtime"] = OnnxRuntime(compiled["float32"], network.specification, folder / "graph.onnx")
-    except ImportError as error:
-        console.print(f"ONNX Runtime is left out: {error}; `pip install -e '.[bench]'` installs it", highlight=False)
     return found, sizes
+
+
+def missing_onnx() -> str | None:
+    """The name of a library that ONNX Runtime's part needs and that cannot be imported; None if all are there."""
+    for name in ("onnx", "onnxscript", "onnxruntime"):
+        try:
+            import_module(name)
+        except ImportError:
+            return name
+    return None
 
 
 @dataclass(frozen=True)
@@ -177,7 +185,6 @@ class OnnxRuntime:
 
     def __init__(self, compiled: CompiledGraph, specification: Specification, path: Path) -> None:
         import onnxruntime
-        import onnxscript  # noqa: F401  torch's exporter needs it
 
         self._bags = specification.bags
         (question,) = questions_like(compiled.wiring, specification)

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data.bundle import Bundle, BundleDraft, publish
+from data.errors import TandemError
 from data.examples import EXAMPLE_SCHEMA
 from data.items import ItemTable
 from data.tables import load_events
@@ -139,6 +140,7 @@ def export_bundle(workspace: Workspace, tables: TableType | None = None) -> tupl
 
     Raises:
         RankerError: there is no ranker, or its tables were quantised and float32 is asked for.
+        DataError: another bundle came into service meanwhile.
     """
     current = _with_ranker(Bundle.open(workspace.current))
     folder, specification = current.ranker, read_specification(current.ranker / "specification.yaml")
@@ -164,7 +166,7 @@ def export_bundle(workspace: Workspace, tables: TableType | None = None) -> tupl
         write_serving(exported, wiring, serving.position_row, specification.dense_names)
         figures["bytes"] = {serving.tables: _bytes(folder), wanted: _bytes(exported)}
         bundle = draft.seal()
-    publish(workspace, bundle)
+    publish(workspace, bundle, instead_of=current)
     return bundle, {"bundle": bundle.version, "tables": wanted, **figures}
 
 
@@ -180,7 +182,7 @@ def _compared(workspace: Workspace, before: Bundle, after: Path) -> dict[str, An
     """Metrics with the tables before and after; nothing, and a warning, if the workspace has no rows to measure on."""
     try:
         examples, origin = _later_rows(workspace, before, None, "click")
-    except RankerError as error:
+    except TandemError as error:
         log.warning("the ranker before and after could not be measured: %s", error)
         return {}
     found = {"rows": len(examples), "origin": origin}

@@ -92,7 +92,8 @@ def evaluate_command(
 
     place = Workspace(workspace)
     figures = evaluate_bundle(place, origin, label)
-    console.print(metrics_table(figures, f"{figures['rows']:,} later rows ({figures['origin']})", place.origin().name))
+    title = f"{figures['rows']:,} later rows ({figures['origin']}), {figures['tables']} tables"
+    console.print(metrics_table(figures, title, place.origin().name))
     console.print(calibration_table(figures["DLRM"]))
     write_figures(json_file, figures)
 
