@@ -63,7 +63,7 @@ def _parts_table(profile: "Profile") -> Table:
     conditions = profile.conditions
     title = (
         f"{profile.workload}: {profile.step:.2f} ± {profile.step_error:.2f} ms a step of {conditions['batch']:,} rows, "
-        f"{conditions['device']}, {conditions['threads']} threads, load {conditions['load']:.1f}"
+        f"{conditions['device']}, threads: {conditions['threads']}, load {conditions['load']:.1f}"
     )
     table = Table(title=title, caption=f"{profile.profiled:.2f} ms with the profiler; {conditions['count']} steps")
     table.add_column("part")
