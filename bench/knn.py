@@ -6,8 +6,8 @@
 
 Every graph has the same links and the same construction width, and is searched with the least width of one ladder that
 gives the recall on calibration queries; times and recall are those of other queries, asked in rounds that take turns
-between the searchers. faiss and usearch search the reduced space too (one more dimension that makes all norms equal):
-over raw inner products their graphs miss the recall. Without them (`pip install -e .[bench]`) the others are printed.
+between the searchers. faiss and usearch search the reduced space (one more dimension that makes all norms equal), or raw
+inner products where that needs a lesser width. Without them (`pip install -e .[bench]`) the others are printed.
 """
 
 import os
@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import typer
@@ -26,7 +26,10 @@ from candidates.config import IndexConfig
 from candidates.index import EF_LADDER, build_graph, exact_search
 from data.console import JsonOption, console, notices, set_up_logging, write_figures
 
+Space = Literal["reduced", "raw"]
+
 NOTHING = np.empty(0, np.int64)
+_SLOW_EF = 200
 ROUNDS = 3
 
 Search = Callable[[np.ndarray], np.ndarray]
@@ -61,8 +64,10 @@ class Task:
     config: IndexConfig
     threads: int
 
-    def reduced(self) -> np.ndarray:
-        """float32 [n, d + 2]: all rows of the largest norm (Bachrach et al., 2014)."""
+    def points(self, space: Space) -> np.ndarray:
+        """The vectors, or float32 [n, d + 2]: all rows of the largest norm (Bachrach et al., 2014)."""
+        if space == "raw":
+            return self.vectors
         squares = np.einsum("nd,nd->n", self.vectors, self.vectors, dtype=np.float64)
         return np.column_stack([self.vectors, np.sqrt(squares.max() - squares).astype(np.float32)])
 
@@ -95,12 +100,13 @@ def faiss_flat(task: Task) -> Searcher:
     return Searcher("faiss, flat", lambda query: index.search(query[None], task.k)[1][0], seconds)
 
 
-def faiss_graph(task: Task) -> Searcher:
+def faiss_graph(task: Task, space: Space) -> Searcher:
     import faiss
 
-    began, points = time.perf_counter(), task.reduced()
+    began, points = time.perf_counter(), task.points(space)
     faiss.omp_set_num_threads(task.threads)
-    index = faiss.IndexHNSWFlat(points.shape[1], task.config.links, faiss.METRIC_L2)
+    metric = faiss.METRIC_L2 if space == "reduced" else faiss.METRIC_INNER_PRODUCT
+    index = faiss.IndexHNSWFlat(points.shape[1], task.config.links, metric)
     index.hnsw.efConstruction = task.config.ef_construction
     index.add(points)
     faiss.omp_set_num_threads(1)
@@ -109,19 +115,19 @@ def faiss_graph(task: Task) -> Searcher:
         index.hnsw.efSearch = ef
 
     def search(query: np.ndarray) -> np.ndarray:
-        return index.search(np.append(query, np.float32(0))[None], task.k)[1][0]
+        return index.search(_lifted(query, space)[None], task.k)[1][0]
 
     ef, reached = _calibrated(task, widen, search)
-    return Searcher("faiss, HNSW", search, time.perf_counter() - began, ef, reached)
+    return Searcher(f"faiss, HNSW, {space}", search, time.perf_counter() - began, ef, reached)
 
 
-def usearch_graph(task: Task) -> Searcher:
+def usearch_graph(task: Task, space: Space) -> Searcher:
     from usearch.index import Index
 
-    began, points, config = time.perf_counter(), task.reduced(), task.config
+    began, points, config = time.perf_counter(), task.points(space), task.config
     index = Index(
         ndim=points.shape[1],
-        metric="l2sq",
+        metric="l2sq" if space == "reduced" else "ip",
         dtype="f32",
         connectivity=config.links,
         expansion_add=config.ef_construction,
@@ -133,10 +139,23 @@ def usearch_graph(task: Task) -> Searcher:
         index.expansion_search = ef
 
     def search(query: np.ndarray) -> np.ndarray:
-        return index.search(np.append(query, np.float32(0)), task.k, threads=1).keys.astype(np.int64)
+        return index.search(_lifted(query, space), task.k, threads=1).keys.astype(np.int64)
 
     ef, reached = _calibrated(task, widen, search)
-    return Searcher("usearch", search, time.perf_counter() - began, ef, reached)
+    return Searcher(f"usearch, {space}", search, time.perf_counter() - began, ef, reached)
+
+
+def in_the_better_space(make: Callable[[Task, Space], Searcher], task: Task) -> Searcher:
+    """In the reduced space; where that is slow to search, in the one of the two that needs the lesser width."""
+    reduced = make(task, "reduced")
+    if reduced.reached and (reduced.ef or 0) <= _SLOW_EF:
+        return reduced
+    raw = make(task, "raw")
+    return min((reduced, raw), key=lambda one: (not one.reached, one.ef or 0))
+
+
+def _lifted(query: np.ndarray, space: Space) -> np.ndarray:
+    return np.append(query, np.float32(0)) if space == "reduced" else query
 
 
 def _calibrated(task: Task, widen: Callable[[int], None], search: Search) -> tuple[int, bool]:
@@ -171,9 +190,9 @@ def compare(
     task = Task(vectors, calibration, best, k, recall, config, threads)
     searchers = [tandem_graph(task), tandem_scan(task)] if ours else []
     if find_spec("faiss"):
-        searchers += [faiss_graph(task), faiss_flat(task)]
+        searchers += [in_the_better_space(faiss_graph, task), faiss_flat(task)]
     if find_spec("usearch"):
-        searchers.append(usearch_graph(task))
+        searchers.append(in_the_better_space(usearch_graph, task))
     if not (find_spec("faiss") and find_spec("usearch")):
         notices.print("faiss or usearch is not installed (`pip install -e .[bench]`): compared without it")
     asked = user_queries(vectors, queries, seed + 2)

@@ -164,3 +164,12 @@ def test_a_missing_or_broken_file_is_named(trained: Any, broken: str, tmp_path: 
     (tmp_path / "part" / broken).unlink()
     with pytest.raises(TandemError, match=Path(broken).name.replace(".", r"\.")):
         load_sources_from(tmp_path / "part", trained.items)
+
+
+def test_a_merchant_that_is_scanned_has_no_file_of_its_own(trained: Any) -> None:
+    """However many merchants there are, their exact indexes are slices of one mapped array."""
+    arrays = ("items", "rows", "merchant_rows", "vectors", "inverse_norms", "unknown_order", "unknown_offsets")
+    of_graph = {"2.hnsw", "2.rows.npy", "2.scanned.npy"}  # the one merchant above exact_up_to
+    for country in ("0", "1"):
+        found = {file.name for file in (trained.folder / "led" / country).iterdir()}
+        assert found - of_graph == {"led.json", *(f"{name}.npy" for name in arrays)}
