@@ -6,8 +6,8 @@
 
 Every graph has the same links and the same construction width, and is searched with the least width of one ladder that
 gives the recall on calibration queries; times and recall are those of other queries, asked in rounds that take turns
-between the searchers. faiss and usearch search the reduced space (one more dimension that makes all norms equal), or raw
-inner products where that needs a lesser width. Without them (`pip install -e .[bench]`) the others are printed.
+between the searchers. faiss and usearch search the reduced space (one more dimension that makes all norms equal), or
+raw inner products where that needs a lesser width. Without them (`pip install -e .[bench]`) the others are printed.
 """
 
 import os

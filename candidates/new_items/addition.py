@@ -22,6 +22,7 @@ from candidates.new_items.placing import PlacingConfig
 from candidates.new_items.recall import Question, recall_after, recall_before
 from candidates.sources import load_sources, load_sources_from
 from data.bundle import Bundle, BundleDraft, publish, sweep_drafts
+from data.console import Bar, progress_bar
 from data.items import ItemTable
 from data.readers import read_catalog, read_events
 from data.tables import append, load_catalog, load_events
@@ -74,6 +75,19 @@ def add_items(
         DataError: a file is not what it should be, there is no bundle, or another came into service meanwhile.
     """
     config = config or AdditionConfig()
+    with progress_bar("adding items", 5) as bar:
+        return _add(workspace, catalog_file, events_file, config, carry, bar)
+
+
+def _add(
+    workspace: Workspace,
+    catalog_file: Path,
+    events_file: Path | None,
+    config: AdditionConfig,
+    carry: Carry | None,
+    bar: Bar,
+) -> tuple[Bundle, dict[str, Any]]:
+    bar.advance(0, note="reading")
     bundle = Bundle.open(workspace.current)
     items = ItemTable.load(bundle.catalog)
     rows = new_rows(items, given := read_catalog(catalog_file), catalog_file)
@@ -82,9 +96,11 @@ def add_items(
     events = stored.slice(0, 0) if events_file is None else read_events(events_file).events
     known = _lacking(stored, events, "event_id")  # a run that was killed may have stored the events given already
     sweep_drafts(workspace)
+    bar.advance(note="placing the new items")
     with BundleDraft(workspace) as draft:
         growth.after.save(draft.folder("catalog"))
-        figures = _extend(bundle, draft, growth, known, events, config)
+        figures = _extend(bundle, draft, growth, known, events, config, bar)
+        bar.advance(note="counting for the ranker")
         everything = Timelines.of(pa.concat_tables([known, events]), growth.after)
         if bundle.has("ranker") and carry is not None:
             carry(bundle, draft, growth, everything)
@@ -97,21 +113,30 @@ def add_items(
             "events of items that no catalog has": len(known) + len(events) - len(everything.items),
         }
         draft.metrics["candidates"] = bundle.metrics.get("candidates", {}) | {"added": figures}
+        bar.advance(note="sealing")
         sealed = draft.seal()
     catalog = load_catalog(workspace)
     append(workspace, _lacking(events, stored, "event_id"), _lacking(rows, catalog, "item_id"))
     publish(workspace, sealed, instead_of=bundle)
+    bar.advance()
     return sealed, figures
 
 
 def _extend(
-    bundle: Bundle, draft: BundleDraft, growth: Growth, known: pa.Table, events: pa.Table, config: AdditionConfig
+    bundle: Bundle,
+    draft: BundleDraft,
+    growth: Growth,
+    known: pa.Table,
+    events: pa.Table,
+    config: AdditionConfig,
+    bar: Bar,
 ) -> dict[str, Any]:
     """Writes the draft's candidates part; returns what it measured."""
     fitted, requests = _held_out(known, events, growth, config)
     extension = _extension(bundle, growth, known, fitted, config)
     folder = draft.folder("candidates")
     sources = extend_sources(bundle.candidates, folder, extension)
+    bar.advance(note="measuring recall")
     question = Question.of(requests, growth)
     return {
         "recall": {

@@ -13,7 +13,7 @@ from candidates.new_items.growth import Growth
 from candidates.new_items.placing import (
     PlacingConfig,
     blended,
-    category_weights,
+    category_means,
     companion_weights,
     mean_vectors,
 )
@@ -74,7 +74,7 @@ def with_new_vectors(
     evidence = extension.evidence(extension.timelines, country)
     shared = evidence.shared[:, positions]
     weights = companion_weights(shared, extension.popularity[positions], extension.config.companion_power)
-    of_category = mean_vectors(category_weights(growth.after, growth.added, positions), vectors)
+    of_category = category_means(growth.after, growth.added, positions, vectors)
     placed = blended(mean_vectors(weights, vectors), of_category, evidence.users, extension.config.prior_users)
     can_be = placed.any(axis=1)
     items = growth.known(known, growth.added[can_be])

@@ -48,27 +48,33 @@ def mean_vectors(weights: sparse.csr_array, vectors: NDArray[np.float32]) -> NDA
     return mean * (wanted / np.where(found > 0, found, 1)).astype(np.float32)[:, None]
 
 
-def category_weights(items: ItemTable, added: NDArray[np.int32], known: NDArray[np.int32]) -> sparse.csr_array:
-    """csr [A, R], 1 where a known item of the same merchant has the category nearest to the new item's.
+def category_means(
+    items: ItemTable, added: NDArray[np.int32], known: NDArray[np.int32], vectors: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """float32 [A, d]: the mean, as `mean_vectors` has it, of the known items of the same merchant whose category is
+    nearest to the new item's.
 
     Nearest is the longest common path. Where the merchant has none that begins alike, or the category is unknown,
     nothing is said of the item: all of the merchant's items would be as near.
+
+    Args:
+        known: int32 [R], positions whose vectors [R, d] are known.
     """
     category, merchant = np.asarray(items.category), np.asarray(items.merchant)
     paths = items.categories.ids()
+    cells, cell_of = np.unique(
+        np.column_stack([merchant[added], category[added]]).astype(np.int64), axis=0, return_inverse=True
+    )
     rows: list[NDArray[np.int64]] = []
-    found: dict[tuple[int, int], NDArray[np.int64]] = {}
-    for item in added.tolist():
-        cell = int(merchant[item]), int(category[item])
-        if cell not in found:
-            own = np.flatnonzero(merchant[known] == cell[0])
-            distinct, code = np.unique(category[known[own]], return_inverse=True)
-            near = np.array([shared_path(paths[cell[1]], paths[other]) for other in distinct.tolist()])
-            found[cell] = own[(near[code] == near.max()) & (near[code] > 0)] if len(own) else own
-        rows.append(found[cell])
-    place = np.repeat(np.arange(len(added)), [len(one) for one in rows])
+    for own_merchant, own_category in cells.tolist():
+        own = np.flatnonzero(merchant[known] == own_merchant)
+        distinct, code = np.unique(category[known[own]], return_inverse=True)
+        near = np.array([shared_path(paths[own_category], paths[other]) for other in distinct.tolist()])[code]
+        rows.append(own[(near == near.max()) & (near > 0)] if len(own) else own)
+    place = np.repeat(np.arange(len(cells)), [len(one) for one in rows])
     column = np.concatenate([*rows, np.empty(0, np.int64)])
-    return sparse.csr_array((np.ones(len(column)), (place, column)), shape=(len(added), len(known)))
+    weights = sparse.csr_array((np.ones(len(column)), (place, column)), shape=(len(cells), len(known)))
+    return mean_vectors(weights, vectors)[cell_of.ravel()]
 
 
 def blended(

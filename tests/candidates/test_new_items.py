@@ -85,9 +85,13 @@ def test_the_nearest_category_of_the_merchant_stands_in_and_no_other() -> None:
     known = [("a", "m", "home/desk"), ("b", "m", "home/lamp"), ("c", "m", "garden"), ("d", "n", "home/desk")]
     new = [("x", "m", "home/desk"), ("y", "m", "home/sofa"), ("z", "m", "toys"), ("w", "o", "home/desk")]
     growth = Growth.of(ItemTable.of(rows_of(known)), rows_of(new))
-    weights = placing.category_weights(growth.after, growth.added, growth.moved).toarray()
-    of = {item: weights[place].tolist() for place, item in enumerate(growth.after.items.ids_at(growth.added))}
-    assert of == {"x": [1, 0, 0, 0], "y": [1, 1, 0, 0], "z": [0, 0, 0, 0], "w": [0, 0, 0, 0]}
+    vectors = (10.0 ** np.arange(4)[:, None] * np.eye(4)).astype(np.float32)  # a, b, c, d
+    found = placing.category_means(growth.after, growth.added, growth.moved, vectors)
+    of = {item: found[place] for place, item in enumerate(growth.after.items.ids_at(growth.added))}
+    np.testing.assert_allclose(of["x"], vectors[0])
+    between = vectors[:2].mean(axis=0)
+    np.testing.assert_allclose(of["y"], between / np.linalg.norm(between) * 5.5, rtol=1e-5)
+    assert not of["z"].any() and not of["w"].any()
 
 
 def test_a_bias_lies_on_the_line_through_log_popularity_within_what_there_is() -> None:
