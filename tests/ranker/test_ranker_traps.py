@@ -111,3 +111,5 @@ def test_no_network_is_stuck_at_an_auc_of_one_half(tmp_path: Path) -> None:
     for job, figures in zip(jobs, launch(1, "cpu", 1, fit_all, jobs), strict=True):
         assert figures["validation"]["auc"] > 0.65, job.run.name
         assert [len(part) for part in figures["validation"]["calibration"]] == [3] * 10
+        for name in ("C3.ids.npy", "C3.counts.npy"):  # a checkpoint is of no use without them
+            assert (job.run / "vocabulary" / name).read_bytes() == (folder / "vocabulary" / name).read_bytes()
