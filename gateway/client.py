@@ -7,6 +7,7 @@ from typing import Any
 
 import grpc
 
+from gateway.assembly import RANKER, SIMILAR
 from gateway.errors import GatewayError, RefusalError
 from gateway.requests import HISTORY_LENGTH
 from proto.tandem.v1 import tandem_pb2 as pb
@@ -114,7 +115,8 @@ class GatewayClient:
             return method(request, timeout=self._timeout)
         except grpc.RpcError as error:
             code, details = error.code(), error.details() or ""
-            if code == grpc.StatusCode.UNAVAILABLE and "event log" not in details:
+            answered = "event log" in details or details.startswith((f"{SIMILAR}: ", f"{RANKER}: "))
+            if code == grpc.StatusCode.UNAVAILABLE and not answered:
                 sentence = f"nothing answers at {self.address}; `tandem gateway serve` starts a gateway ({details})"
                 raise GatewayError(sentence) from error
             raise RefusalError(code.name, f"{self.address} answered {code.name}: {details}") from error

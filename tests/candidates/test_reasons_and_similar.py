@@ -16,7 +16,7 @@ from candidates.cli import app
 from candidates.config import CandidatesConfig, CboConfig, EmbeddingConfig, LedConfig
 from candidates.errors import CandidatesError
 from candidates.explanation import ExplainingSource
-from candidates.index import NEVER, cosine_search, inverse_norms
+from candidates.index import NEVER, MerchantIndexes, cosine_search, inverse_norms
 from candidates.led_source import Led
 from candidates.similar import SimilarItems, shared_path
 from candidates.sources import load_sources_from
@@ -103,6 +103,15 @@ def test_a_cosine_search_sorts_by_cosine_without_the_unavailable_and_the_zero_ve
     expected = sorted(cosine, key=lambda row: -cosine[row])[:k]
     np.testing.assert_allclose(scores, [cosine[row] for row in expected], atol=1e-5)
     assert set(found.tolist()) <= set(cosine) and len(set(found.tolist())) == len(expected)
+
+
+def test_a_bundle_from_before_without_inverse_norms_answers_the_same(trained: Any, sources: Any) -> None:
+    country = sources["led"].country("AA")
+    start, end = country.items.slice_of(2)
+    bare = MerchantIndexes(country.indexes.vectors, {})
+    for row in range(start, end, 37):
+        with_them, without = (one.similar(start, end, row, 9, NOBODY) for one in (country.indexes, bare))
+        assert with_them.items.tolist() == without.items.tolist()
 
 
 def test_similar_items_are_the_merchants_available_ones_of_the_same_taste(trained: Any, sources: Any) -> None:

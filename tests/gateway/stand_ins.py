@@ -5,12 +5,14 @@ import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from candidates.proposals import NOTHING, Proposal
+from candidates.similar import Similar
 from data.bundle import Bundle, BundleDraft, publish
 from data.items import ItemTable
 from data.request import Request
@@ -119,6 +121,18 @@ class PriceScorer:
         return scores.astype(np.float32)
 
 
+class StandInSimilar:
+    """The next items of the catalog are alike."""
+
+    def __init__(self, faults: Faults) -> None:
+        self._faults = faults
+
+    def find(self, position: int, country: str, k: int, exclude: NDArray[np.int32]) -> Similar:
+        self._faults.strike("similar")
+        items = np.arange(position + 1, position + 1 + k, dtype=np.int32)
+        return Similar(items, np.linspace(1, 0, k, dtype=np.float32), "behaviour")
+
+
 def stand_in_runtime(path: Path | str, verify: bool = True, faults: Faults | None = None) -> Runtime:
     """As `Runtime.load`, with the stand-ins for both stages. A bundle whose note is "broken" fails to load."""
     faults = faults or Faults()
@@ -126,5 +140,6 @@ def stand_in_runtime(path: Path | str, verify: bool = True, faults: Faults | Non
     if (bundle.candidates / "note.txt").read_text() == "broken":
         raise RuntimeError("this bundle cannot be loaded")
     items = ItemTable.load(bundle.catalog)
+    similar: Any = StandInSimilar(faults) if (bundle.candidates / "note.txt").read_text() == "similar" else None
     sources = {name: StepSource(name, items, 2 * k, faults) for k, name in enumerate(("gbo", "cbo", "led"))}
-    return Runtime(bundle.version, bundle.origin.simulated, items, dict(sources), PriceScorer(items, faults))
+    return Runtime(bundle.version, bundle.origin.simulated, items, dict(sources), PriceScorer(items, faults), similar)

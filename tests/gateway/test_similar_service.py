@@ -1,5 +1,6 @@
 """Similar items, reasons and bought items through the socket of a gateway that serves a trained bundle."""
 
+import json
 import os
 import signal
 import subprocess
@@ -16,6 +17,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 from gateway_process import GatewayProcess, context, free_port
+from stand_ins import make_bundle
 
 from candidates.bundling import train_bundle
 from candidates.config import CandidatesConfig, CboConfig, EmbeddingConfig, LedConfig
@@ -161,6 +163,24 @@ def test_a_bundle_without_vectors_says_so(tmp_path: Path) -> None:
         with pytest.raises(RefusalError, match="has no source led to compare items by") as refused:
             one.get_similar_items("books-001", 3)
         assert refused.value.status == grpc.StatusCode.FAILED_PRECONDITION.name
+
+
+def test_a_late_or_failing_answer_is_unavailable_and_the_gateway_goes_on(tmp_path: Path) -> None:
+    root = tmp_path / "w"
+    root.mkdir()
+    make_bundle(Workspace(root), "similar")
+    with GatewayProcess(root, workers=1, total_ms=100) as running, running.client(retry=False) as one:
+        assert list(one.get_similar_items("books-001", 2).item_ids) == ["books-002", "books-003"]
+        for fault, sentence in (("sleep-in-c 2", "similar: late"), ("raise", "similar: ValueError")):
+            running.fault(json.dumps({"similar": fault}))
+            began = time.monotonic()
+            with pytest.raises(RefusalError, match=sentence) as refused:
+                one.get_similar_items("books-001", 2)
+            assert refused.value.status == "UNAVAILABLE"
+            assert time.monotonic() - began < 1.5
+            assert len(one.get_banner(context(), 3, preview=True).slots) == 3
+            running.fault("{}")
+            assert len(one.get_similar_items("books-001", 2).item_ids) == 2
 
 
 def test_new_items_come_into_service_while_the_gateway_answers(
