@@ -1,5 +1,6 @@
 """Settings in YAML files: read, checked field by field, refused with a sentence that names file and field."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -41,8 +42,21 @@ def checked(kind: type[Settings], found: dict[str, Any], where: str) -> Settings
     try:
         return kind.model_validate(found)
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"]) or "the settings"
-        raise RankerError(f"{where}: {field}: {first['msg'].removeprefix('Value error, ')}") from None
+        field, what = _first_fault(error)
+        raise RankerError(": ".join(part for part in (where, field, what) if part)) from None
     except RankerError as error:
         raise RankerError(f"{where}: {error}") from None
+
+
+def _first_fault(error: ValidationError) -> tuple[str, str]:
+    """The field, and what is wrong with it. Of a field that may be of several kinds, the kind that fits it furthest."""
+    first = error.errors()[0]
+    field = _place(first["loc"])
+    same = [one for one in error.errors() if _place(one["loc"])[: len(field)] == field]
+    found = max(same, key=lambda one: len(_place(one["loc"])))
+    return ".".join(_place(found["loc"])), found["msg"].removeprefix("Value error, ")
+
+
+def _place(location: tuple[int | str, ...]) -> list[str]:
+    """The names in a YAML file, without the names that pydantic gives to the kinds of a union."""
+    return [str(part) for part in location if not re.match(r"(literal|dict)\[", str(part))]

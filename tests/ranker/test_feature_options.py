@@ -142,7 +142,7 @@ def test_the_pooling_of_the_settings_reaches_the_network(tmp_path: Path) -> None
         ({"integers": "buckets"}, "leaves nothing for the bottom MLP"),
         ({"pooling": "sum"}, "pooling: there is no bag; expected none: these features are single ids"),
         ({"dimensions": {"C27": 4}}, "dimensions: there is no table 'C27'"),
-        ({"dimensions": {"C3": 64}}, "'C3' has dimension 64; expected at most the specification's own, 16"),
+        ({"dimensions": {"C3": 64}}, "the run's features: table 'C3' has dimension 64; expected at most the spec"),
     ],
 )
 def test_features_that_are_not_there_are_refused(folder: Path, changes: dict[str, object], said: str) -> None:
@@ -152,7 +152,7 @@ def test_features_that_are_not_there_are_refused(folder: Path, changes: dict[str
 
 def test_generated_rows_without_numbers_are_refused_with_a_sentence(tmp_path: Path) -> None:
     write_random(tmp_path / "random", RandomConfig((50,), dense=0, lookups=2), 40)
-    with pytest.raises(RankerError, match=r"random: .* at least one dense feature is needed"):
+    with pytest.raises(RankerError, match=r"random: at least one dense feature is needed"):
         open_source(tmp_path / "random")
 
 
@@ -200,6 +200,8 @@ def test_settings_change_the_networks_and_none_leaves_the_default() -> None:
         ("dimensions: {I1_bucket: 4}\nintegers: log", "there is no id column 'I1_bucket'"),
         ("networks: {shape: {activation: tanh}}", "networks.shape.activation: Input should be 'relu' or 'sigmoid'"),
         ("integers: {I99: log}", "compare.yaml: integers: there is no number 'I99'"),
+        ("integers: {I1: logs}", "compare.yaml: integers.I1: Input should be 'log', 'raw', 'buckets' or 'both'"),
+        ("integers: 5", "compare.yaml: integers: Input should be 'log', 'raw', 'buckets' or 'both'"),
         ("7", "expected a mapping"),
     ],
 )

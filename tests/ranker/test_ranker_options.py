@@ -194,5 +194,7 @@ def test_options_that_exclude_each_other_are_refused_with_a_sentence() -> None:
     own = specification(own="{dimension: 4}")
     with pytest.raises(RankerError, match="first-order columns: expected tables of one dimension, but u has its own"):
         build_network("dlrm", own, ROWS, replace(PLAIN, first_order=4))
+    with pytest.raises(RankerError, match="have no products with themselves; expected one of the two"):
+        build_network("dlrm", specification(), ROWS, replace(PLAIN, interaction="cat", itself=True))
     with pytest.raises(RankerError, match="network dcn has no first-order columns or other interactions"):
         build_network("dcn", own, ROWS, replace(PLAIN, interaction="cat"))
