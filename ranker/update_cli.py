@@ -35,6 +35,9 @@ def update_command(
     every: Annotated[
         float | None, typer.Option(min=0.01, help="Go on in rounds of so many minutes, until stopped.")
     ] = None,
+    keep: Annotated[
+        int | None, typer.Option(min=1, help="Remove bundles of earlier updates but for so many. [all stay]")
+    ] = None,
     threads: Annotated[int, typer.Option(min=1, help="Of torch; one gives the same model twice.")] = 1,
     seed: SeedOption = 0,
     json_file: JsonOption = None,
@@ -51,11 +54,11 @@ def update_command(
     config = UpdateConfig(label=label, minimum=minimum, wait_minutes=wait, threads=threads, force=force)
     with only_updater(place):
         if every is not None:
-            keep_updating(place, config, seed, every, lambda update: _write(json_file, update))
+            keep_updating(place, config, seed, every, lambda update: _finish(update, place, keep, json_file))
             return
         update = update_ranker(place, config, seed)
+        _finish(update, place, keep, json_file)
     _show(update, place)
-    _write(json_file, update)
     if update.bundle is None:
         raise typer.Exit(REFUSED)
 
@@ -83,6 +86,10 @@ def _show(update: "Update", place: Workspace) -> None:
         console.print(sentence(update), highlight=False, soft_wrap=True)
 
 
-def _write(path: Path | None, update: "Update") -> None:
+def _finish(update: "Update", place: Workspace, keep: int | None, json_file: Path | None) -> None:
+    from ranker.update_loop import remove_old
+
     bundle = update.bundle.version if update.bundle is not None else None
-    write_figures(path, {"bundle": bundle, "instead_of": update.running.version, **update.figures})
+    write_figures(json_file, {"bundle": bundle, "instead_of": update.running.version, **update.figures})
+    if keep is not None and bundle is not None:
+        remove_old(place, keep)

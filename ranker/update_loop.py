@@ -1,15 +1,18 @@
 """Updates one after the other, for a process that runs for months: one per workspace, ended between two rounds."""
 
+import contextlib
 import fcntl
 import logging
 import os
+import shutil
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from data.errors import TandemError
+from data.bundle import Bundle
+from data.errors import DataError, TandemError
 from data.eventlog import LogPosition
 from data.workspace import Workspace
 from ranker.specification import RankerError
@@ -80,6 +83,25 @@ def keep_updating(
             stop.wait(max(0.0, every_minutes * 60 - (time.monotonic() - began)))
     log.info("stopped after %d rounds", rounds)
     return rounds
+
+
+def remove_old(workspace: Workspace, keep: int) -> list[str]:
+    """Remove the bundles that updates made, but for the newest `keep` of them and the one in service; their versions.
+
+    Bundles that anything else made stay, and so do folders that are no bundles.
+    """
+    made = []
+    for path in sorted(path for path in workspace.bundles.glob("[!.]*") if not path.is_symlink()):
+        with contextlib.suppress(DataError):
+            bundle = Bundle.open(path, verify=False)
+            if "update" in bundle.metrics.get("ranker", {}) and bundle.version == path.name:
+                made.append(bundle)
+    made.sort(key=lambda bundle: bundle.created)
+    served = workspace.current.resolve().name
+    old = [bundle for bundle in made[: max(len(made) - keep, 0)] if bundle.version != served]
+    for bundle in old:
+        shutil.rmtree(bundle.path, ignore_errors=True)
+    return [bundle.version for bundle in old]
 
 
 def sentence(update: Update) -> str:

@@ -101,11 +101,24 @@ def run_simulated(workspace: Workspace, config: DemoConfig) -> DemoResult:
 
 
 def _update(workspace: Workspace, seed: int) -> Bundle:
-    """The ranker in service after an update: published even if worse, so that every demo shows a change of bundles."""
+    """The bundle in service after an update: a worse ranker too, so that every demo shows a change of bundles.
+
+    With so few displays that nothing can be learnt from them, the bundle stays.
+    """
+    from ranker.specification import RankerError
     from ranker.update import UpdateConfig, update_ranker
 
-    found = update_ranker(workspace, UpdateConfig(minimum=1, wait_minutes=0, force=True), seed)
-    console.print(f"  the updated ranker's log loss on later displays: {found.comparison.log_loss}", highlight=False)
+    try:
+        found = update_ranker(workspace, UpdateConfig(minimum=1, wait_minutes=0, force=True), seed)
+    except RankerError as error:
+        console.print(f"  no update: {error}", highlight=False, soft_wrap=True)
+        return Bundle.open(workspace.current, verify=False)
+    console.print(
+        f"  on later displays the updated ranker's log loss differs by {found.comparison.log_loss}, from that of the "
+        f"first one recalibrated by {found.comparison.recalibrated}",
+        highlight=False,
+        soft_wrap=True,
+    )
     return found.bundle or found.running
 
 

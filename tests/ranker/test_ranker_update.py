@@ -20,7 +20,7 @@ from ranker.bookmark import Bookmark
 from ranker.specification import RankerError, Vocabulary
 from ranker.statistics import ItemStatistics
 from ranker.update import NothingNewError, UpdateConfig, update_ranker
-from ranker.update_loop import only_updater
+from ranker.update_loop import only_updater, remove_old
 
 QUICK = UpdateConfig(minimum=100, wait_minutes=0)
 
@@ -195,3 +195,15 @@ def test_a_ranker_is_evaluated_on_displays_it_has_not_learnt_from(workspace: Wor
     show(workspace, shop, 100, first=2000)
     found = evaluate_bundle(workspace, "log")
     assert found["rows"] == 4 * (500 - 30) and found["bundle"] == bundle.version  # type: ignore[union-attr]
+
+
+def test_old_bundles_of_updates_are_removed_on_demand_and_no_others(workspace: Workspace, shop: Shop) -> None:
+    (first,) = versions(workspace)
+    made = []
+    for turn in range(3):
+        show(workspace, shop, 120, first=2000 + 120 * turn)
+        code, said = tandem("update", "-w", workspace.root, "--wait", 0, "--minimum", 100, "--force", "--keep", 2)
+        assert code == 0, said
+        made.append(workspace.current.resolve().name)
+    assert versions(workspace) == sorted([first, *made[1:]])
+    assert remove_old(workspace, 1) == [made[1]] and versions(workspace) == sorted([first, made[2]])
