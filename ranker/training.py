@@ -48,12 +48,16 @@ class DlrmRanker:
         self.steps = 0
 
     def fit(self, train: Examples, validation: Examples, seed: int, warm: bool = False) -> None:
-        """From scratch, or (`warm`) from the weights the model holds now. The best weights by validation are kept."""
+        """From scratch, or (`warm`) from the weights the model holds now. The best weights by validation are kept.
+
+        A warm start is measured as if calibrated: old weights whose calibration is all that has aged are kept then, and
+        `best_epochs` is 0.
+        """
         with _threads(self.config.threads), _seeded(seed), process_group():
             if not warm:
                 self.model, self.steps = self._fresh(), 0
             self._standardise(train)
-            self._train(train, validation, np.random.default_rng(seed))
+            self._train(train, validation, np.random.default_rng(seed), calibrated=warm)
             self.platt = fit_platt(self.logits(validation), validation.label)
 
     def refit(self, train: Examples, rows: dict[str, int], seed: int) -> None:
@@ -97,7 +101,12 @@ class DlrmRanker:
                 arch.first_layer.weight[:, unscaled if self.steps else constant] = 0
 
     def _train(
-        self, train: Examples, validation: Examples | None, random: np.random.Generator, until: float | None = None
+        self,
+        train: Examples,
+        validation: Examples | None,
+        random: np.random.Generator,
+        until: float | None = None,
+        calibrated: bool = False,
     ) -> None:
         """With validation rows the best weights by them are kept; without, the last ones, after `until` epochs."""
         config, spec = self.config, self.specification
@@ -110,14 +119,14 @@ class DlrmRanker:
         last = planned if until is None else max(1, round(until * steps))
         every = max(1, steps // config.checks)
         best = _Best(config.patience)
-        self._check(best, sharded, validation, 0)
+        self._check(best, sharded, validation, 0, calibrated)
         with progress_bar(self.name, last) as bar:
             for step, rows in enumerate(_batches(len(train), config, random), 1):
                 rates.set((step - 1) / planned)
                 loss = _step(sharded, rates, decay, spec, train, rows)
                 bar.advance(note=f"training loss {loss:.4f}, validation {best.loss:.4f}")
                 self.steps += 1
-                if step == last or (step % every == 0 and not self._check(best, sharded, validation, step)):
+                if step == last or (step % every == 0 and not self._check(best, sharded, validation, step, calibrated)):
                     break
         if validation is not None:
             self.best_epochs = best.step / steps
@@ -126,10 +135,14 @@ class DlrmRanker:
         self.model.load_state_dict(state)
         self.model.eval()
 
-    def _check(self, best: "_Best", sharded: nn.Module, validation: Examples | None, step: int) -> bool:
+    def _check(
+        self, best: "_Best", sharded: nn.Module, validation: Examples | None, step: int, calibrated: bool
+    ) -> bool:
         if validation is None:
             return True
-        found = log_loss(validation.label, _sigmoid(_predict(sharded, self.specification, validation)))
+        logits = _predict(sharded, self.specification, validation)
+        platt = fit_platt(logits, validation.label) if calibrated else Platt()
+        found = log_loss(validation.label, platt.probability(logits))
         return best.check(found, sharded, step)
 
     def take_values_of(self, tables: TableType) -> None:
@@ -263,10 +276,6 @@ def _predict(model: nn.Module, specification: Specification, examples: Examples)
             rows = np.arange(start, min(start + _PREDICT_ROWS, len(examples)))
             found[rows] = model(*tensors_of(specification, examples, rows)).numpy()
     return found
-
-
-def _sigmoid(logits: NDArray[np.float64]) -> NDArray[np.float64]:
-    return Platt().probability(logits)
 
 
 @contextmanager

@@ -45,7 +45,7 @@ class UpdateConfig:
         label: what a slot is labelled with, "click" or "sale"; None: as the ranker in service was.
         validation, held_out: shares of the new displays. The last ones are held out to measure on, and trained on by
             the next update; those before them say when to stop, and set the calibration.
-        minimum: new displays without which there is no update.
+        minimum: new displays without which there is no update. at_most: the newest so many are used; bounds the memory.
         wait_minutes: so much older than the newest display must one be, that its outcome is known; None: half an hour
             for clicks, a week for sales.
         epochs: passes over the new displays, at most. batch: slots per step; checks: validations per epoch;
@@ -56,9 +56,10 @@ class UpdateConfig:
     """
 
     label: str | None = None
-    validation: float = 0.1
+    validation: float = 0.2
     held_out: float = 0.2
     minimum: int = 500
+    at_most: int = 1_000_000
     wait_minutes: float | None = None
     epochs: int = 12
     batch: int = 128
@@ -121,11 +122,17 @@ class _Running:
 
 @dataclass(frozen=True)
 class _Newcomer:
-    """The ranker that might take its place. `waiting`: ids not yet frequent enough, by table."""
+    """The ranker that might take its place.
+
+    Attributes:
+        waiting: ids not yet frequent enough, by table.
+        learnt: whether training improved anything; if not, the weights are the old ones, with a new calibration.
+    """
 
     ranker: DlrmRanker
     vocabularies: dict[str, Vocabulary]
     waiting: dict[str, Counter[str]]
+    learnt: bool
 
 
 def update_ranker(
@@ -154,7 +161,10 @@ def update_ranker(
         )
     logged = Log(displays, read_tracked(workspace.log))
     parts = split_log(running.specification, logged, config.validation, config.held_out, label, running.bookmark.seen)
+    assert parts.bookmark is not None
     newcomer = _train(running, parts, config, seed)
+    if not newcomer.learnt:  # then these displays are not used up: with more of them, the next update may learn
+        parts = replace(parts, bookmark=replace(parts.bookmark, trained=running.bookmark.trained))
     comparison, figures = _measure(running, newcomer, parts)
     figures["examples"]["label"] = label
     figures["update"] |= {"instead_of": running.bundle.version, "new_displays": fresh}
@@ -162,8 +172,8 @@ def update_ranker(
     if not comparison.worse or config.force:
         bundle = _seal(workspace, running, newcomer, parts, logged, figures)
         _put_into_service(workspace, bundle, running.bundle)
-    assert parts.bookmark is not None
-    return Update(running.bundle, bundle, comparison, parts.bookmark.seen, figures)
+    seen = parts.bookmark.seen if parts.bookmark is not None else LogPosition()
+    return Update(running.bundle, bundle, comparison, seen, figures)
 
 
 def _new_displays(workspace: Workspace, running: _Running, config: UpdateConfig, label: str) -> LoggedDisplays:
@@ -174,15 +184,14 @@ def _new_displays(workspace: Workspace, running: _Running, config: UpdateConfig,
             f"no display was logged in {workspace.log} since bundle {running.bundle.version} was trained; expected "
             f"at least {config.minimum} (--minimum)"
         )
-    return ripe(logged, label, config.wait_minutes)
+    return ripe(logged, label, config.wait_minutes).last(config.at_most)
 
 
 def _train(running: _Running, parts: Parts, config: UpdateConfig, seed: int) -> _Newcomer:
     """The running ranker, with rows for the ids that became frequent, trained on."""
     spec, folder = running.specification, running.bundle.ranker
-    vocabularies, waiting = grow_vocabularies(
-        spec, [parts.train], running.vocabularies, load_waiting(spec, folder / "vocabularies")
-    )
+    waited = load_waiting(spec, folder / "vocabularies")
+    vocabularies, waiting = grow_vocabularies(spec, [parts.train], running.vocabularies, waited)
     old = running.ranker
     training = replace(
         old.config,
@@ -200,7 +209,8 @@ def _train(running: _Running, parts: Parts, config: UpdateConfig, seed: int) -> 
     ranker.fit(train, validation, seed, warm=True)
     ranker.config = old.config  # how it was first trained: the next update goes by that, too
     ranker.take_values_of(read_serving(folder).tables)
-    return _Newcomer(ranker, vocabularies, waiting)
+    learnt = ranker.best_epochs > 0
+    return _Newcomer(ranker, vocabularies, waiting if learnt else waited, learnt)
 
 
 def _ids(vocabularies: Mapping[str, Vocabulary]) -> dict[str, list[str]]:
@@ -229,7 +239,7 @@ def _measure(running: _Running, newcomer: _Newcomer, parts: Parts) -> tuple[Comp
         "left_out": {"slots": parts.left_out},
         "from_log": True,
     }
-    figures["update"] = comparison.figures() | {"grown": grown}
+    figures["update"] = comparison.figures() | {"grown": grown, "learnt": newcomer.learnt}
     return comparison, figures
 
 

@@ -111,6 +111,8 @@ def sentence(update: Update) -> str:
         f"log loss {found.log_loss} and NDCG@10 {found.ndcg} against {update.running.version} on "
         f"{found.requests:,} later displays"
     )
+    if not update.figures["update"]["learnt"]:
+        measured = f"only its calibration and counts are new; {measured}"
     if update.bundle is None:
         return f"refused, {update.running.version} stays in service: {found.worse}; {measured}"
     worse = f" although {found.worse}" if found.worse else ""

@@ -93,7 +93,15 @@ class LoggedDisplays:
 
     def first(self, count: int) -> "LoggedDisplays":
         """Those logged first."""
-        part = (self.table.slice(0, count), self.moment[:count], self.file[:count], self.place[:count])
+        return self._from_to(0, count)
+
+    def last(self, count: int) -> "LoggedDisplays":
+        """Those logged last. A position after them counts what they leave out as taken."""
+        return self._from_to(max(len(self) - count, 0), len(self))
+
+    def _from_to(self, start: int, end: int) -> "LoggedDisplays":
+        rows = slice(start, end)
+        part = (self.table.slice(start, end - start), self.moment[rows], self.file[rows], self.place[rows])
         return LoggedDisplays(*part, self.names, self.totals, self.start)
 
     def before(self, moment: int) -> "LoggedDisplays":

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from logged_shop import make_workspace, show, versions
 from toy_banners import Shop
 from typer.testing import CliRunner
@@ -17,8 +18,9 @@ from data.errors import DataError
 from data.eventlog import compact
 from data.workspace import Workspace
 from ranker.bookmark import Bookmark
-from ranker.specification import RankerError, Vocabulary
+from ranker.specification import RankerError, Vocabulary, banner_specification
 from ranker.statistics import ItemStatistics
+from ranker.training import DlrmRanker
 from ranker.update import NothingNewError, UpdateConfig, update_ranker
 from ranker.update_loop import only_updater, remove_old
 
@@ -52,7 +54,7 @@ def test_an_update_learns_from_the_log_and_is_in_service_only_because_it_is_bett
     assert found.bundle is not None and Bundle.open(workspace.current) == found.bundle
     assert found.comparison.log_loss.mean + 2 * found.comparison.log_loss.se < 0
     assert found.figures["DLRM"]["auc"] > found.figures["running ranker"]["auc"] + 0.03
-    assert found.comparison.requests == 400 and found.figures["examples"]["train"] == 1400 * 4
+    assert found.comparison.requests == 400 and found.figures["examples"]["train"] == 1200 * 4
     assert found.figures["DLRM"]["log_loss"] - found.figures["running ranker"]["log_loss"] == pytest.approx(
         found.comparison.log_loss.mean
     )
@@ -68,8 +70,8 @@ def test_updates_train_on_every_display_once_and_count_every_slot_once(workspace
     show(workspace, shop, 300, first=2000)
     second = update_ranker(workspace, UpdateConfig(minimum=100, wait_minutes=0, force=True))
     assert second.figures["update"]["new_displays"] == 300
-    held_back = 2000 - 1400  # the first update's validation and newest displays
-    assert second.figures["examples"]["train"] == round(0.7 * (300 + held_back)) * 4
+    held_back = 2000 - 1200  # the first update's validation and newest displays
+    assert second.figures["examples"]["train"] == round(0.6 * (300 + held_back)) * 4
     counted = ItemStatistics.load(second.bundle.ranker / "statistics")  # type: ignore[union-attr]
     assert counted.displays.sum() == 2300 * 4
     assert sum(Bookmark.load(second.bundle.ranker).seen.taken.values()) == 2300  # type: ignore[union-attr]
@@ -145,7 +147,7 @@ def test_a_log_without_clicks_is_not_learnt_from(workspace: Workspace) -> None:
         compact(workspace.log)
         assert not path.exists()
     shutil.rmtree(workspace.log / "tracked")
-    with pytest.raises(RankerError, match=r"the training part of the log has 1400 displays with 5600 slots, 0 of them"):
+    with pytest.raises(RankerError, match=r"the training part of the log has 1200 displays with 4800 slots, 0 of them"):
         update_ranker(workspace, QUICK)
 
 
@@ -207,3 +209,29 @@ def test_old_bundles_of_updates_are_removed_on_demand_and_no_others(workspace: W
         made.append(workspace.current.resolve().name)
     assert versions(workspace) == sorted([first, *made[1:]])
     assert remove_old(workspace, 1) == [made[1]] and versions(workspace) == sorted([first, made[2]])
+
+
+def test_displays_from_which_nothing_could_be_learnt_are_there_for_the_next_update(
+    workspace: Workspace, shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = Bundle.open(workspace.current)
+    with monkeypatch.context() as patch:
+        patch.setattr(DlrmRanker, "_train", lambda *_, **__: None)  # as if no step had been better than none
+        found = update_ranker(workspace, UpdateConfig(minimum=100, wait_minutes=0, force=True))
+    assert found.bundle is not None and not found.figures["update"]["learnt"]
+    assert found.comparison.recalibrated.mean == pytest.approx(0, abs=1e-12)
+    old, new = (DlrmRanker.load(one.ranker, banner_specification()) for one in (before, found.bundle))
+    assert torch.equal(old.model.over.layers[0].weight, new.model.over.layers[0].weight)
+    assert old.platt != new.platt
+    show(workspace, shop, 200, first=2000)
+    again = update_ranker(workspace, QUICK)
+    assert again.figures["update"]["new_displays"] == 200 and again.figures["update"]["learnt"]
+    assert again.figures["examples"]["train"] == round(0.6 * 2200) * 4
+    assert ItemStatistics.load(again.bundle.ranker / "statistics").displays.sum() == 2200 * 4  # type: ignore[union-attr]
+
+
+def test_a_log_too_long_for_the_memory_is_learnt_from_at_its_newest_end(workspace: Workspace) -> None:
+    found = update_ranker(workspace, UpdateConfig(minimum=100, wait_minutes=0, at_most=800, force=True))
+    assert found.figures["examples"]["train"] == 480 * 4
+    with pytest.raises(NothingNewError):
+        update_ranker(workspace, QUICK)
