@@ -148,7 +148,7 @@ class Services(
             add_stage_times(response, done.watch.stage_us)
             return response
 
-        if self._express.takes(draft):
+        if not message.explain and self._express.takes(draft):  # reasons take milliseconds
             await asyncio.sleep(0)  # those that have arrived are counted first, so that a flood is refused
             return self._express.finish(draft, finish)
         return await self._lanes.finish(draft, finish, self._ends(context))

@@ -158,6 +158,11 @@ def test_a_graph_of_a_bundle_from_before_is_loaded(tmp_path: Path) -> None:
     found = loaded.search(query, 20, NONE)
     assert found is not None
     assert len(np.intersect1d(found[0], exact_search(vectors, query, 20)[0])) >= 17
+    after = np.concatenate([vectors[:1], vectors])  # a new item before all others
+    moved = loaded.moved(np.arange(1, 801, dtype=np.int32), np.array([0], np.int32), after)
+    again = moved.search(query, 20, NONE)
+    assert again is not None
+    assert len(np.intersect1d(again[0], exact_search(after, query, 20)[0])) >= 17
     with pytest.raises(CandidatesError, match=r"3\.hnsw: expected the facts of a graph"):
         GraphIndex.load(tmp_path, "3", facts, vectors)
 
