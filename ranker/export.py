@@ -28,7 +28,9 @@ LARGEST = 1 << 20
 _INDUCTOR = {
     "aot_inductor.precompile_headers": False,  # they would take longer to compile than they save, for one file
     "cpp.threads": 1,  # one thread per gateway worker
-    "always_keep_tensor_constants": True,  # else short vectors become numbers in the code, which no model could set
+    # Weights are set when the package is loaded: none may become a number in the code, as short vectors else would.
+    "always_keep_tensor_constants": True,
+    "joint_graph_constant_folding": False,
 }
 
 _GRAPH_VERSION = 4
