@@ -57,7 +57,6 @@ class Run:
     def __init__(self, place: Place, job: FitJob) -> None:
         self.place, self.settings = place, job.settings
         self.shown = job.shown and place.first
-        self._refuse_what_differs_between_processes()
         self.source = open_source(job.data, self.settings.features, self.settings.dimension)
         self.folder = RunFolder(job.run)
         self._prepare_folder(job)
@@ -81,13 +80,6 @@ class Run:
             self.folder.write_plan(self.network.placements, place.world)
         if self.shown:
             console.print(plan_table(self.network.placements, place.world))
-
-    def _refuse_what_differs_between_processes(self) -> None:
-        if self.settings.shape.batch_norm and self.place.world > 1:
-            raise RankerError(
-                f"batch norm over {self.place.world} processes: each would normalise by its own rows, so that another "
-                "number of processes trains another model; expected one process, or no batch_norm"
-            )
 
     def _prepare_folder(self, job: FitJob) -> None:
         if self.place.first:

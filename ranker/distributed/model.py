@@ -19,6 +19,7 @@ from ranker.distributed.launch import Place
 from ranker.distributed.optimizers import fused_parameters
 from ranker.distributed.plan import Placement, RowWiseToo, ShardingConstraints, make_plan, placements, quiet_planner
 from ranker.distributed.settings import FitSettings
+from ranker.distributed.shared_norm import RealRows, with_shared_norms
 from ranker.networks.registry import build_network
 from ranker.specification import Specification
 from ranker.table_decay import TABLE_KEY
@@ -30,11 +31,13 @@ class WeightedLoss(nn.Module):
     Binary cross entropy of each row times its weight: over processes the mean of these losses is the mean over rows.
     """
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: nn.Module, rows: RealRows | None = None) -> None:
+        """`rows`: told which rows are real before each forward pass."""
         super().__init__()
-        self.network = network
+        self.network, self._rows = network, rows or RealRows()
 
     def forward(self, batch: Batch) -> tuple[Tensor, tuple[Tensor, Batch]]:
+        self._rows.weight = batch.weight
         logits = self.network(batch.dense, batch.bags, batch.position)
         loss = nn.functional.binary_cross_entropy_with_logits(logits, batch.label, batch.weight, reduction="sum")
         return loss, (logits.detach(), batch)
@@ -89,7 +92,10 @@ def sharded_network(
     each = -(-settings.batch // place.world)
     plan = make_plan(network, tables, settings.tables, constraints, sharder, place, each)
     found = placements(plan, network)
-    whole = WeightedLoss(with_fast_linears(network) if device.type == "cpu" else network)
+    rows = RealRows()
+    if place.world > 1:
+        with_shared_norms(network, rows)
+    whole = WeightedLoss(with_fast_linears(network) if device.type == "cpu" else network, rows)
     plan.plan = {f"network.{name}": part for name, part in plan.plan.items()}
     wrapper = DefaultDataParallelWrapper() if place.world > 1 else _Alone()
     with quiet_planner():

@@ -10,6 +10,10 @@ from torchrec import EmbeddingBagCollection, KeyedJaggedTensor
 from ranker.shape import DlrmShape
 from ranker.specification import Specification
 
+EPSILON = 1e-5
+MOMENTUM = 0.1
+"""Of batch norm, as in torch."""
+
 
 class BatchNorm(nn.Module):
     """Batch norm over rows: B x n -> B x n (Ioffe and Szegedy 2015, algorithms 1 and 2).
@@ -37,7 +41,9 @@ def batch_normalised(
 ) -> Tensor:
     """As nn.functional.batch_norm; torchrec's pipeline traces networks and must not look inside."""
     several = training and len(inputs) > 1
-    return nn.functional.batch_norm(inputs, running_mean, running_variance, weight, bias, several)
+    return nn.functional.batch_norm(
+        inputs, running_mean, running_variance, weight, bias, several, momentum=MOMENTUM, eps=EPSILON
+    )
 
 
 def linears(inputs: int, widths: Sequence[int]) -> nn.ModuleList:
