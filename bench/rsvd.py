@@ -32,7 +32,7 @@ from data.console import JsonOption, console, write_figures
 
 RANK, OVERSAMPLING, POWER_ITERATIONS = 100, 30, 1
 BLOCK_ROWS = 25_000
-BANDS = 8
+BANDS = 4
 """Of the matrix on Spark: tasks of one product."""
 
 _POPULARITY = 0.5

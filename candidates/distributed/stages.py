@@ -72,7 +72,11 @@ class Stages:
             ):
                 writer = make().write.mode("overwrite").options(**(_PARQUET if to_blocks else {}))
                 writer.partitionBy(*partition_by).parquet(path)
-        return self.session.read.parquet(path)
+        return self.read(name)
+
+    def read(self, name: str) -> Any:
+        """The table of that name, which is there."""
+        return self.session.read.parquet(f"{self.folder}/{name}")
 
     def within(self, name: str) -> "Stages":
         """A folder inside this one, of the same identity."""

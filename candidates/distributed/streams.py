@@ -69,29 +69,6 @@ def rows_of(batches: Batches) -> Iterator[Row]:
             yield {name: _value(column, k) for name, column in zip(names, columns, strict=True)}
 
 
-def array_groups(batches: Batches, names: Sequence[str]) -> Iterator[tuple[tuple[int, ...], dict[str, NDArray[Any]]]]:
-    """(key, columns) of each run of rows whose integer columns `names` are equal, for many and small rows.
-
-    A run may be spread over any number of batches; one run at a time is held.
-    """
-    held: list[pa.RecordBatch] = []
-    key: tuple[int, ...] = ()
-    for batch in batches:
-        if not batch.num_rows:
-            continue
-        keys = np.stack([batch[name].to_numpy() for name in names])
-        starts = np.flatnonzero(np.r_[True, (keys[:, 1:] != keys[:, :-1]).any(axis=0)])
-        for start, end in zip(starts.tolist(), [*starts[1:].tolist(), batch.num_rows], strict=True):
-            here = tuple(keys[:, start].tolist())
-            if held and here != key:
-                yield key, _columns(held)
-                held = []
-            key = here
-            held.append(batch.slice(start, end - start))
-    if held:
-        yield key, _columns(held)
-
-
 def record(schema: pa.Schema, **values: Any) -> pa.RecordBatch:
     """A batch of one row; arrays become binary."""
     row = {name: value.tobytes() if isinstance(value, np.ndarray) else value for name, value in values.items()}
@@ -106,8 +83,3 @@ def floats(buffer: Any, columns: int = 1) -> NDArray[np.float64]:
 def _value(column: pa.Array, k: int) -> Any:
     scalar = column[k]
     return scalar.as_buffer() if pa.types.is_binary(column.type) and scalar.is_valid else scalar.as_py()
-
-
-def _columns(held: list[pa.RecordBatch]) -> dict[str, NDArray[Any]]:
-    table = pa.Table.from_batches(held).combine_chunks()
-    return {name: table[name].to_numpy() for name in table.schema.names}

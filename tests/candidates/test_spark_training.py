@@ -60,7 +60,7 @@ def test_a_killed_training_on_spark_goes_on_to_what_memory_would_have_given(
         train_bundle(workspace, SMALL, "spark", seed=3)
     before = len(made)
     bundle = train_bundle(workspace, SMALL, "spark", seed=3, resume=True)
-    assert {Path(path).name for path in made[:before]} >= {"users", "events", "user-items", "pairs", "by_rows"}
+    assert {Path(path).name for path in made[:before]} >= {"users", "events", "user-items", "pairs", "tiles"}
     assert {Path(path).parent.name for path in made[before:]} <= {"led", country_folder("AA")}
     assert not (workspace.root / "checkpoints").exists()
 
