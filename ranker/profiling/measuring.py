@@ -213,9 +213,12 @@ def _parts(walls: np.ndarray, times: list[dict[tuple[str, Direction], float]]) -
 
 
 def _operators(events: EventList, steps: int, on_device: bool) -> dict[str, float]:
-    """Milliseconds of a step by operator; ranges that only mark something are left out."""
+    """Milliseconds of a step by operator; ranges that only mark something are left out.
+
+    A GPU's kernels are in the list too, in their own name: their time is already that of the operators they belong to.
+    """
     found = {}
-    for one in events.key_averages():
+    for one in (one for one in events.key_averages() if one.device_type == torch.autograd.DeviceType.CPU):
         own = one.self_device_time_total if on_device else one.self_cpu_time_total
         if own > 0 and not one.is_user_annotation and "evaluate_function" not in one.key:
             found[one.key] = own / steps / 1e3
