@@ -1,6 +1,6 @@
 """What continuous training brings: a ranker updated round by round on its own log, beside the one it began as.
 
-    python bench/ranker_updates.py                          3 marketplaces of 8,000 users, 4 rounds each
+    python bench/ranker_updates.py                          3 marketplaces of 16,000 users, 3 rounds each
     python bench/ranker_updates.py --users 24000 --seeds 1
 
 Each round serves a stretch of a simulated marketplace's opportunities to its three populations, logs displays and
@@ -54,8 +54,8 @@ class Round:
 
 
 def main(
-    users: Annotated[int, typer.Option(min=500, help="Of each marketplace.")] = 8_000,
-    rounds: Annotated[int, typer.Option(min=1)] = 4,
+    users: Annotated[int, typer.Option(min=500, help="Of each marketplace.")] = 16_000,
+    rounds: Annotated[int, typer.Option(min=1)] = 3,
     seeds: Annotated[int, typer.Option(min=1, help="Marketplaces.")] = 3,
     sample: Annotated[int, typer.Option(min=100, help="Opportunities measured on per round, at most.")] = 2_000,
     json: JsonOption = None,

@@ -41,7 +41,9 @@ TablesOption = Annotated[
 
 WaitOption = Annotated[
     float | None,
-    typer.Option(min=0, help="Minutes until a display's outcome is known. [30; of sales, a week]", show_default=False),
+    typer.Option(
+        min=0, help="Minutes until a display's outcome is known; by default 30, of sales a week.", show_default=False
+    ),
 ]
 
 _COLUMNS = ("auc", "log_loss", "normalised_entropy", "calibration_error", "ndcg@10", "grouped_auc")

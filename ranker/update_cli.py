@@ -24,19 +24,22 @@ def update_command(
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     label: Annotated[
         Literal["click", "sale"] | None,
-        typer.Option(help="What makes a slot positive. [as of the ranker in service]", show_default=False),
+        typer.Option(
+            help="What makes a slot positive; by default what it was for the ranker in service.", show_default=False
+        ),
     ] = None,
     minimum: Annotated[int, typer.Option(min=1, help="New displays without which nothing is done.")] = 500,
     wait: Annotated[
         float | None,
-        typer.Option(min=0, help="Minutes until a display's outcome is known. [30; of sales, a week]"),
+        typer.Option(min=0, help="Minutes until a display's outcome is known; by default 30, of sales a week."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Publish even a ranker that is worse.")] = False,
     every: Annotated[
         float | None, typer.Option(min=0.01, help="Go on in rounds of so many minutes, until stopped.")
     ] = None,
     keep: Annotated[
-        int | None, typer.Option(min=1, help="Remove bundles of earlier updates but for so many. [all stay]")
+        int | None,
+        typer.Option(min=1, help="Remove the bundles of earlier updates but for so many; by default all stay."),
     ] = None,
     threads: Annotated[int, typer.Option(min=1, help="Of torch; one gives the same model twice.")] = 1,
     seed: SeedOption = 0,
