@@ -227,10 +227,10 @@ def build_graph(
     rows = np.flatnonzero(vectors[:, -1] > NEVER / 2).astype(np.int32)
     norms = np.linalg.norm(vectors[rows], axis=1)
     found: list[GraphIndex] = []
-    for most in dict.fromkeys((config.most_scanned, max(config.most_scanned, len(rows) // WIDE_SHARE))):
-        beside = large_norms(norms, most)
+    choices = (large_norms(norms, max(config.most_scanned, most)) for most in (0, len(rows) // WIDE_SHARE))
+    for beside in {len(one): one for one in choices}.values():
         inside = np.setdiff1d(np.arange(len(rows)), beside)
-        if not len(inside) or not len(queries) or (found and len(beside) == found[-1].facts.scanned):
+        if not len(inside) or not len(queries):
             break
         index = _built(vectors, rows[inside], rows[beside], queries, config, seed, threads)
         calibrated = index.calibrated(vectors, queries, config.recall) if index is not None else None
