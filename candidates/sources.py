@@ -1,13 +1,14 @@
 """The candidate sources of a bundle behind one interface: `load_sources(bundle, items)["led"].propose(request, k)`.
 
-A new source is one module with `train(training, folder)` and `load(folder, items)`, and one line in SOURCES. Loading
+A new source is one module with `train(training, folder)` and `load(folder, items)` (and `extend`, if it takes new items
+without training), and one line in SOURCES. Loading
 maps arrays and computes next to nothing; a source is never changed after loading, so threads may share it.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from candidates import cbo, gbo, led_source
 from candidates.encoder import read_json
@@ -16,6 +17,9 @@ from candidates.proposals import CandidateSource, Proposal
 from candidates.training_set import TrainingSet
 from data.bundle import Bundle
 from data.items import ItemTable
+
+if TYPE_CHECKING:
+    from candidates.new_items.basis import Extension
 
 __all__ = ["SOURCES", "CandidateSource", "Proposal", "SourceKind", "load_sources", "load_sources_from"]
 
@@ -27,10 +31,13 @@ class SourceKind:
     Attributes:
         train: writes the source's files and returns its figures for the manifest.
         load: the source, from those files; raises a TandemError where they are missing or broken.
+        extend: writes the files of a source with new items in (candidates/new_items), from the folder of the old part
+            into that of the new one, and returns figures; None: the source takes new items by training only.
     """
 
     train: Callable[[TrainingSet, Path], dict[str, Any]]
     load: Callable[[Path, ItemTable], CandidateSource]
+    extend: Callable[[Path, Path, "Extension"], dict[str, Any]] | None = None
 
 
 def _train_gbo(training: TrainingSet, folder: Path) -> dict[str, Any]:
@@ -50,10 +57,27 @@ def _train_led(training: TrainingSet, folder: Path) -> dict[str, Any]:
     return train(training, folder)
 
 
+def _extend_gbo(old: Path, new: Path, extension: "Extension") -> dict[str, Any]:
+    extension.best_of().save(new / "gbo")
+    return {}
+
+
+def _extend_cbo(old: Path, new: Path, extension: "Extension") -> dict[str, Any]:
+    from candidates.new_items.cbo_extension import extend_cbo
+
+    return extend_cbo(old, new, extension)
+
+
+def _extend_led(old: Path, new: Path, extension: "Extension") -> dict[str, Any]:
+    from candidates.new_items.led_extension import extend_led
+
+    return extend_led(old, new, extension)
+
+
 SOURCES: dict[str, SourceKind] = {
-    "gbo": SourceKind(_train_gbo, gbo.load),
-    "cbo": SourceKind(_train_cbo, cbo.load),
-    "led": SourceKind(_train_led, led_source.load),
+    "gbo": SourceKind(_train_gbo, gbo.load, _extend_gbo),
+    "cbo": SourceKind(_train_cbo, cbo.load, _extend_cbo),
+    "led": SourceKind(_train_led, led_source.load, _extend_led),
 }
 
 

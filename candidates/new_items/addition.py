@@ -1,6 +1,7 @@
 """New items into a new bundle: checked, placed, measured, and put into service in place of what it was made from."""
 
 import logging
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -12,15 +13,15 @@ import pyarrow.compute as pc
 
 from candidates.config import CboConfig, IndexConfig
 from candidates.encoder import read_json
+from candidates.errors import CandidatesError
 from candidates.evaluation import HeldOut, split_events
 from candidates.gbo import GlobalBestOf
 from candidates.new_items.basis import Extension, popularity_with_new
 from candidates.new_items.evidence import Evidence
-from candidates.new_items.extension import extend_sources
 from candidates.new_items.growth import Growth, new_rows
 from candidates.new_items.placing import PlacingConfig
 from candidates.new_items.recall import Question, recall_after, recall_before
-from candidates.sources import load_sources, load_sources_from
+from candidates.sources import SOURCES, load_sources, load_sources_from
 from data.bundle import Bundle, BundleDraft, publish, sweep_drafts
 from data.console import Bar, progress_bar
 from data.items import ItemTable
@@ -146,6 +147,25 @@ def _extend(
         "sources": sources,
         "seed": config.seed,
     }
+
+
+def extend_sources(old: Path, new: Path, extension: Extension) -> dict[str, Any]:
+    """Every source of the candidates part `old` written into the empty folder `new`; their figures by name.
+
+    Raises:
+        CandidatesError: a source that can only be trained.
+    """
+    figures = {}
+    for name in read_json(old / "config.json")["sources"]:
+        extend = SOURCES[name].extend if name in SOURCES else None
+        if extend is None:
+            raise CandidatesError(
+                f"source {name!r} takes new items only by training; expected a bundle without it, or `tandem train`"
+            )
+        (new / name).mkdir()
+        figures[name] = extend(old, new, extension)
+    shutil.copy(old / "config.json", new / "config.json")
+    return figures
 
 
 def _extension(bundle: Bundle, growth: Growth, known: pa.Table, fitted: pa.Table, config: AdditionConfig) -> Extension:

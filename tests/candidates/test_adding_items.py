@@ -5,7 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from candidates.errors import CandidatesError
 from candidates.index import exact_search
 from candidates.new_items.addition import AdditionConfig, add_items
 from candidates.new_items.growth import Growth
-from candidates.sources import load_sources
+from candidates.sources import SOURCES, load_sources
 from data.bundle import Bundle, publish
 from data.errors import DataError
 from data.items import ItemTable
@@ -223,6 +223,17 @@ def test_a_bundle_that_came_into_service_meanwhile_is_not_thrown_out(
     with pytest.raises(DataError, match=f"bundle {other.version} came into service meanwhile"):
         add_items(place, shop.new, shop.since)
     assert Bundle.open(place.current).version == other.version
+
+
+def test_a_source_that_must_be_trained_is_named_and_nothing_is_left_behind(
+    shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = copied(shop, tmp_path / "w")
+    before = sorted(place.bundles.iterdir())
+    monkeypatch.setitem(SOURCES, "cbo", replace(SOURCES["cbo"], extend=None))
+    with pytest.raises(CandidatesError, match="source 'cbo' takes new items only by training"):
+        add_items(place, shop.new)
+    assert sorted(place.bundles.iterdir()) == before
 
 
 KILLED = """
