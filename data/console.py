@@ -87,15 +87,15 @@ def write_figures(path: Path | None, figures: dict[str, Any]) -> None:
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
         "figures": figures,
     }
-    write_text_atomically(path, json.dumps(_finite(made), indent=2, allow_nan=False) + "\n")
+    write_text_atomically(path, json.dumps(finite(made), indent=2, allow_nan=False) + "\n")
 
 
-def _finite(value: Any) -> Any:
-    """The same, with plain numbers, and None for those that are not finite."""
+def finite(value: Any) -> Any:
+    """The same, with plain numbers, and None for those that are not finite, as JSON wants it."""
     if isinstance(value, dict):
-        return {name: _finite(one) for name, one in value.items()}
+        return {name: finite(one) for name, one in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(one) for one in value]
+        return [finite(one) for one in value]
     if value is None or isinstance(value, str | bool | int):
         return value
     return float(value) if math.isfinite(value) else None

@@ -1,5 +1,6 @@
 """`tandem ranker fit` and `figure5`."""
 
+import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -116,7 +117,12 @@ def _summary(figures: dict[str, Any], title: str) -> Table:
         table.add_column(name.replace("_", " "), justify="right")
     for split in ("validation", "test"):
         found = figures[split]
-        cells = [f"{found[name]:.4f}" if name in found else "" for name in names[1:]]
+        cells = [_shown(found[name]) if name in found else "" for name in names[1:]]
         table.add_row(split, f"{found['rows']:,}", *cells)
     table.caption = f"{figures['samples_per_second']:,.0f} samples/s with {figures['processes']} processes"
     return table
+
+
+def _shown(value: float) -> str:
+    """A dash for what rows of one class do not have."""
+    return f"{value:.4f}" if math.isfinite(value) else "–"

@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from data.console import finite
 from data.criteo.work import digest
 from data.workspace import write_text_atomically
 from ranker.distributed.plan import Placement, ShardingConstraints
@@ -89,11 +90,11 @@ class RunFolder:
     def measured(self, line: dict[str, Any]) -> None:
         """Append one measurement; it has a `step`."""
         with self.metrics.open("a") as file:
-            file.write(json.dumps(line, default=float) + "\n")
+            file.write(json.dumps(finite(line), allow_nan=False) + "\n")
 
     def finish(self, figures: dict[str, Any]) -> None:
         """Write the summary, which says that the run is done."""
-        write_text_atomically(self.summary, json.dumps(figures, indent=2, default=float) + "\n")
+        write_text_atomically(self.summary, json.dumps(finite(figures), indent=2, allow_nan=False) + "\n")
 
     def finished(self) -> dict[str, Any] | None:
         """The summary of a run that is done."""

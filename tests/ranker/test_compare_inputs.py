@@ -16,6 +16,8 @@ from data.criteo.made_up import write_made_up
 from data.criteo.manifest import Options
 from data.criteo.rows import NO_ID, RARE_ID, CriteoRows
 from data.errors import DataError, TandemError
+from ranker.distributed.evaluation import figures_of
+from ranker.distributed.run_folder import RunFolder
 from ranker.specification import RankerError
 from ranker.tabular.comparison import Division, compare, summaries
 
@@ -118,6 +120,16 @@ def test_figures_that_are_not_numbers_are_null_in_json(tmp_path: Path) -> None:
     write_figures(tmp_path / "found.json", {"auc": float("nan"), "parts": [np.float32(0.5), (1, None, "x")]})
     text = (tmp_path / "found.json").read_text()
     assert json.loads(text, parse_constant=pytest.fail)["figures"] == {"auc": None, "parts": [0.5, [1, None, "x"]]}
+
+
+def test_a_run_writes_null_for_the_figures_that_its_rows_do_not_have(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    figures = figures_of(np.array([0.5, -0.5]), np.ones(2, np.float32))
+    folder.finish({"test": figures})
+    folder.measured({"step": 1, **figures})
+    for path in (folder.summary, folder.metrics):
+        found = json.loads(path.read_text(), parse_constant=pytest.fail)
+        assert found.get("test", found)["auc"] is None and found.get("test", found)["accuracy"] == 0.5
 
 
 def test_a_folder_stands_beside_a_text_with_the_ids_of_the_text(tmp_path: Path) -> None:
