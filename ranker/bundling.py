@@ -25,7 +25,7 @@ from ranker.logged import Log, read_log, ripe
 from ranker.metrics import all_metrics
 from ranker.quantisation import TableType, load_table, save_table
 from ranker.serving_graph import Wiring
-from ranker.specification import RankerError, Vocabulary, read_specification
+from ranker.specification import RankerError, Specification, Vocabulary, read_specification
 from ranker.train_banner import INT8, RankerConfig, train_ranker
 from ranker.training import DlrmRanker
 
@@ -43,6 +43,7 @@ def train_bundle(
     config: RankerConfig | None = None,
     seed: int = 0,
     wait_minutes: float | None = None,
+    specification: Specification | None = None,
 ) -> Bundle:
     """A new bundle in service: catalog and candidates of the current one, and a ranker trained now, from scratch.
 
@@ -50,6 +51,7 @@ def train_bundle(
         origins: the display log, the examples pooled from timelines, or both; by default all that is there.
         wait_minutes: how much older than the newest display of the log a display must be, for its outcome to be known;
             by default half an hour for clicks and a week for sales.
+        specification: the features, by default the banner's as shipped.
 
     Raises:
         RankerError: what `origins` asks for is not there, or is too little. DataError: there is no bundle yet.
@@ -74,6 +76,7 @@ def train_bundle(
             Log(ripe(logged.displays, config.label, wait_minutes), logged.tracked) if origins != "timelines" else None,
             config,
             seed,
+            specification=specification,
         )
         bundle = draft.seal()
     publish(workspace, bundle)

@@ -1,6 +1,7 @@
 """The sub-commands of `tandem ranker`."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
@@ -60,19 +61,26 @@ def train_command(
     wait: WaitOption = None,
     rivals: Annotated[bool, typer.Option(help="Also train the logistic regression, to compare.")] = True,
     tables: TablesOption = None,
+    config_file: Annotated[
+        Path | None, typer.Option("--config", help="Options of network and features (YAML): configs/banner.yaml.")
+    ] = None,
     json_file: JsonOption = None,
 ) -> None:
     """Train DLRM from scratch and put it into service in a new bundle.
 
     Shows its metrics on later rows beside its rivals'. `tandem ranker update` goes on from the ranker in service.
     """
+    from ranker.banner_settings import BannerSettings, read_banner_settings
     from ranker.bundling import train_bundle
     from ranker.train_banner import RankerConfig
 
     place = Workspace(workspace)
+    settings = read_banner_settings(config_file) if config_file else BannerSettings()
     config = RankerConfig(label=label, rivals=rivals, tables=tables)
-    training = replace(config.training, threads=threads, epochs=epochs or config.training.epochs)
-    bundle = train_bundle(place, origin, replace(config, training=training), seed, wait)
+    training = settings.network.of(config.training)
+    training = replace(training, threads=threads, epochs=epochs or training.epochs)
+    config = replace(config, training=training)
+    bundle = train_bundle(place, origin, config, seed, wait, settings.specification())
     figures = bundle.metrics["ranker"]
     rows = figures["examples"]
     title = f"{rows['test']:,} later rows of {rows['test_requests']:,} requests"

@@ -1,147 +1,36 @@
 """DLRM's options and int8 tables when serving: what is compiled predicts what was trained, or a sentence refuses."""
 
-import itertools
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-import torch
 from logged_shop import make_workspace, show
-from test_ranker_dlrm import ROWS, SPEC
 from test_ranker_scorer import candidates_of, request_of
-from torch.profiler import ProfilerActivity, profile
+from test_serving_graph import ALL_OPTIONS
 from toy_banners import MERCHANTS, Shop, make_examples
 from typer.testing import CliRunner
 
 from data.bundle import Bundle, BundleDraft, publish
 from data.workspace import Origin, Workspace
-from ranker.calibration import Platt
+from ranker.banner_settings import read_banner_settings
 from ranker.cli import app
-from ranker.dlrm import DLRM, DlrmShape, tensors_of
 from ranker.examples import NO_ROW, Examples, encode
 from ranker.export import read_serving
 from ranker.logged import read_log, split_log
 from ranker.metrics import log_loss
-from ranker.quantisation import quantise
 from ranker.scorer import BannerFeatures, BannerScorer
-from ranker.serving_graph import ServingGraph, Wiring, weights_of
-from ranker.specification import RankerError, Specification, Vocabulary, banner_specification, parse_specification
+from ranker.specification import (
+    RankerError,
+    Vocabulary,
+    banner_specification,
+    read_specification,
+)
 from ranker.train_banner import INT8, RankerConfig, train_ranker
-from ranker.training import DlrmRanker, TrainingConfig, table_key
+from ranker.training import DlrmRanker, TrainingConfig
 from ranker.update import UpdateConfig, update_ranker
-
-ALL_OPTIONS = DlrmShape(
-    (8,), (7, 5), 0.3, first_order=2, dense_to_top=True, itself=True, activation="sigmoid", batch_norm=True
-)
-MIXED = parse_specification(
-    "{name: s, dimension: 8, positions: 2, dense: [{name: a}, {name: b}], request: [{name: u, table: u}],"
-    " item: [{name: i, table: i}], bags: [{name: r, table: i, length: 4, pooling: sum}],"
-    " tables: {u: {dimension: 4}, i: {dimension: 4}}}",
-    "mixed",
-)
-
-
-def one_request(count: int, seed: int) -> Examples:
-    """n rows of one request of SPEC: a user, a bag of some length, and n items."""
-    random = np.random.default_rng(seed)
-    bag = np.full(4, NO_ROW, np.int32)
-    bag[: random.integers(0, 5)] = 3
-    single = np.stack([np.full(count, random.integers(0, 6)), random.integers(0, 9, count)], axis=1).astype(np.int32)
-    dense = random.normal(size=(count, 2)).astype(np.float32)
-    bags = (np.tile(bag, (count, 1)),)
-    return Examples(dense, single, bags, np.arange(count), np.full(count, -1, np.int32), np.zeros(count, np.float32))
-
-
-def random_model(specification: Specification, shape: DlrmShape, int8: bool) -> DLRM:
-    """Every weight and running mean is drawn; tables that are served in 8 bits hold the values they are served with."""
-    torch.manual_seed(0)
-    model = DLRM(specification, ROWS, shape)
-    with torch.no_grad():
-        for name, tensor in model.state_dict().items():
-            positive = name == "dense.scale" or "variance" in name
-            tensor.uniform_(0.5, 2) if positive else tensor.normal_()
-            if int8 and name in map(table_key, specification.tables):
-                tensor.copy_(torch.from_numpy(quantise(tensor.numpy()).dequantised()))
-    return model.eval()
-
-
-def graph_of(specification: Specification, wiring: Wiring, model: DLRM) -> ServingGraph:
-    """With the model's weights."""
-    graph = ServingGraph(wiring)
-    graph.load_state_dict(weights_of(specification, wiring, model.state_dict(), Platt(0.7, -0.2), 0))
-    return graph
-
-
-def graph_inputs(specification: Specification, wiring: Wiring, model: DLRM, examples: Examples) -> Iterator[object]:
-    """What the scorer hands to the graph, in tensors."""
-    bag = examples.bags[0][0]
-    filled = bag != NO_ROW
-    each = 1 if specification.bags[0].pooling == "sum" else 1 / max(filled.sum(), 1)
-    yield torch.from_numpy(examples.dense)
-    yield torch.from_numpy(examples.single[:, 1:].T.astype(np.int64))
-    yield torch.from_numpy(examples.single[0, :1].astype(np.int64))
-    yield [torch.from_numpy(np.where(filled, bag, 0).astype(np.int64))]
-    yield [torch.from_numpy((filled * each).astype(np.float32))]
-    tables = [model.state_dict()[table_key(name)] for name in specification.tables]
-    quantised = [quantise(one.numpy()) for one in tables]
-    yield [torch.from_numpy(one.values) for one in quantised] if wiring.int8 else tables
-    yield [torch.from_numpy(one.scales) for one in quantised] if wiring.int8 else []
-
-
-OPTIONS: dict[str, list[object]] = {
-    "first_order": [0, 3],
-    "dense_to_top": [False, True],
-    "itself": [False, True],
-    "interaction": ["dot", "cat"],
-    "activation": ["relu", "sigmoid"],
-    "batch_norm": [False, True],
-}
-
-
-@pytest.mark.parametrize("int8", [False, True])
-@pytest.mark.parametrize("specification", [SPEC, MIXED], ids=["one dimension", "mixed dimensions, sums"])
-def test_the_serving_graph_is_the_trained_network_with_any_options(specification: Specification, int8: bool) -> None:
-    for values in itertools.product(*OPTIONS.values()):
-        chosen: dict[str, Any] = dict(zip(OPTIONS, values, strict=True))
-        if (specification.mixed and chosen["first_order"]) or (chosen["itself"] and chosen["interaction"] == "cat"):
-            continue  # DLRM itself refuses that
-        shape = DlrmShape((8,), (7, 5), 0.3, **chosen)
-        model, examples = random_model(specification, shape, int8), one_request(12, seed=len(str(chosen)))
-        wiring = Wiring.of(specification, shape, int8)
-        with torch.no_grad():
-            found = graph_of(specification, wiring, model)(*graph_inputs(specification, wiring, model, examples))
-            logits = model(*tensors_of(specification, examples, np.arange(12)))
-        torch.testing.assert_close(found, torch.sigmoid(0.7 * logits - 0.2), atol=2e-6, rtol=1e-4, msg=str(chosen))
-
-
-@pytest.mark.parametrize("activation", ["relu", "sigmoid"])
-def test_large_layers_compute_the_same_in_onednn(activation: Any) -> None:
-    shape = DlrmShape((256, 128), (300, 64), 0.0, activation=activation)
-    model, wiring = random_model(SPEC, shape, False), Wiring.of(SPEC, shape)
-    with torch.no_grad():
-        for name, tensor in model.state_dict().items():
-            tensor.mul_(0.1 if ".layers." in name else 1)
-    inputs = list(graph_inputs(SPEC, wiring, model, one_request(12, seed=1)))
-    graphs = [ServingGraph(wiring, onednn) for onednn in (True, False)]
-    for graph in graphs:
-        graph.load_state_dict(weights_of(SPEC, wiring, model.state_dict(), Platt(), 0))
-    with profile(activities=[ProfilerActivity.CPU]) as profiler, torch.no_grad():
-        found = [graph(*inputs) for graph in graphs]
-    torch.testing.assert_close(found[0], found[1])
-    products = [one.name for one in profiler.events() if one.name == "mkldnn::_linear_pointwise"]
-    assert len(products) == (2 if torch.backends.mkldnn.is_available() else 0)
-
-
-def test_weights_of_another_shape_never_reach_the_compiled_code() -> None:
-    model = random_model(SPEC, ALL_OPTIONS, False)
-    for other in (DlrmShape((8,), (7, 5)), replace(ALL_OPTIONS, bottom=(9,)), replace(ALL_OPTIONS, itself=False)):
-        with pytest.raises((KeyError, ValueError)):
-            weights_of(SPEC, Wiring.of(SPEC, other), model.state_dict(), Platt(), 0)
 
 
 def test_a_network_that_cannot_be_served_is_refused_before_it_is_trained(
@@ -277,3 +166,40 @@ def test_a_package_of_another_network_is_refused(trained: tuple[Path, dict], sho
     (tmp_path / "r" / "serving.json").write_text(json.dumps({**serving, "package": "0123456789abcdef"}))
     with pytest.raises(RankerError, match=r"compiled for another network .* `tandem ranker export`"):
         BannerScorer(tmp_path / "r", shop.items)
+
+
+def test_the_banners_settings_file_spells_out_the_defaults(tmp_path: Path) -> None:
+    settings = read_banner_settings(Path(__file__).parents[2] / "configs" / "banner.yaml")
+    assert settings.specification() == banner_specification()
+    assert settings.network.of(TrainingConfig()) == TrainingConfig()
+    for text, sentence in {
+        "network: {shape: {width: 3}}": "network.shape.width: Extra inputs are not permitted",
+        "features: {integers: raw}": "the banner's numbers come transformed; expected pooling or dimensions",
+        "features: {dimensions: {shoe: 8}}": "there is no table 'shoe'; expected some of user",
+        "features: {dimensions: {user: 32}}": "has dimension 32; expected at most the specification's own, 16",
+    }.items():
+        (tmp_path / "c.yaml").write_text(text)
+        with pytest.raises(RankerError, match=sentence):
+            read_banner_settings(tmp_path / "c.yaml").specification()
+
+
+@pytest.mark.slow
+def test_a_ranker_trained_with_options_from_a_file_is_served_from_int8_tables(
+    workspace: Workspace, shop: Shop, tmp_path: Path
+) -> None:
+    (tmp_path / "c.yaml").write_text(
+        "{dimension: 12, features: {pooling: {recent_items: sum}, dimensions: {user: 4, category: 8}},"
+        " network: {epochs: 1, shape: {top: [16], interaction: cat, batch_norm: true}}}"
+    )
+    arguments = ["train", "-w", str(workspace.root), "--config", str(tmp_path / "c.yaml"), "--tables", "int8"]
+    result = CliRunner().invoke(app, [*arguments, "--no-rivals"], env={"COLUMNS": "140"}, catch_exceptions=False)
+    assert result.exit_code == 0 and "DLRM, int8 tables" in result.output
+    bundle = Bundle.open(workspace.current)
+    specification = read_specification(bundle.ranker / "specification.yaml")
+    ranker = DlrmRanker.load(bundle.ranker, specification)
+    assert (specification.mixed, ranker.config.shape.interaction) == (("user", "category"), "cat")
+    scorer = BannerScorer.load(bundle, shop.items)
+    for user in range(3):
+        features = scorer.features(request_of(shop, user, user % MERCHANTS), candidates_of(shop, user % MERCHANTS, 30))
+        expected = predictions(ranker, bundle.ranker, shop, features)
+        np.testing.assert_allclose(scorer.score(features), expected, rtol=1e-4, atol=1e-6)

@@ -1,0 +1,40 @@
+"""What `tandem ranker train` may be told by a YAML file: the options of the banner's network and of its features."""
+
+from pathlib import Path
+from typing import Self
+
+from pydantic import model_validator
+
+from ranker.feature_settings import FeatureSettings, changed_specification
+from ranker.specification import Dimension, Specification, banner_specification
+from ranker.tabular.settings import NetworkChanges
+from ranker.yaml_settings import Strict, checked, read_yaml_mapping
+
+
+class BannerSettings(Strict):
+    """Changes to the ranker that is trained without a file; what is not named stays.
+
+    Attributes:
+        network: fields of `TrainingConfig`, its shape among them.
+        dimension: of the embeddings.
+        features: the pooling of bags, and the dimension of tables that have one of their own.
+    """
+
+    network: NetworkChanges = NetworkChanges()
+    dimension: Dimension | None = None
+    features: FeatureSettings = FeatureSettings()
+
+    @model_validator(mode="after")
+    def _numbers_come_transformed(self) -> Self:
+        if self.features.integers is not None:
+            raise ValueError("features.integers: the banner's numbers come transformed; expected pooling or dimensions")
+        return self
+
+    def specification(self) -> Specification:
+        """The banner's, with these changes. Raises RankerError for a bag or table that it lacks, or one too wide."""
+        return changed_specification(banner_specification(), self.features, self.dimension)
+
+
+def read_banner_settings(path: Path) -> BannerSettings:
+    """Raises RankerError naming the file and the field that is wrong."""
+    return checked(BannerSettings, read_yaml_mapping(path), str(path))
