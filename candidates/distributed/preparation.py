@@ -4,6 +4,7 @@ The events are read where they lie and never come to the driver as a whole. What
 (a number that the configuration bounds), counts per item, counts per item and cluster, samples of users, item vectors.
 """
 
+import logging
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -32,6 +33,8 @@ from data.items import ItemTable
 from data.relations import cooccurrences, user_timelines
 from data.schema import EVENT_KINDS, EVENT_SCHEMA
 
+logger = logging.getLogger(__name__)
+
 _PLACE_BITS = 33  # of `monotonically_increasing_id`: the place within its partition
 
 
@@ -52,9 +55,10 @@ def prepared_on_spark(
             None: in a temporary folder.
 
     Raises:
-        CandidatesError: too few events, or none of a known item.
+        CandidatesError: too few events, or none of a known item; or Spark failed, here or while a source was trained.
     """
     with ExitStack() as opened:
+        opened.enter_context(failures_as("training on Spark ended early (--resume goes on after its last whole stage)"))
         work = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="tandem-")))
         connection = connect("spark")
         folder = (work if checkpoints is None else checkpoints) / "spark"
@@ -129,6 +133,7 @@ class _Preparation:
         from pyspark.sql import functions as F
 
         items = self._known_items(country)
+        logger.info("%s: %d items", country, len(items))
         inner = self.stages.within(f"vectors/{country_folder(country)}")
         here = pairs.filter(F.col("country") == country)
         vectors = spark_item_vectors(here, items, self.config.embedding, inner, self.seed)
