@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from candidates.encoder import CountryItems, read_countries, read_json, user_vector
 from candidates.explanation import Explanation
-from candidates.index import NEVER, GraphIndex, MerchantIndexes
+from candidates.index import NEVER, MerchantIndexes, load_graphs
 from candidates.proposals import NOTHING, Proposal
 from candidates.unknown_items import UnknownItems
 from data.ids import load_array
@@ -69,12 +69,11 @@ class LedCountry:
         facts = read_json(folder / "led.json")
         vectors = load_array(folder / "vectors.npy")
         items = CountryItems.load(folder)
-        graphs = {
-            int(merchant): GraphIndex.load(folder, merchant, found, vectors[slice(*items.slice_of(int(merchant)))])
-            for merchant, found in facts["graphs"].items()
-        }
+        graphs, highest = load_graphs(
+            folder, facts["graphs"], lambda merchant: vectors[slice(*items.slice_of(merchant))]
+        )
         norms = folder / "inverse_norms.npy"
-        indexes = MerchantIndexes(vectors, graphs, load_array(norms) if norms.exists() else None)
+        indexes = MerchantIndexes(vectors, graphs, load_array(norms) if norms.exists() else None, highest)
         return cls(items, indexes, facts["length_power"], UnknownItems.load(folder))
 
 

@@ -2,7 +2,6 @@
 
 import json
 import logging
-from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from candidates.checkpoints import CheckpointFile, Course, Epoch, TrainingState
 from candidates.config import LedConfig
 from candidates.encoder import user_vector, write_countries
 from candidates.evaluation import evaluate_sources
-from candidates.index import NEVER, GraphIndex, MerchantIndexes, build_graph, inverse_norms
+from candidates.index import NEVER, GraphIndex, MerchantIndexes, build_graph, inverse_norms, save_graphs
 from candidates.led import Led
 from candidates.led_examples import Batch, LedTimelines, batches, split_timelines
 from candidates.led_shards import LedShards
@@ -210,9 +209,8 @@ def save_country(
             queries = training_queries(training, country, vectors)
             graph = build_graph(vectors[start:end], queries, config.index, training.seed, training.config.threads)
             if graph is not None:
-                graph.save(folder, str(merchant))
                 graphs[merchant] = graph
-    facts = {str(merchant): asdict(graph.facts) for merchant, graph in graphs.items()}
+    facts = save_graphs(folder, graphs, lambda merchant: vectors[slice(*country.items.slice_of(merchant))])
     (folder / "led.json").write_text(json.dumps({"length_power": config.led.length_power, "graphs": facts}) + "\n")
     return {training.items.merchants.id(int(merchant)): found for merchant, found in facts.items()}
 

@@ -4,9 +4,9 @@ exact (every row of a slice is scored) -> graph (HNSW over many rows, its width 
 merchants (the rows of one country cut by merchant: a scan, or a graph where a merchant has one).
 """
 
-from candidates.index.exact import NEVER, best_rows, cosine_search, exact_search, inverse_norms
+from candidates.index.exact import NEVER, best_rows, cosine_search, exact_search, highest_biases, inverse_norms
 from candidates.index.graph import EF_LADDER, WIDE_SHARE, GraphFacts, GraphIndex, build_graph
-from candidates.index.merchants import MerchantIndexes
+from candidates.index.merchants import MerchantIndexes, load_graphs, save_graphs
 
 __all__ = [
     "EF_LADDER",
@@ -19,5 +19,8 @@ __all__ = [
     "build_graph",
     "cosine_search",
     "exact_search",
+    "highest_biases",
     "inverse_norms",
+    "load_graphs",
+    "save_graphs",
 ]

@@ -65,3 +65,8 @@ def cosine_search(
     scores = np.clip(vectors @ query * inverses, -1, 1)
     scores[inverses == 0] = NEVER
     return best_rows(scores, k, excluded)
+
+
+def highest_biases(vectors: NDArray[np.float32], most: int = 4_096) -> NDArray[np.int32]:
+    """int32 [<= most]: the available rows of vectors [n, d + 1] with the highest biases, best first, ties by row."""
+    return best_rows(vectors[:, -1].copy(), most)[0].astype(np.int32)

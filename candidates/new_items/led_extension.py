@@ -2,7 +2,6 @@
 
 import json
 import shutil
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from candidates.encoder import CountryItems, read_countries, user_vector
-from candidates.index import NEVER, GraphIndex, build_graph, inverse_norms
+from candidates.index import NEVER, GraphIndex, build_graph, inverse_norms, save_graphs
 from candidates.led_source import LedCountry
 from candidates.new_items.basis import Extension, with_new_vectors
 from candidates.new_items.placing import biases_by_popularity
@@ -46,9 +45,7 @@ def _extend_led_country(old: Path, new: Path, country: str, extension: Extension
     np.save(new / "vectors.npy", vectors)
     np.save(new / "inverse_norms.npy", inverse_norms(vectors))
     graphs = _extended_graphs(source, items, rows, vectors, extension)
-    for merchant, graph in graphs.items():
-        graph.save(new, str(merchant))
-    facts = {str(merchant): asdict(graph.facts) for merchant, graph in graphs.items()}
+    facts = save_graphs(new, graphs, lambda merchant: vectors[slice(*items.slice_of(merchant))])
     (new / "led.json").write_text(json.dumps({"length_power": source.length_power, "graphs": facts}) + "\n")
     return {"graphs": {growth.after.merchants.id(int(merchant)): found for merchant, found in facts.items()}}
 

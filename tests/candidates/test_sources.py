@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from candidates.errors import CandidatesError
 from candidates.gbo import GlobalBestOf
-from candidates.index import exact_search
+from candidates.index import MerchantIndexes, exact_search
 from candidates.led_source import Led
 from candidates.sources import SOURCES, load_sources_from
 from data.errors import TandemError
@@ -76,6 +76,28 @@ def test_a_user_without_history_gets_the_best_of_from_gbo_and_cbo_and_the_highes
     own = np.flatnonzero(np.isin(known, np.arange(len(trained.items))[trained.items.slice_of(1)]))
     highest = own[np.argsort(-vectors[own, -1], kind="stable")[:20]]
     assert sources["led"].propose(request, 20).items.tolist() == known[highest].tolist()
+
+
+def test_a_user_without_history_gets_the_highest_biases_from_a_merchant_with_a_graph_too(
+    trained: Any, sources: Any
+) -> None:
+    """No training user asks with a bias alone: the graph's recall for such a query is not what it was built to."""
+    country = sources["led"].country("AA")
+    assert list(country.indexes.graphs) == [2]
+    start, end = country.items.slice_of(2)
+    biases = country.indexes.vectors[start:end, -1]
+    own = country.items.items[start:end]
+    best = own[np.argsort(-biases, kind="stable")]
+    for exclude in ([], best[[0, 3, 4]].tolist()):
+        request = Request("new", 2, "AA", NOW, exclude=np.array(exclude, np.int32))
+        found = sources["led"].propose(request, 50)
+        assert found.items.tolist() == best[~np.isin(best, exclude)][:50].tolist()
+        np.testing.assert_array_equal(found.scores, np.sort(biases[~np.isin(own, exclude)])[::-1][:50])
+    bare = MerchantIndexes(country.indexes.vectors, country.indexes.graphs)  # nothing kept: the scan answers
+    query = country.query(Request("new", 2, "AA", NOW))
+    nobody = np.empty(0, np.int32)
+    one, other = (index.search(2, start, end, query, 50, nobody) for index in (bare, country.indexes))
+    assert one.items.tolist() == other.items.tolist()
 
 
 def test_items_that_leds_country_does_not_know_stand_behind_those_it_knows_the_most_popular_first(
@@ -169,7 +191,7 @@ def test_a_missing_or_broken_file_is_named(trained: Any, broken: str, tmp_path: 
 def test_a_merchant_that_is_scanned_has_no_file_of_its_own(trained: Any) -> None:
     """However many merchants there are, their exact indexes are slices of one mapped array."""
     arrays = ("items", "rows", "merchant_rows", "vectors", "inverse_norms", "unknown_order", "unknown_offsets")
-    of_graph = {"2.hnsw", "2.rows.npy", "2.scanned.npy"}  # the one merchant above exact_up_to
+    of_graph = {"2.hnsw", "2.rows.npy", "2.scanned.npy", "2.highest.npy"}  # the one merchant above exact_up_to
     for country in ("0", "1"):
         found = {file.name for file in (trained.folder / "led" / country).iterdir()}
         assert found - of_graph == {"led.json", *(f"{name}.npy" for name in arrays)}
