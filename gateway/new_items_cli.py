@@ -41,16 +41,15 @@ def add_items_command(
         f"{counts['new']:,} new items beside {counts['before']:,}; {counts['new with events']:,} of them have events, "
         f"{counts['already there']:,} rows of the file are of items that were there and stay as they are"
     )
-    _print_recall(figures["recall"], place.origin().name, events is not None)
+    _print_recall(figures["recall"], figures["asked"], place.origin().name)
     console.print(f"bundle {bundle.version} is in service", highlight=False)
     write_figures(json_file, {"bundle": bundle.version, **figures})
 
 
-def _print_recall(recall: dict[str, Any], origin: str, with_events: bool) -> None:
+def _print_recall(recall: dict[str, Any], whom: str, origin: str) -> None:
     from rich.table import Table
 
     some = next(iter(recall["after"]["old"].values()))
-    whom = "users of the events, kept out of this" if with_events else "users of the workspace, as training knew them"
     table = Table(title=f"recall@20 on {some['users']:,} {whom} · {origin}")
     for name in ("source", "old items before", "after", "new items before", "after"):
         table.add_column(name, justify="left" if name == "source" else "right")

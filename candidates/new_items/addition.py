@@ -42,7 +42,7 @@ class AdditionConfig:
 
     Attributes:
         held_out: the share of the given events' users who are asked about, at most `max_held_out` of them; nothing is
-            learnt from them.
+            learnt from them. Where that would be fewer than five, all are learnt from, and the workspace's are asked.
     """
 
     placing: PlacingConfig = field(default_factory=PlacingConfig)
@@ -69,7 +69,8 @@ def add_items(
         events_file: events of EVENT_SCHEMA, of new and old items; without, new items stand where their category does.
 
     Returns:
-        (the new bundle, {"items": counts, "recall": "before" or "after" -> "old" or "new" -> source -> figures, ...}).
+        (the new bundle, {"items": counts, "recall": "before" or "after" -> "old" or "new" -> source -> figures,
+        "asked": whose requests these are, ...}).
 
     Raises:
         CandidatesError: no new item, an item under another merchant, or a source that must be trained.
@@ -133,7 +134,7 @@ def _extend(
     bar: Bar,
 ) -> dict[str, Any]:
     """Writes the draft's candidates part; returns what it measured."""
-    fitted, requests = _held_out(known, events, growth, config)
+    fitted, requests, asked = _held_out(known, events, growth, config)
     extension = _extension(bundle, growth, known, fitted, config)
     folder = draft.folder("candidates")
     sources = extend_sources(bundle.candidates, folder, extension)
@@ -144,6 +145,7 @@ def _extend(
             "before": recall_before(load_sources(bundle, growth.before), question, growth),
             "after": recall_after(load_sources_from(folder, growth.after), question),
         },
+        "asked": asked,
         "sources": sources,
         "seed": config.seed,
     }
@@ -192,19 +194,26 @@ def _extension(bundle: Bundle, growth: Growth, known: pa.Table, fitted: pa.Table
 
 def _held_out(
     known: pa.Table, events: pa.Table, growth: Growth, config: AdditionConfig
-) -> tuple[pa.Table, list[HeldOut]]:
-    """(the given events to learn from, requests of users kept out).
+) -> tuple[pa.Table, list[HeldOut], str]:
+    """(the given events to learn from, requests to measure by, whose they are).
 
-    Without events nobody took the new items: users of the workspace are asked about what they took last, before and
-    after.
+    Where the events given have too few users to spare some, all is learnt from, and users of the workspace are asked
+    about what they took last.
     """
-    asked = known if not len(events) else pa.concat_tables([_of_users(known, events), events])
     share, most, seed = config.held_out, config.max_held_out, config.seed
+    spared = share * pc.count_distinct(events["user_id"]).as_py() >= _FEWEST_ASKED
+    asked = pa.concat_tables([_of_users(known, events), events]) if spared else known
     if len(asked) < 2:
-        return events, []
+        return events, [], _KNOWN
     _, requests = split_events(asked, growth.after, "user", held_out=share, max_users=most, seed=seed)
+    if not spared:
+        return events, requests, _KNOWN
     users = pa.array(sorted({one.request.user_id for one in requests}), pa.string())
-    return events.filter(pc.invert(pc.is_in(events["user_id"], value_set=users))), requests
+    return events.filter(pc.invert(pc.is_in(events["user_id"], value_set=users))), requests, _SPARED
+
+
+_FEWEST_ASKED = 5
+_KNOWN, _SPARED = "users of the workspace, as training knew them", "users of the events, kept out of this"
 
 
 def _of_users(known: pa.Table, events: pa.Table) -> pa.Table:

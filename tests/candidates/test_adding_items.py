@@ -192,6 +192,22 @@ def test_without_events_new_items_stand_by_their_category_behind_what_is_popular
         add_items(place, shop.new)
 
 
+def test_the_events_of_a_few_users_are_all_learnt_from(shop: Shop, tmp_path: Path) -> None:
+    place = copied(shop, tmp_path / "w")
+    since = pq.read_table(shop.since)
+    new = set(pq.read_table(shop.new)["item_id"].to_pylist())
+    rows = [row for row in since.to_pylist() if row["item_id"] in new]
+    users = {row["user_id"] for row in rows[:12]}
+    few = since.filter(pc.is_in(since["user_id"], value_set=pa.array(sorted(users))))
+    pq.write_table(few, tmp_path / "few.parquet")
+    bundle, figures = add_items(place, shop.new, tmp_path / "few.parquet")
+    assert figures["asked"] == "users of the workspace, as training knew them"
+    items = ItemTable.load(bundle.catalog)
+    taken = items.items.positions(sorted(new & set(few["item_id"].to_pylist())))
+    countries = [load_sources(bundle, items, ["led"])["led"].country(name) for name in ("AA", "BB")]  # type: ignore
+    assert all(any(country.items.rows[item] >= 0 for country in countries) for item in taken.tolist())
+
+
 def test_many_new_items_make_a_graph_be_built_anew(shop: Shop, tmp_path: Path) -> None:
     place = copied(shop, tmp_path / "w")
     rows = pq.read_table(shop.new).slice(41, 1).to_pylist() * 90
