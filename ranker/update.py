@@ -170,7 +170,12 @@ def update_ranker(
     figures["update"] |= {"instead_of": running.bundle.version, "new_displays": fresh}
     bundle = None
     if not comparison.worse or config.force:
-        bundle = _seal(workspace, running, newcomer, parts, logged, figures)
+        try:
+            bundle = _seal(workspace, running, newcomer, parts, logged, figures)
+        except OSError as error:
+            raise RankerError(
+                f"{workspace.bundles}: expected to write a bundle there, found {error.strerror or error}"
+            ) from error
         _put_into_service(workspace, bundle, running.bundle)
     seen = parts.bookmark.seen if parts.bookmark is not None else LogPosition()
     return Update(running.bundle, bundle, comparison, seen, figures)

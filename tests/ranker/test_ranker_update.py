@@ -1,6 +1,8 @@
 """Continuous training: a ranker goes on from its bundle with what was logged since, and never gets worse by it."""
 
+import errno
 import json
+import os
 import re
 import shutil
 from pathlib import Path
@@ -171,6 +173,20 @@ def test_a_bundle_that_came_into_service_meanwhile_is_not_replaced(
         update_ranker(workspace, QUICK)
     assert (workspace.current / "candidates" / "more.txt").exists()
     assert len(versions(workspace)) == len(on_disk) + 1
+
+
+def test_a_full_disk_is_said_and_leaves_nothing(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    before, on_disk = workspace.current.resolve(), versions(workspace)
+
+    def full(folder: Path, *_: object) -> None:
+        (folder / "specification.yaml").write_text("half")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("ranker.update.write_ranker", full)
+    with pytest.raises(RankerError, match="expected to write a bundle there, found No space left on device"):
+        update_ranker(workspace, QUICK)
+    assert workspace.current.resolve() == before and versions(workspace) == on_disk
+    assert list(workspace.bundles.glob(".draft-*")) == []
 
 
 def test_a_second_updater_is_turned_away_with_the_firsts_process(workspace: Workspace) -> None:
