@@ -35,6 +35,12 @@ def serve(
     port: Annotated[int, typer.Option(min=1, max=65535)] = 50051,
     workers: Annotated[int, typer.Option(min=1, max=256, help="Processes that answer.")] = 2,
     populations: Annotated[Path | None, typer.Option(help="Who is served from which sources (YAML).")] = None,
+    exclude_kind: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--exclude-kind", help="Never propose items that a request's history holds so: sale, what was bought."
+        ),
+    ] = None,
     replay: Annotated[bool, typer.Option("--replay", help="Take the times that requests name.")] = False,
     source_ms: Annotated[float, typer.Option(min=0.1, help="Deadline of one candidate source.")] = 20.0,
     ranker_ms: Annotated[float, typer.Option(min=0.1, help="Deadline of the ranker.")] = 20.0,
@@ -58,6 +64,7 @@ def serve(
         port=port,
         workers=workers,
         replay=replay,
+        exclude_kinds=tuple(EVENT_KINDS.index(kind) for kind in _checked_kinds(exclude_kind)),
         limits=Limits(source_ms=source_ms, ranker_ms=ranker_ms, total_ms=total_ms, in_flight=in_flight),
     )
     run_gateway(config)
@@ -89,15 +96,13 @@ def request(
 
     items = [one.strip() for one in history.split(",") if one.strip()] if history is not None else None
     asker = asker_of(Workspace(workspace), user, merchant, country, items)
-    wrong = [kind for kind in exclude_kind or () if kind not in EVENT_KINDS]
-    if wrong:
-        raise GatewayError(f"--exclude-kind {wrong[0]!r}: expected one of {', '.join(EVENT_KINDS)}")
+    excluded = _checked_kinds(exclude_kind)
     context = pb.Context(
         user_id=asker.user_id,
         merchant_id=asker.merchant_id,
         country=asker.country,
         history=asker.history,
-        exclude_kinds=[kind.upper() for kind in exclude_kind or ()],
+        exclude_kinds=[kind.upper() for kind in excluded],
     )
     with GatewayClient(address) as client:
         response = client.get_banner(context, slots, preview or bool(population), population)
@@ -113,6 +118,13 @@ def request(
         ],
     }
     write_figures(json_path, figures)
+
+
+def _checked_kinds(kinds: list[str] | None) -> list[str]:
+    wrong = [kind for kind in kinds or () if kind not in EVENT_KINDS]
+    if wrong:
+        raise GatewayError(f"--exclude-kind {wrong[0]!r}: expected one of {', '.join(EVENT_KINDS)}")
+    return kinds or []
 
 
 @app.command()

@@ -36,6 +36,7 @@ class ServerConfig:
     Attributes:
         bundle: a bundle's folder, or the `current` link that is followed when it changes.
         log: the event log's folder.
+        exclude_kinds: `EventKind` codes; items that a request's history holds so are not proposed, whatever it asks.
         replay: take the times that requests name, instead of the clock's.
         known_sources: the names a populations file may use; None: those that stage one knows.
         compact_seconds: between two compactions of the log.
@@ -52,6 +53,7 @@ class ServerConfig:
     port: int = 50051
     workers: int = 2
     replay: bool = False
+    exclude_kinds: tuple[int, ...] = ()
     limits: Limits = field(default_factory=Limits)
     known_sources: tuple[str, ...] | None = None
     compact_seconds: float = 60.0

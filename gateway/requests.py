@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,8 +36,17 @@ def now_us() -> int:
     return time.time_ns() // 1000
 
 
-def request_of(context: pb.Context, items: ItemTable, replay: bool, user_required: bool = True) -> Request:
+def request_of(
+    context: pb.Context,
+    items: ItemTable,
+    replay: bool,
+    user_required: bool = True,
+    exclude_kinds: Collection[int] = (),
+) -> Request:
     """The request in positions. Items the bundle does not know are left out of history and exclusions.
+
+    Args:
+        exclude_kinds: `EventKind` codes; what the history holds so is excluded, as by the request's own.
 
     Raises:
         RefusalError: a field beyond its limit (INVALID_ARGUMENT), a merchant the bundle does not know (NOT_FOUND).
@@ -53,8 +62,8 @@ def request_of(context: pb.Context, items: ItemTable, replay: bool, user_require
         raise RefusalError("NOT_FOUND", f"context.merchant_id {context.merchant_id!r} is not in the bundle's catalog")
     history = _history_of(context.history, items, ts)
     exclude = excluded_positions("context.exclude_item_ids", context.exclude_item_ids, items)
-    if context.exclude_kinds:
-        exclude = np.union1d(exclude, _taken_as(context, items))
+    if context.exclude_kinds or exclude_kinds:
+        exclude = np.union1d(exclude, _taken_as(context, exclude_kinds, items))
     return Request(context.user_id, merchant, context.country, ts, history, context.publisher, context.device, exclude)
 
 
@@ -128,13 +137,13 @@ def _check_event(where: str, event: pb.TrackedEvent, now: int) -> None:
         raise invalid(f"{where}.ts_us is {event.ts_us}; expected microseconds since 1970, from 2000 to 2100")
 
 
-def _taken_as(context: pb.Context, items: ItemTable) -> NDArray[np.int32]:
+def _taken_as(context: pb.Context, always: Collection[int], items: ItemTable) -> NDArray[np.int32]:
     """The items that the whole history, beyond its newest part too, holds with one of the excluded kinds."""
     if len(context.exclude_kinds) > len(EVENT_KINDS):
         raise invalid(
             f"context.exclude_kinds has {len(context.exclude_kinds)} entries; expected at most {len(EVENT_KINDS)}"
         )
-    wanted = set(_checked_kinds("context.exclude_kinds", context.exclude_kinds))
+    wanted = {*always, *_checked_kinds("context.exclude_kinds", context.exclude_kinds)}
     item_ids = context.history.item_ids
     kinds = [*context.history.kinds, *[int(EventKind.view)] * (len(item_ids) - len(context.history.kinds))]
     positions = items.items.positions([one for one, kind in zip(item_ids, kinds, strict=True) if kind in wanted])

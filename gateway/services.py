@@ -4,7 +4,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from functools import wraps
 from typing import Any, TypeVar
@@ -79,10 +79,16 @@ class Services(
     """What every request of one worker meets. All its state belongs to the event loop's thread, but for the log."""
 
     def __init__(
-        self, runtime: Runtime, experiment: WatchedExperiment, log: LogWriter, limits: Limits, replay: bool
+        self,
+        runtime: Runtime,
+        experiment: WatchedExperiment,
+        log: LogWriter,
+        limits: Limits,
+        replay: bool,
+        exclude_kinds: Collection[int] = (),
     ) -> None:
         self._runtime, self._experiment, self._log = runtime, experiment, log
-        self.limits, self._replay = limits, replay
+        self.limits, self._replay, self._exclude_kinds = limits, replay, exclude_kinds
         self._lanes = Lanes(limits)
         self._express = Express(limits)
         self._disk = ThreadPoolExecutor(_SYNC_THREADS, thread_name_prefix="disk")
@@ -98,7 +104,7 @@ class Services(
     async def GetBanner(self, message: pb.GetBannerRequest, context: Context) -> pb.GetBannerResponse:
         watch = Stopwatch()
         check_count("slots", message.slots, SLOTS)
-        request = request_of(message.context, self._runtime.items, self._replay)
+        request = self._request_of(message.context)
         population = self._population_of(message)
         experiment = self._experiment.current
         watch.lap("parse")
@@ -122,7 +128,7 @@ class Services(
         watch = Stopwatch()
         check_count("k", message.k, CANDIDATES)
         check_count("explain", message.explain, REASONS, least=0)
-        request = request_of(message.context, self._runtime.items, self._replay, user_required=False)
+        request = self._request_of(message.context, user_required=False)
         names = self._source_names(message.sources)
         watch.lap("parse")
         draft = Draft(self._runtime, request, names, message.k, rank=False, watch=watch)
@@ -181,7 +187,7 @@ class Services(
     async def Rank(self, message: pb.RankRequest, context: Context) -> pb.RankResponse:
         if self._runtime.scorer is None:
             raise RefusalError("FAILED_PRECONDITION", f"bundle {self._runtime.version} has no ranker")
-        request = request_of(message.context, self._runtime.items, self._replay, user_required=False)
+        request = self._request_of(message.context, user_required=False)
         positions = ranked_positions(message.item_ids, request.merchant, self._runtime.items)
         known = np.unique(positions[positions != UNKNOWN])
 
@@ -207,6 +213,9 @@ class Services(
         self.in_flight += 1
         durable.add_done_callback(self._left)
         return pb.TrackResponse(durable=await asyncio.shield(durable))
+
+    def _request_of(self, context: pb.Context, user_required: bool = True) -> Request:
+        return request_of(context, self._runtime.items, self._replay, user_required, self._exclude_kinds)
 
     def _left(self, written: asyncio.Future[int]) -> None:
         self.in_flight -= 1

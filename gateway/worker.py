@@ -123,7 +123,7 @@ async def _serve(task: Task, runtime: Runtime, tried: list[Request], report: int
 
     config, stopping, retiring = task.config, asyncio.Event(), asyncio.Event()
     log = LogWriter(config.log)
-    services = Services(runtime, task.experiment, log, config.limits, config.replay)
+    services = Services(runtime, task.experiment, log, config.limits, config.replay, config.exclude_kinds)
     await services.warm_up(tried)
     options = [
         ("grpc.so_reuseport", 1),

@@ -34,6 +34,8 @@ def main() -> int:
             limits = replace(limits, **{name: type(getattr(limits, name))(value)})
         elif name == "replay":
             config = replace(config, replay=value == "1")
+        elif name == "exclude_kinds":
+            config = replace(config, exclude_kinds=tuple(map(int, value.split(","))))
         else:
             config = replace(config, **{name: type(getattr(config, name))(value)})
     faults = Faults(files.root / "faults.json")
