@@ -64,6 +64,7 @@ class Run:
         self.network: ShardedNetwork = sharded_network(
             specification, self.source.table_rows, self.settings, job.constraints, place
         )
+        self._standardise()
         self.optimizers = Optimizers(
             self.network.model, self.network.copied_tables, self.settings.tables, self.settings.mlps
         )
@@ -80,6 +81,12 @@ class Run:
             self.folder.write_plan(self.network.placements, place.world)
         if self.shown:
             console.print(plan_table(self.network.placements, place.world))
+
+    def _standardise(self) -> None:
+        """Every process reads the same rows for it, and a checkpoint holds what they said."""
+        weights = self.network.weights()
+        for name, values in zip(("dense.mean", "dense.scale"), self.source.standardisation(), strict=True):
+            weights[name].copy_(torch.from_numpy(values))
 
     def _prepare_folder(self, job: FitJob) -> None:
         if self.place.first:

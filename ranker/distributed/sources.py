@@ -23,6 +23,9 @@ from ranker.yaml_settings import checked
 GENERATED_DIMENSION = 64
 """Embedding dimension of a generated folder's network unless the settings say another (the paper's)."""
 
+SCALED_BY = 1 << 18
+"""Training rows, the first ones, whose mean and deviation standardise raw numbers."""
+
 _HELD_OUT = 10  # of a generated folder's rows one in so many, the last ones, are held out
 
 
@@ -60,6 +63,11 @@ class Source(ABC):
     folder: Path
     specification: Specification
     table_rows: dict[str, int]
+
+    def standardisation(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Mean and scale, float32 [D] each, that the network takes its dense features with; by default as they are."""
+        count = len(self.specification.dense)
+        return np.zeros(count, np.float32), np.ones(count, np.float32)
 
     @abstractmethod
     def rows(self, split: str) -> int:
@@ -107,6 +115,19 @@ class CriteoSource(Source):
         rows = dict(zip(CATEGORICAL, self._dataset.table_rows, strict=True))
         self.table_rows = {name: rows.get(name, RESERVED_ROWS + BUCKETS) for name in self.specification.tables}
         self._bounds = np.array([rows[name] for name in CATEGORICAL])
+
+    def standardisation(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Of raw numbers, which may be of any size, by their own mean and deviation; logarithms stay as they are."""
+        mean, scale = super().standardisation()
+        if "raw" not in self._columns.uses:
+            return mean, scale
+        first = next(self.batches("train", min(SCALED_BY, self.rows("train")), None, 0))
+        dense = first.part(0, first.rows).dense
+        raw = np.array([use == "raw" for use in self._columns.uses])
+        deviation = dense.std(axis=0, dtype=np.float64)
+        mean[raw] = dense.mean(axis=0, dtype=np.float64)[raw]
+        scale[raw] = np.where(deviation > 1e-6, 1 / np.maximum(deviation, 1e-6), 0.0)[raw]  # 0: it never varies
+        return mean, scale
 
     def rows(self, split: str) -> int:
         return len(self._split(split))

@@ -77,6 +77,18 @@ def test_fit_reads_numbers_as_the_settings_say(folder: Path) -> None:
     np.testing.assert_allclose(whole.dense[:, 0], np.log1p(raw.dense[5:50, 0]), rtol=1e-6)
 
 
+def test_raw_numbers_of_any_size_are_standardised_by_the_training_rows(folder: Path, tmp_path: Path) -> None:
+    source = open_source(folder, FeatureSettings.model_validate({"integers": {"I2": "raw"}}))
+    mean, scale = source.standardisation()
+    raw = CriteoDataset.open(folder).split("train").dense[:, 1]
+    assert mean[1] == pytest.approx(raw.mean()) and scale[1] == pytest.approx(1 / raw.std())
+    assert not np.delete(mean, 1).any() and (np.delete(scale, 1) == 1).all()
+    settings = FitSettings.model_validate({**SMALL, "network": "dcn", "features": {"integers": {"I2": "raw"}}})
+    launch(1, "cpu", 1, fit_all, [FitJob(folder, tmp_path / "run", settings, ShardingConstraints(), shown=False)])
+    np.testing.assert_allclose(weights_of(tmp_path / "run")["weights.dense.mean"], mean)
+    assert open_source(folder).standardisation()[1].tolist() == [1.0] * 13
+
+
 def test_a_run_with_every_option_trains_and_writes_down_what_it_read(folder: Path, tmp_path: Path) -> None:
     text = {
         **SMALL,
