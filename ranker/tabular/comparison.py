@@ -91,7 +91,7 @@ def run(job: Job) -> dict[str, Any]:
     ranker.fit(learnt.training(train), learnt.transform(validation), job.seed)
     if job.division.refit:
         both = _joined(train, validation)
-        learnt = Preparation.learn(both, preparation, dimension)
+        learnt = Preparation.learn(both, preparation, dimension, learnt.pairs)
         ranker.refit(learnt.training(both), learnt.rows, job.seed)
     seconds = time.perf_counter() - started
     probability = ranker.platt.probability(ranker.logits(learnt.transform(test)))

@@ -1,5 +1,6 @@
 """Rows of a click log become examples that every model takes. All that is learnt comes from training rows alone."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,7 +18,8 @@ from ranker.specification import (
     RankerError,
     Specification,
 )
-from ranker.tabular.statistics import ColumnStatistics, Smoothing, log_odds, out_of_fold
+from ranker.tabular.pairs import Pair, choose_pairs, pair_ids
+from ranker.tabular.statistics import STATISTICS, ColumnStatistics, Smoothing, out_of_fold, statistics_of
 from ranker.yaml_settings import checked
 
 
@@ -30,7 +32,8 @@ class PreparationConfig:
         integers: as logarithms, as they are, cut into logarithmic buckets that have embeddings, or as logarithms and
             buckets both; of all or by name (unnamed ones are both).
         missing: a dense feature per integer that says whether it is missing.
-        target_statistics: two dense features per id: its smoothed log-odds of a click, and how often it was seen.
+        target_statistics: three dense features per id: what clicks did on its rows (`statistics.py`).
+        pairs: with them, so many pairs of id columns have such features too (`pairs.py`).
         dimensions: of embeddings, by id column, where it is not the common one.
     """
 
@@ -38,6 +41,7 @@ class PreparationConfig:
     integers: NumberUses = "both"
     missing: bool = True
     target_statistics: bool = True
+    pairs: int = 40
     smoothing: Smoothing = field(default_factory=Smoothing)
     dimensions: dict[str, int] = field(default_factory=dict)
 
@@ -60,6 +64,7 @@ class Preparation:
         specification: the examples' features: dense ones already transformed, then one table per id column.
         vocabularies: per id column the ids with a row of their own, ascending; their rows begin at RESERVED_ROWS.
         rate: share of clicks among the training rows.
+        pairs: the pairs of id columns that have statistics, which stand behind the single columns'.
     """
 
     config: PreparationConfig
@@ -67,10 +72,13 @@ class Preparation:
     vocabularies: tuple[NDArray[np.int64], ...]
     statistics: tuple[ColumnStatistics, ...]
     rate: float
+    pairs: tuple[Pair, ...]
 
     @classmethod
-    def learn(cls, rows: CriteoRows, config: PreparationConfig, dimension: int) -> "Preparation":
-        """`dimension`: of the embeddings.
+    def learn(
+        cls, rows: CriteoRows, config: PreparationConfig, dimension: int, pairs: tuple[Pair, ...] | None = None
+    ) -> "Preparation":
+        """`dimension`: of the embeddings. `pairs`: of columns, chosen before; None: choose them on these rows.
 
         Raises:
             RankerError: the rows are all clicks, or none is.
@@ -79,9 +87,12 @@ class Preparation:
         if not 0 < rate < 1:
             raise RankerError(f"{len(rows)} training rows with a click rate of {rate:g}: expected clicks and none")
         columns = _id_columns(rows, config)
-        statistics = tuple(ColumnStatistics.of(column, rows.label) for column in columns.T)
+        statistics = [ColumnStatistics.of(column, rows.label) for column in columns.T]
         kept = tuple(one.ids[(one.seen >= config.threshold) & (one.ids != NO_ID)] for one in statistics)
-        return cls(config, _specification(config, dimension), kept, statistics, rate)
+        if pairs is None:
+            pairs = _pairs(rows, columns, config, rate)
+        statistics += [ColumnStatistics.of(column, rows.label) for column in _paired(columns, pairs)]
+        return cls(config, _specification(config, dimension, pairs), kept, tuple(statistics), rate, pairs)
 
     @property
     def rows(self) -> dict[str, int]:
@@ -91,13 +102,15 @@ class Preparation:
 
     def training(self, rows: CriteoRows) -> Examples:
         """The rows that were learnt from, each with statistics that its own part of the log had no share in."""
-        columns = _id_columns(rows, self.config)
-        return self._examples(rows, columns, [out_of_fold(c, rows.label, self.config.smoothing) for c in columns.T])
+        columns, smoothing = _id_columns(rows, self.config), self.config.smoothing
+        counted = [*columns.T, *_paired(columns, self.pairs)]
+        return self._examples(rows, columns, [out_of_fold(column, rows.label, smoothing) for column in counted])
 
     def transform(self, rows: CriteoRows) -> Examples:
         """Later rows; their labels are passed on and not looked at."""
         columns = _id_columns(rows, self.config)
-        counted = [one.look_up(column) for one, column in zip(self.statistics, columns.T, strict=True)]
+        every = [*columns.T, *_paired(columns, self.pairs)]
+        counted = [one.look_up(column) for one, column in zip(self.statistics, every, strict=True)]
         return self._examples(rows, columns, counted)
 
     def _examples(
@@ -111,7 +124,7 @@ class Preparation:
             dense.append(np.isnan(rows.dense).astype(np.float32))
         if self.config.target_statistics:
             for seen, clicked in counted:
-                dense.append(np.stack(log_odds(seen, clicked, self.rate, self.config.smoothing), axis=1))
+                dense.append(statistics_of(seen, clicked, self.rate, self.config.smoothing))
         single = [_table_rows(ids, column) for ids, column in zip(self.vocabularies, columns.T, strict=True)]
         return Examples(
             dense=np.concatenate(dense, axis=1),
@@ -128,6 +141,19 @@ def _id_columns(rows: CriteoRows, config: PreparationConfig) -> NDArray[np.int64
     return np.concatenate([rows.ids, logarithmic_buckets(rows.dense[:, bucketed])], axis=1) if bucketed else rows.ids
 
 
+def _paired(columns: NDArray[np.int64], pairs: tuple[Pair, ...]) -> Iterator[NDArray[np.int64]]:
+    return (pair_ids(columns[:, first], columns[:, second]) for first, second in pairs)
+
+
+def _pairs(rows: CriteoRows, columns: NDArray[np.int64], config: PreparationConfig, rate: float) -> tuple[Pair, ...]:
+    """Those worth statistics of their own, by the training rows."""
+    if not (config.target_statistics and config.pairs):
+        return ()
+    counted = (out_of_fold(column, rows.label, config.smoothing) for column in columns.T)
+    single = [statistics_of(*one, rate, config.smoothing) for one in counted]
+    return choose_pairs(columns, np.concatenate(single, axis=1), rows.label, config.pairs, config.smoothing)
+
+
 def _table_rows(ids: NDArray[np.int64], column: NDArray[np.int64]) -> NDArray[np.int32]:
     """int32 [n]: the table row of each id."""
     found = np.full(len(column), UNKNOWN_ROW, np.int32)
@@ -139,7 +165,7 @@ def _table_rows(ids: NDArray[np.int64], column: NDArray[np.int64]) -> NDArray[np
     return found
 
 
-def _specification(config: PreparationConfig, dimension: int) -> Specification:
+def _specification(config: PreparationConfig, dimension: int, pairs: tuple[Pair, ...]) -> Specification:
     columns = [*CATEGORICAL, *map(bucket_name, config.bucketed)]
     unknown = next((name for name in config.dimensions if name not in columns), None)
     if unknown is not None:
@@ -147,7 +173,8 @@ def _specification(config: PreparationConfig, dimension: int) -> Specification:
     dense = [name for name, use in config.uses.items() if use != "buckets"]
     dense += [f"{name}_missing" for name in DENSE] if config.missing else []
     if config.target_statistics:
-        dense += [f"{name}_{what}" for name in columns for what in ("log_odds", "seen")]
+        counted = [*columns, *(f"{columns[first]}_{columns[second]}" for first, second in pairs)]
+        dense += [f"{name}_{what}" for name in counted for what in STATISTICS]
     described = {
         "name": "criteo",
         "dimension": dimension,

@@ -55,7 +55,7 @@ class CompareSettings(Strict):
     """A whole comparison; the default is `tandem ranker compare` without a file.
 
     Attributes:
-        threshold, integers, missing, target_statistics: as `PreparationConfig`.
+        threshold, integers, missing, target_statistics, pairs: as `PreparationConfig`.
         dimension: of the embeddings, None for the models' own default. dimensions: by id column, where it is another.
         networks: changes to DLRM, DCN and DCNv2.
     """
@@ -64,6 +64,7 @@ class CompareSettings(Strict):
     integers: NumberUses = "both"
     missing: bool = True
     target_statistics: bool = True
+    pairs: Annotated[int, Field(ge=0, le=500)] = 40
     dimension: Dimension | None = None
     dimensions: dict[str, Dimension] = Field(default_factory=dict)
     networks: NetworkChanges = NetworkChanges()
@@ -83,6 +84,7 @@ class CompareSettings(Strict):
             integers=self.integers,
             missing=self.missing,
             target_statistics=self.target_statistics,
+            pairs=self.pairs,
             dimensions=self.dimensions,
         )
 

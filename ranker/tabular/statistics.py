@@ -1,4 +1,4 @@
-"""What clicks did on rows with the same id: smoothed log-odds and counts, as dense features of every model.
+"""What clicks did on rows with the same id: log-odds, surprise and counts, as dense features of every model.
 
 A training row must not see its own label: the statistics of its part of the rows come from the other parts
 (out of fold). Parts are stretches of the log, since neighbouring rows may stem from the same impression.
@@ -42,14 +42,33 @@ class Smoothing:
     folds: int = 5
 
 
+STATISTICS = ("log_odds", "surprise", "seen")
+"""What `statistics_of` tells of an id, in this order."""
+
+_LEAST_VARIANCE = 4.0
+
+
+def statistics_of(
+    seen: NDArray[np.float64], clicked: NDArray[np.float64], rate: float, smoothing: Smoothing
+) -> Floats:
+    """float32 [n, 3], all 0 for an unseen id:
+
+    - the smoothed log-odds of a click relative to the base rate's: how much an id's rows differ from others;
+    - clicks beyond the base rate's, in standard deviations of their number: how sure that is. A linear model or a small
+      network cannot make it of the other two, which a tree can;
+    - log(1 + seen).
+    """
+    surprise = (clicked - seen * rate) / np.sqrt(seen * rate * (1 - rate) + _LEAST_VARIANCE)
+    return np.stack([log_odds(seen, clicked, rate, smoothing), surprise, np.log1p(seen)], axis=1).astype(np.float32)
+
+
 def log_odds(
     seen: NDArray[np.float64], clicked: NDArray[np.float64], rate: float, smoothing: Smoothing
-) -> tuple[Floats, Floats]:
-    """(log-odds of a click relative to the base rate's, log(1 + seen)), float32 [n] each; (0, 0) for an unseen id."""
+) -> NDArray[np.float64]:
+    """float64 [n]: of a click, smoothed, less the base rate's."""
     prior = smoothing.prior
     smoothed = (clicked + prior * rate) / (seen + prior)
-    relative = np.log(smoothed / (1 - smoothed)) - np.log(rate / (1 - rate))
-    return relative.astype(np.float32), np.log1p(seen).astype(np.float32)
+    return np.log(smoothed / (1 - smoothed)) - np.log(rate / (1 - rate))
 
 
 def out_of_fold(

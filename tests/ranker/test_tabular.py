@@ -37,7 +37,7 @@ from ranker.specification import (
 from ranker.tabular.models import MODELS, build_ranker
 from ranker.tabular.preparation import Preparation, PreparationConfig
 from ranker.tabular.settings import CompareSettings, read_compare_settings
-from ranker.tabular.statistics import Smoothing, log_odds, out_of_fold
+from ranker.tabular.statistics import Smoothing, out_of_fold, statistics_of
 from ranker.trees import TreesConfig, TreesRanker
 
 ROOT = Path(__file__).parents[2]
@@ -76,11 +76,12 @@ def test_a_training_row_sees_only_the_clicks_of_other_parts_of_the_log(count, fo
         assert clicked[row] == pytest.approx(sum(label[k] for k in others) * folds / (folds - 1))
 
 
-def test_log_odds_are_those_of_the_smoothed_rate_relative_to_the_base_rate():
-    odds, seen = log_odds(np.array([0.0, 30.0]), np.array([0.0, 20.0]), 0.25, Smoothing(prior=10))
+def test_statistics_are_log_odds_surprise_and_count_relative_to_the_base_rate():
+    found = statistics_of(np.array([0.0, 30.0]), np.array([0.0, 20.0]), 0.25, Smoothing(prior=10))
     smoothed = (20 + 2.5) / 40
-    assert odds == pytest.approx([0.0, math.log(smoothed / (1 - smoothed)) - math.log(0.25 / 0.75)], abs=1e-6)
-    assert seen == pytest.approx([0.0, math.log(31)], abs=1e-6)
+    odds = math.log(smoothed / (1 - smoothed)) - math.log(0.25 / 0.75)
+    surprise = (20 - 7.5) / math.sqrt(30 * 0.25 * 0.75 + 4)
+    assert found.tolist() == [pytest.approx([0, 0, 0], abs=1e-6), pytest.approx([odds, surprise, math.log(31)])]
 
 
 @given(st.integers(-5, 100_000))
