@@ -47,7 +47,7 @@ def choose_pairs(
     """
     if count < 1 or columns.shape[1] < 2:
         return ()
-    columns, statistics, label = (part[-CHOICE_ROWS:] for part in (columns, statistics, label))
+    columns, statistics, label = columns[-CHOICE_ROWS:], statistics[-CHOICE_ROWS:], label[-CHOICE_ROWS:]
     unexplained = _unexplained(statistics, label)
     rate = float(label.mean())
     if not 0 < rate < 1:

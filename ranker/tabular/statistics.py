@@ -48,9 +48,7 @@ STATISTICS = ("log_odds", "surprise", "seen")
 _LEAST_VARIANCE = 4.0
 
 
-def statistics_of(
-    seen: NDArray[np.float64], clicked: NDArray[np.float64], rate: float, smoothing: Smoothing
-) -> Floats:
+def statistics_of(seen: NDArray[np.float64], clicked: NDArray[np.float64], rate: float, smoothing: Smoothing) -> Floats:
     """float32 [n, 3], all 0 for an unseen id:
 
     - the smoothed log-odds of a click relative to the base rate's: how much an id's rows differ from others;

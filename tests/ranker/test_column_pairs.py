@@ -85,7 +85,11 @@ def test_a_rows_own_part_of_the_log_has_no_share_in_its_pairs_statistics():
 def test_later_rows_get_the_statistics_of_all_training_rows_and_unseen_pairs_none():
     rows = _rows()
     learnt = Preparation.learn(rows, PreparationConfig(pairs=1), 8)
-    assert learnt.pairs == ((0, 2),) and learnt.specification.dense_names[-3:] == ("C1_C3_log_odds", "C1_C3_surprise", "C1_C3_seen")
+    assert learnt.pairs == ((0, 2),) and learnt.specification.dense_names[-3:] == (
+        "C1_C3_log_odds",
+        "C1_C3_surprise",
+        "C1_C3_seen",
+    )
     later = rows[:2]
     later.ids[1, 0] = 99
     found = learnt.transform(later).dense[:, -3:]
