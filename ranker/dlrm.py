@@ -83,36 +83,37 @@ class Network(nn.Module):
     embeddings: EmbeddingBagCollection
     dense: Standardised
 
+    @property
+    def standardising(self) -> list[Standardised]:
+        """All that standardise the dense features: `dense`, and its like in a network of several."""
+        return [self.dense]
 
-class DLRM(Network):
-    """The whole model.
+
+class DlrmBody(nn.Module):
+    """DLRM but for its tables: from the dense features and a row's embeddings to the logit.
 
     `vectors` below stands for F vectors of dimension d per row: the bottom MLP's output first, then the embedding of
     every single-valued feature, then of every bag, in the specification's order. Embeddings of a table with a smaller
     dimension of its own become vectors by the table's projection.
     """
 
-    def __init__(
-        self, specification: Specification, rows: dict[str, int], shape: DlrmShape, device: str = "cpu"
-    ) -> None:
-        """`rows` per table; `device` "meta" leaves the tables to be allocated by whoever shards them."""
+    dense: Standardised
+
+    def __init__(self, specification: Specification, shape: DlrmShape) -> None:
+        """Raises RankerError for first-order columns that the tables cannot have."""
         super().__init__()
         if not 0 <= shape.first_order < specification.dimension:
             raise RankerError(
                 f"{shape.first_order} first-order columns: expected fewer than the {specification.dimension} of a table"
             )
-        if shape.itself and shape.interaction == "cat":
-            raise RankerError("vectors side by side (cat) have no products with themselves; expected one of the two")
         if shape.first_order and specification.mixed:
             raise RankerError(
                 f"first-order columns: expected tables of one dimension, but {specification.mixed[0]} has its own"
             )
-        self.lookups = Lookups(specification)
         self.shape, self.interacting = shape, specification.dimension - shape.first_order
-        self.embeddings = EmbeddingBagCollection(table_configs(specification, rows, shape), device=torch.device(device))
         dense = len(specification.dense)
         self.dense = DenseArch(dense, (*shape.bottom, self.interacting), shape)
-        vectors = 1 + len(self.lookups.names)
+        vectors = 1 + len(specification.table_features)
         beside = dense if shape.dense_to_top else 0
         inputs = interaction_width(vectors, self.interacting, shape) + beside
         self.over = OverArch(inputs, shape.top, shape)
@@ -122,10 +123,10 @@ class DLRM(Network):
         self.projections = _projections(specification)
         self._tables = [one.table for one in specification.table_features]
 
-    def forward(self, dense: Tensor, bags: KeyedJaggedTensor, position: Tensor) -> Tensor:
-        """dense float32 [B, D], bags of B rows, position int64 [B] (position bias rows) -> logits float32 [B]."""
+    def logits(self, dense: Tensor, embedded: list[Tensor], position: Tensor) -> Tensor:
+        """dense float32 [B, D], an embedding [B, d of its table] per feature, position int64 [B] -> float32 [B]."""
         mixed = self.dense(dense)
-        single = self._projected(self.lookups.of(self.embeddings, bags))
+        single = self._projected(embedded)
         logit = self.position(position)[:, 0]
         if self.shape.first_order:
             ids = torch.stack(single, dim=1)
@@ -152,6 +153,22 @@ class DLRM(Network):
         if self.shape.interaction == "cat":
             return [vectors.flatten(1)]
         return [mixed, interactions(vectors, True) if self.shape.itself else trained_interactions(vectors)]
+
+
+class DLRM(DlrmBody, Network):
+    """The whole model."""
+
+    def __init__(
+        self, specification: Specification, rows: dict[str, int], shape: DlrmShape, device: str = "cpu"
+    ) -> None:
+        """`rows` per table; `device` "meta" leaves the tables to be allocated by whoever shards them."""
+        super().__init__(specification, shape)
+        self.lookups = Lookups(specification)
+        self.embeddings = EmbeddingBagCollection(table_configs(specification, rows, shape), device=torch.device(device))
+
+    def forward(self, dense: Tensor, bags: KeyedJaggedTensor, position: Tensor) -> Tensor:
+        """dense float32 [B, D], bags of B rows, position int64 [B] (position bias rows) -> logits float32 [B]."""
+        return self.logits(dense, self.lookups.of(self.embeddings, bags), position)
 
 
 def interaction_width(vectors: int, dimension: int, shape: DlrmShape) -> int:
@@ -183,13 +200,13 @@ def table_configs(specification: Specification, rows: dict[str, int], shape: Dlr
             num_embeddings=rows[table],
             feature_names=[one.name for one in specification.table_features if one.table == table],
             pooling=PoolingType.SUM if table in added_up else PoolingType.MEAN,
-            init_fn=partial(_draw, deviation=shape.deviation, first_order=shape.first_order),
+            init_fn=partial(draw, deviation=shape.deviation, first_order=shape.first_order),
         )
         for table in specification.tables
     ]
 
 
-def _draw(weight: Tensor, deviation: float, first_order: int) -> Tensor:
+def draw(weight: Tensor, deviation: float, first_order: int) -> Tensor:
     """Small and random where vectors interact; a first-order weight begins at 0, so that an unseen id adds nothing."""
     nn.init.normal_(weight, std=deviation)
     if first_order:

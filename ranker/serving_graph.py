@@ -59,6 +59,8 @@ class Wiring:
         """
         if network != "dlrm":
             raise RankerError(f"network {network} cannot be served; expected dlrm, the one that has a serving graph")
+        if shape.members > 1:
+            raise RankerError(f"a network of {shape.members} members cannot be served; expected one member")
         place = {name: k for k, name in enumerate(specification.tables)}
         mixed = specification.mixed
         return cls(

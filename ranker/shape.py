@@ -21,6 +21,8 @@ class DlrmShape:
         itself: also the product of each vector with itself (the paper's code: --arch-interaction-itself).
         interaction: the dot products of all pairs, or the vectors side by side (--arch-interaction-op cat).
         activation: after every hidden layer. batch_norm: before it (Ioffe and Szegedy 2015).
+        members: networks side by side with columns of their own in every table, each trained by its own loss; the
+            logit is their mean (`networks/members.py`).
     """
 
     bottom: tuple[int, ...] = (64,)
@@ -33,11 +35,13 @@ class DlrmShape:
     interaction: Literal["dot", "cat"] = "dot"
     activation: Literal["relu", "sigmoid"] = "relu"
     batch_norm: bool = False
+    members: int = 1
 
     @property
     def interacts_plainly(self) -> bool:
         """Whether vectors meet as in the paper: by dot products of pairs, and nothing beside them."""
-        return not (self.first_order or self.dense_to_top or self.itself) and self.interaction == "dot"
+        options = self.first_order or self.dense_to_top or self.itself or self.members > 1
+        return not options and self.interaction == "dot"
 
 
 def interactions(vectors: Tensor, itself: bool = False) -> Tensor:

@@ -89,16 +89,16 @@ class DlrmRanker:
         A warm start keeps the others: their weights were learnt for that scale. The weights of a feature that did not
         vary, and of one that begins to, are 0, so that neither brings noise.
         """
-        arch = self.model.dense
-        unscaled = arch.scale == 0 if self.steps else torch.ones(len(arch.scale), dtype=torch.bool)
         mean = torch.from_numpy(train.dense.mean(axis=0, dtype=np.float64).astype(np.float32))
         deviation = torch.from_numpy(train.dense.std(axis=0, dtype=np.float64).astype(np.float32))
         constant = deviation < 1e-6
-        arch.mean[unscaled] = mean[unscaled]
-        arch.scale[unscaled] = torch.where(constant, 0.0, 1 / deviation.clamp(min=1e-6))[unscaled]
-        if arch.first_layer is not None:
-            with torch.no_grad():
-                arch.first_layer.weight[:, unscaled if self.steps else constant] = 0
+        for arch in self.model.standardising:
+            unscaled = arch.scale == 0 if self.steps else torch.ones(len(arch.scale), dtype=torch.bool)
+            arch.mean[unscaled] = mean[unscaled]
+            arch.scale[unscaled] = torch.where(constant, 0.0, 1 / deviation.clamp(min=1e-6))[unscaled]
+            if arch.first_layer is not None:
+                with torch.no_grad():
+                    arch.first_layer.weight[:, unscaled if self.steps else constant] = 0
 
     def _train(
         self,
@@ -250,9 +250,9 @@ def _step(
     model.train()
     dense, bags, position = tensors_of(specification, train, rows)
     rates.optimizer.zero_grad()
-    loss = nn.functional.binary_cross_entropy_with_logits(
-        model(dense, bags, position), torch.from_numpy(train.label[rows])
-    )
+    logits = model(dense, bags, position)
+    label = torch.from_numpy(train.label[rows]).expand_as(logits)  # one or more logits a row, each with its own loss
+    loss = nn.functional.binary_cross_entropy_with_logits(logits, label)
     if not torch.isfinite(loss):
         raise RankerError("training diverged: the loss is not a finite number; expected lower learning rates")
     loss.backward()

@@ -1,6 +1,7 @@
 """Networks by name. Each is built from a specification, the rows of its tables and a shape, and has
 
-- `forward(dense float32 [B, D], bags of B rows, position int64 [B]) -> logits float32 [B]`,
+- `forward(dense float32 [B, D], bags of B rows, position int64 [B]) -> logits float32 [B]` (of several members, while
+  training, [members, B]),
 - `embeddings`, an EmbeddingBagCollection, and `dense`, which standardises the dense features (`mean`, `scale`).
 """
 
@@ -9,6 +10,7 @@ from functools import partial
 
 from ranker.dlrm import DLRM, Network
 from ranker.networks.dcn import DCN
+from ranker.networks.members import Members
 from ranker.shape import DlrmShape
 from ranker.specification import RankerError, Specification
 
@@ -30,5 +32,7 @@ def build_network(
     if name not in NETWORKS:
         raise RankerError(f"there is no network {name!r}; expected one of {', '.join(NETWORKS)}")
     if name != "dlrm" and not shape.interacts_plainly:
-        raise RankerError(f"network {name} has no first-order columns or other interactions of DLRM's shape")
+        raise RankerError(f"network {name} has no first-order columns, members or other interactions of DLRM's shape")
+    if shape.members > 1:
+        return Members(specification, rows, shape, device)
     return NETWORKS[name](specification, rows, shape, device)

@@ -26,6 +26,7 @@ class ShapeChanges(Strict):
     interaction: Literal["dot", "cat"] | None = None
     itself: bool | None = None
     first_order: Annotated[int, Field(ge=0)] | None = None
+    members: Annotated[int, Field(ge=1, le=32)] | None = None
     dense_to_top: bool | None = None
     deviation: Positive | None = None
 
