@@ -259,7 +259,7 @@ def test_networks_of_a_comparison_learn_with_options(name: str) -> None:
             "dimensions": {"C1": 4},
             "integers": {"I1": "log"},
             "networks": {
-                "shape": {"batch_norm": True, "first_order": 0, "top": [16], "dropout": 0.0},
+                "shape": {"batch_norm": True, "first_order": 0, "members": 1, "top": [16], "dropout": 0.0},
                 "table_weight_decay": 1.0,
                 "epochs": 1,
                 "batch": 64,

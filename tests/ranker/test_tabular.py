@@ -189,8 +189,9 @@ def test_the_paper_and_the_lecture_give_the_top_mlp_their_numbers_of_inputs():
 
 def test_the_shipped_configurations_are_what_they_say():
     paths = {path.stem: path for path in (ROOT / "configs").glob("*.yaml")}
-    assert set(paths) == {"compare", "criteo", "kaggle-lecture", "kaggle-paper", "options"}
+    assert set(paths) == {"banner", "compare", "criteo", "kaggle-lecture", "kaggle-paper", "options"}
     assert read_compare_settings(paths.pop("compare")) == CompareSettings()
+    del paths["banner"]  # tests/ranker/test_serving_forms.py
     found = {name: read_settings(path) for name, path in paths.items()}
     assert found["options"].shape.batch_norm and found["options"].features.dimensions["C1"] == 4
     paper, lecture = found["kaggle-paper"], found["kaggle-lecture"]
@@ -213,7 +214,7 @@ def test_unknown_networks_models_and_impossible_shapes_are_refused():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in MODELS if name != "dlrm-3"])
+@pytest.mark.parametrize("name", list(MODELS))
 def test_every_model_learns_what_the_clicks_depend_on(name):
     rows = made_up_rows(4000)
     learnt = Preparation.learn(rows[:3000], PreparationConfig(), 12)
