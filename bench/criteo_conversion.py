@@ -4,6 +4,7 @@
 
 writes a made-up file (once; it is kept for the next run), converts it in a process of its own while sampling the
 memory of that process and its workers, and with --kill converts it again, killed with SIGKILL twice on the way.
+With --engine spark the same on a local Spark, whose start is part of the time.
 """
 
 import shutil
@@ -14,7 +15,7 @@ import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import psutil
 import typer
@@ -60,7 +61,7 @@ def _descendants(process: psutil.Process) -> list[psutil.Process]:
         return []
 
 
-def _start(source: Path, output: Path, workers: int) -> "subprocess.Popen[bytes]":
+def _start(source: Path, output: Path, workers: int, engine: str) -> "subprocess.Popen[bytes]":
     command = [
         sys.executable,
         "-m",
@@ -72,6 +73,8 @@ def _start(source: Path, output: Path, workers: int) -> "subprocess.Popen[bytes]
         str(output),
         "--workers",
         str(workers),
+        "--engine",
+        engine,
     ]
     return subprocess.Popen(
         command,
@@ -82,10 +85,10 @@ def _start(source: Path, output: Path, workers: int) -> "subprocess.Popen[bytes]
     )
 
 
-def _converted(source: Path, output: Path, workers: int) -> tuple[float, Peak]:
+def _converted(source: Path, output: Path, workers: int, engine: str) -> tuple[float, Peak]:
     """Seconds and peak memory of a whole conversion."""
     began, peak = time.perf_counter(), Peak()
-    running = _start(source, output, workers)
+    running = _start(source, output, workers, engine)
     watched = psutil.Process(running.pid)
     while running.poll() is None:
         peak.sample(watched)
@@ -95,24 +98,25 @@ def _converted(source: Path, output: Path, workers: int) -> tuple[float, Peak]:
     return time.perf_counter() - began, peak
 
 
-def _killed_twice(source: Path, output: Path, workers: int) -> None:
+def _killed_twice(source: Path, output: Path, workers: int, engine: str) -> None:
     """Kill a conversion while it parses and again while it encodes, then let it finish."""
     unfinished = output.with_name(f"{output.name}.unfinished")
     for stage in ("spool/0000-0000003.npy", "encoded/0000-0000003.npy"):
-        running = _start(source, output, workers)
+        running = _start(source, output, workers, engine)
         while not (unfinished / stage).exists() and running.poll() is None:
             time.sleep(0.005)
         running.send_signal(signal.SIGKILL)
         running.wait()
         if output.exists():
             raise SystemExit("the conversion was over before it could be killed; take more --rows")
-    _converted(source, output, workers)
+    _converted(source, output, workers, engine)
 
 
 def main(
     rows: Annotated[int, typer.Option(help="Rows of the made-up file.")] = 5_000_000,
     workers: Annotated[int, typer.Option(help="Worker processes.")] = 4,
     folder: Annotated[Path | None, typer.Option(help="Where the files go; by default a temporary folder.")] = None,
+    engine: Annotated[Literal["local", "spark"], typer.Option(help="Processes, or a local Spark.")] = "local",
     packed: Annotated[bool, typer.Option("--packed", help="Gzip the file.")] = False,
     kill: Annotated[bool, typer.Option("--kill", help="Also kill a conversion twice and compare the bytes.")] = False,
     json_file: JsonOption = None,
@@ -128,7 +132,7 @@ def main(
         output = place / "converted"
         shutil.rmtree(output, ignore_errors=True)
         before = psutil.getloadavg()[0]
-        seconds, peak = _converted(source, output, workers)
+        seconds, peak = _converted(source, output, workers, engine)
         manifest = Manifest.read(output)
         vocabulary = sum(path.stat().st_size for path in (output / "vocabulary").iterdir())
         figures = {
@@ -149,10 +153,10 @@ def main(
         if kill:
             again = place / "killed"
             shutil.rmtree(again, ignore_errors=True)
-            _killed_twice(source, again, workers)
+            _killed_twice(source, again, workers, engine)
             same = (again / "manifest.json").read_bytes() == (output / "manifest.json").read_bytes()
             figures["same bytes after two kills"] = float(same)  # the manifest holds every file's SHA-256
-    table = Table(title="Criteo conversion", show_header=False)
+    table = Table(title=f"Criteo conversion, {engine}", show_header=False)
     table.add_column()
     table.add_column(justify="right")
     for name, value in figures.items():

@@ -174,6 +174,13 @@ def cases(rows: int, entries: int, threads: int, growth: bool, large: bool) -> l
     return found
 
 
+def _numbers(text: str) -> list[int]:
+    numbers = [int(part) for part in text.split(",") if part.strip().isdecimal()]
+    if len(numbers) != len(text.split(",")) or min(numbers) < 1:
+        raise typer.BadParameter(f"--cores {text}: expected whole numbers such as 1,2,4")
+    return numbers
+
+
 def main(
     rows: Annotated[int, typer.Option(min=200, help="And columns.")] = 200_000,
     entries: Annotated[int, typer.Option(min=1, help="Non-zeros.")] = 20_000_000,
@@ -193,7 +200,7 @@ def main(
         table.add_column(name, justify="left" if name == "solver" else "right")
     figures = []
     if engine == "spark":
-        chosen = [Case("spark", rows, entries, int(number)) for number in cores.split(",")]
+        chosen = [Case("spark", rows, entries, number) for number in _numbers(cores)]
     else:
         chosen = cases(rows, entries, threads, growth, large)
     for case in chosen:
