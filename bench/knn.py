@@ -5,9 +5,10 @@
     python bench/knn.py --items 50000 --norm-spread 0,0.2,0.5,0.8,1.2
 
 Every graph has the same links and the same construction width, and is searched with the least width of one ladder that
-gives the recall on calibration queries; times and recall are those of other queries, asked in rounds that take turns
-between the searchers. faiss and usearch search the reduced space (one more dimension that makes all norms equal), or
-raw inner products where that needs a lesser width. Without them (`pip install -e .[bench]`) the others are printed.
+gives the recall, with 95 % confidence by calibration queries; times and recall are those of other queries, asked in
+rounds that take turns between the searchers. faiss and usearch search the reduced space (one more dimension that makes
+all norms equal), or raw inner products where that needs a lesser width. Without them (`pip install -e .[bench]`) the
+others are printed.
 """
 
 import os
@@ -23,7 +24,7 @@ from rich.table import Table
 from vectors import DIMENSION, clustered_vectors, user_queries
 
 from candidates.config import IndexConfig
-from candidates.index import EF_LADDER, build_graph, exact_search
+from candidates.index import EF_LADDER, build_graph, exact_search, surely
 from data.console import JsonOption, console, notices, set_up_logging, write_figures
 
 Space = Literal["reduced", "raw"]
@@ -164,14 +165,15 @@ def _calibrated(task: Task, widen: Callable[[int], None], search: Search) -> tup
         if ef < task.k:
             continue
         widen(ef)
-        if recall_of(search, task.queries, task.best) >= task.recall:
+        if surely(recalls_of(search, task.queries, task.best)) >= task.recall:
             return ef, True
     return EF_LADDER[-1], False
 
 
-def recall_of(search: Search, queries: np.ndarray, best: list[np.ndarray]) -> float:
-    hits = sum(len(np.intersect1d(search(query), rows)) for query, rows in zip(queries, best, strict=True))
-    return hits / max(1, sum(map(len, best)))
+def recalls_of(search: Search, queries: np.ndarray, best: list[np.ndarray]) -> np.ndarray:
+    """float64 [q]"""
+    pairs = zip(queries, best, strict=True)
+    return np.array([len(np.intersect1d(search(query), rows)) / len(rows) for query, rows in pairs])
 
 
 def compare(
@@ -202,7 +204,7 @@ def compare(
     return {
         one.name: {
             **{f"p{q}": float(np.percentile(taken[one.name], q)) for q in (50, 99)},
-            "recall": recall_of(one.search, asked, best),
+            "recall": float(recalls_of(one.search, asked, best).mean()),
             "ef": one.ef,
             "reached": one.reached,
             "scanned": one.scanned,

@@ -4,6 +4,7 @@ exact (every row of a slice is scored) -> graph (HNSW over many rows, its width 
 merchants (the rows of one country cut by merchant: a scan, or a graph where a merchant has one).
 """
 
+from candidates.index.choices import surely
 from candidates.index.exact import NEVER, best_rows, cosine_search, exact_search, highest_biases, inverse_norms
 from candidates.index.graph import EF_LADDER, WIDE_SHARE, GraphFacts, GraphIndex, build_graph
 from candidates.index.merchants import MerchantIndexes, load_graphs, save_graphs
@@ -23,4 +24,5 @@ __all__ = [
     "inverse_norms",
     "load_graphs",
     "save_graphs",
+    "surely",
 ]

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from candidates.config import IndexConfig
 from candidates.errors import CandidatesError
+from candidates.index.choices import large_norms, surely
 from candidates.index.exact import NEVER, best_rows, exact_search
 from data.ids import load_array
 
@@ -27,9 +28,6 @@ EF_LADDER = (50, 60, 70, 85, 100, 120, 140, 170, 200, 280, 400, 560, 800, 1_600,
 
 _LANES = 16
 """hnswlib compares 16 numbers at a time and the rest one by one: rows are filled up with zeros to a multiple of it."""
-
-LARGE_NORM = 1.5
-"""Rows of a norm above so many medians may be scanned beside the graph."""
 
 WIDE_SHARE = 12
 """A twelfth of the rows, but only where the configured number of them leaves a graph that is slow to search."""
@@ -125,18 +123,23 @@ class GraphIndex:
         facts = replace(self.facts, scanned=len(scanned))
         return GraphIndex(self._graph, facts, rows[labels].astype(np.int32), scanned, vectors[scanned])
 
-    def recall_of(self, queries: NDArray[np.float32], best: list[NDArray[np.int64]]) -> float:
-        """The mean share of each query's best rows, from `exact_search`, that a search for as many finds."""
-        nothing, hits = np.empty(0, np.int64), 0
-        for query, rows in zip(queries, best, strict=True):
+    def recalls_of(self, queries: NDArray[np.float32], best: list[NDArray[np.int64]]) -> NDArray[np.float64]:
+        """float64 [q]: the share of each query's best rows, from `exact_search`, that a search for as many finds."""
+        nothing, recalls = np.empty(0, np.int64), np.ones(len(best))
+        for place, (query, rows) in enumerate(zip(queries, best, strict=True)):
             found = self.search(query, len(rows), nothing)
-            hits += len(rows) if found is None else len(np.intersect1d(found[0], rows))
-        return hits / max(1, sum(map(len, best)))
+            if found is not None and len(rows):
+                recalls[place] = len(np.intersect1d(found[0], rows)) / len(rows)
+        return recalls
+
+    def recall_of(self, queries: NDArray[np.float32], best: list[NDArray[np.int64]]) -> float:
+        """The mean of `recalls_of`."""
+        return float(self.recalls_of(queries, best).mean())
 
     def calibrated(
         self, vectors: NDArray[np.float32], queries: NDArray[np.float32], wanted: float
     ) -> "GraphIndex | None":
-        """With the least ef of EF_LADDER whose recall on the queries is at least `wanted`; None if none's is.
+        """With the least ef of EF_LADDER that gives queries like these a recall of `wanted`; None if none does.
 
         Args:
             vectors: float32 [n, d + 1], all of the merchant's rows. queries: float32 [q, d + 1].
@@ -146,9 +149,9 @@ class GraphIndex:
             if ef < self.facts.recall_at:
                 continue
             self._graph.set_ef(ef)
-            recall = self.recall_of(queries, best)
-            if recall >= wanted:
-                facts = replace(self.facts, ef=ef, recall=recall)
+            recalls = self.recalls_of(queries, best)
+            if surely(recalls) >= wanted:
+                facts = replace(self.facts, ef=ef, recall=float(recalls.mean()))
                 return GraphIndex(self._graph, facts, self.rows, self.scanned, self._scanned_vectors)
         return None
 
@@ -260,14 +263,6 @@ def _built(
     index = GraphIndex(graph, facts, rows, scanned, vectors[scanned])
     index.facts = replace(facts, reachable=index.reachable(queries[0]))
     return index if index.facts.reachable >= 0.99 * len(rows) else None
-
-
-def large_norms(norms: NDArray[np.float32], most: int) -> NDArray[np.int64]:
-    """The places of norms above LARGE_NORM medians, ascending; of more than `most`, the largest."""
-    if not len(norms):
-        return np.empty(0, np.int64)
-    large = np.flatnonzero(norms > LARGE_NORM * np.median(norms))
-    return np.sort(large[np.argsort(-norms[large], kind="stable")[:most]])
 
 
 def _grow(points: NDArray[np.float32], largest: float, config: IndexConfig, seed: int, threads: int) -> Any:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from candidates.config import IndexConfig
 from candidates.errors import CandidatesError
-from candidates.index import NEVER, WIDE_SHARE, GraphIndex, MerchantIndexes, build_graph, exact_search
+from candidates.index import NEVER, WIDE_SHARE, GraphIndex, MerchantIndexes, build_graph, exact_search, surely
 
 NONE = np.empty(0, np.int32)
 
@@ -72,6 +72,14 @@ def test_a_graph_reaches_its_recall_keeps_it_after_loading_and_reports_it(spread
         np.testing.assert_allclose(scores, vectors[rows] @ query, rtol=1e-3, atol=2e-2)
         recalls.append(len(np.intersect1d(rows, exact_search(vectors, query, 50)[0])) / 50)
     assert np.mean(recalls) >= 0.92
+
+
+def test_a_recall_is_promised_for_other_queries_than_those_it_was_measured_on() -> None:
+    assert surely(np.ones(50)) == 1
+    assert surely(np.array([0.9])) == 0.9
+    rng = np.random.default_rng(0)
+    held = [surely((rng.random(500) < 0.9).astype(float)) <= 0.9 for _ in range(2_000)]
+    assert 0.92 <= np.mean(held) <= 0.97
 
 
 def test_excluded_rows_are_made_up_for_by_the_next_best() -> None:
