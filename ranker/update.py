@@ -28,7 +28,6 @@ from ranker.training import DlrmRanker
 
 log = logging.getLogger(__name__)
 
-
 RUNNING = "running ranker"
 """The name of the figures of the ranker in service."""
 
@@ -144,7 +143,7 @@ def update_ranker(
         attempted: displays up to here were looked at in vain; the minimum counts those beyond.
 
     Raises:
-        NothingNewError: fewer new displays than the minimum.
+        NothingNewError: fewer new displays than the minimum, or none whose outcome is known yet.
         TandemError: there is no ranker to update, the log cannot be read or learnt from, or another bundle came into
             service meanwhile. Nothing is published then.
     """
@@ -189,7 +188,10 @@ def _new_displays(workspace: Workspace, running: _Running, config: UpdateConfig,
             f"no display was logged in {workspace.log} since bundle {running.bundle.version} was trained; expected "
             f"at least {config.minimum} (--minimum)"
         )
-    return ripe(logged, label, config.wait_minutes).last(config.at_most)
+    try:
+        return ripe(logged, label, config.wait_minutes).last(config.at_most)
+    except RankerError as none_is_ripe:
+        raise NothingNewError(str(none_is_ripe)) from None
 
 
 def _train(running: _Running, parts: Parts, config: UpdateConfig, seed: int) -> _Newcomer:
