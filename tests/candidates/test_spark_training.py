@@ -15,7 +15,7 @@ from candidates import led_training, sources
 from candidates.behaviour import LocalBehaviour, UserItems, spark_xxhash64
 from candidates.bundling import train_bundle
 from candidates.cbo_training import MerchantVisits
-from candidates.config import CandidatesConfig, CboConfig, EmbeddingConfig, IndexConfig, LedConfig
+from candidates.config import CandidatesConfig, CboConfig, EmbeddingConfig, LedConfig
 from candidates.distributed.behaviour import SparkBehaviour, country_folder
 from candidates.distributed.stages import Stages
 from candidates.errors import CandidatesError
@@ -28,9 +28,8 @@ from data.workspace import Origin, Workspace
 
 SMALL = CandidatesConfig(
     embedding=EmbeddingConfig(dimension=8, oversampling=6, power_iterations=0, block_rows=100),
-    cbo=CboConfig(clusters=(1, 5)),
-    led=LedConfig(epochs=2, batch_rows=64, negatives=32),
-    index=IndexConfig(exact_up_to=200, queries=40),
+    cbo=CboConfig(clusters=(5,)),
+    led=LedConfig(epochs=1, batch_rows=64, negatives=32),
     minimum_country_users=10**6,  # one model, of the largest country
     held_out=0.2,
 )
