@@ -4,9 +4,9 @@ import contextlib
 import fcntl
 import logging
 import os
+import select
 import shutil
 import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -65,10 +65,9 @@ def keep_updating(
 
     Returns the number of rounds.
     """
-    stop = threading.Event()
-    with _ending(stop):
+    with _ended_by_signals() as stop:
         rounds, attempted = 0, LogPosition()
-        while not stop.is_set():
+        while not stop.asked:
             began = time.monotonic()
             rounds += 1
             try:
@@ -80,7 +79,7 @@ def keep_updating(
                 log.info("round %d: %s", rounds, nothing)
             except TandemError as error:
                 log.error("round %d failed: %s", rounds, error)
-            stop.wait(max(0.0, every_minutes * 60 - (time.monotonic() - began)))
+            stop.wait(every_minutes * 60 - (time.monotonic() - began))
     log.info("stopped after %d rounds", rounds)
     return rounds
 
@@ -119,21 +118,43 @@ def sentence(update: Update) -> str:
     return f"bundle {update.bundle.version} is in service{worse}: {measured}"
 
 
+class _Stop:
+    """Whether a signal has asked us to end. A handler may run in the middle of anything: it takes no lock."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._woken, self._wake = os.pipe()
+
+    def ask(self) -> None:
+        self.asked = True
+        os.write(self._wake, b".")
+
+    def wait(self, seconds: float) -> None:
+        """Return after so long, or as soon as it is asked."""
+        select.select([self._woken], [], [], max(seconds, 0.0))
+
+    def close(self) -> None:
+        os.close(self._woken)
+        os.close(self._wake)
+
+
 @contextmanager
-def _ending(stop: threading.Event) -> Iterator[None]:
-    """SIGINT and SIGTERM set `stop`, once; a second one does what it did before."""
+def _ended_by_signals() -> Iterator[_Stop]:
+    """SIGINT and SIGTERM ask to stop, once; a second one does what it did before."""
+    stop = _Stop()
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def end(number: int, frame: object) -> None:
-        stop.set()
         for one, handler in before.items():
             signal.signal(one, handler)
-        log.info("stopping after this round; once more to stop at once")
+        stop.ask()
+        os.write(2, b"stopping after this round; once more to stop at once\n")  # logging might be under way just now
 
     for number in before:
         signal.signal(number, end)
     try:
-        yield
+        yield stop
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        stop.close()

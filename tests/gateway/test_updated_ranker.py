@@ -20,15 +20,19 @@ from gateway.demo.traffic import banner_context
 from gateway.errors import RefusalError
 from gateway.populations import load_experiment
 from gateway.training import TrainingPlan, train_bundle
+from ranker.train_banner import RankerConfig
+from ranker.training import TrainingConfig
 from ranker.update import UpdateConfig, update_ranker
 
 
 @pytest.mark.slow
 def test_a_running_gateway_takes_an_updated_ranker_up_without_a_failed_request(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path / "w")
-    marketplace = Marketplace.generate(simulator.preset("small", seed=5, users=900))
+    marketplace = Marketplace.generate(simulator.preset("small", seed=5, users=600))
     write_marketplace(workspace, marketplace)
-    first = train_bundle(workspace, TrainingPlan(requests=500, seed=5))
+    first = train_bundle(
+        workspace, TrainingPlan(ranker=RankerConfig(TrainingConfig(epochs=2), rivals=False), requests=300, seed=5)
+    )
     opportunities = np.arange(len(marketplace.opportunities))
     serve_and_log(workspace, marketplace, load_experiment(POPULATIONS), opportunities)
     assert len(read_displays(workspace.log)) == len(opportunities)

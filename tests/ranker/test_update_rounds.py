@@ -51,7 +51,6 @@ def test_kill_9_at_any_moment_of_an_update_leaves_whole_bundles_and_the_next_one
 ) -> None:
     on_disk = versions(workspace)
     moments = {
-        "as it begins to write": lambda: bool(drafts(workspace)),
         "as it writes the tables": lambda: any((one / "ranker" / "tables").exists() for one in drafts(workspace)),
         "as it seals": lambda: any((one / "ranker" / "log_position.json").exists() for one in drafts(workspace)),
     }
