@@ -13,12 +13,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ranker.compiled import CompiledGraph, padded_bags
-from ranker.export import write_serving
 from ranker.learning_rates import TrainingConfig
-from ranker.quantisation import TableType
-from ranker.serving_graph import ServingGraph, Wiring
-from ranker.shape import DlrmShape
+from ranker.networks.shape import DlrmShape
+from ranker.serving.compiled import CompiledGraph, padded_bags
+from ranker.serving.export import write_serving
+from ranker.serving.graph import ServingGraph, Wiring
+from ranker.serving.quantisation import TableType
 from ranker.specification import Specification, banner_specification
 from ranker.training import DlrmRanker
 

@@ -28,7 +28,7 @@ from gateway.demo.offline import serve_and_log, slates
 from gateway.demo.simulated import POPULATIONS
 from gateway.populations import load_experiment
 from gateway.training import TrainingPlan, train_bundle
-from ranker.update import UpdateConfig, update_ranker
+from ranker.updates.update import UpdateConfig, update_ranker
 
 
 @dataclass(frozen=True)

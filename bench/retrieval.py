@@ -27,13 +27,13 @@ from knn import compare
 from rich.table import Table
 from vectors import DIMENSION, HISTORY, clustered_vectors, histories
 
+from candidates.best_of.gbo import GlobalBestOf
+from candidates.best_of.unknown_items import UnknownItems
 from candidates.config import CandidatesConfig, IndexConfig
 from candidates.encoder import CountryItems, write_countries
-from candidates.gbo import GlobalBestOf
 from candidates.index import build_graph, exact_search
-from candidates.led_source import LedCountry
+from candidates.led.source import LedCountry
 from candidates.sources import load_sources
-from candidates.unknown_items import UnknownItems
 from data.bundle import Bundle, BundleDraft, publish
 from data.console import JsonOption, console, set_up_logging, write_figures
 from data.items import ItemTable
@@ -170,7 +170,7 @@ def main(
     items: Annotated[list[int] | None, typer.Option(min=1_000, help="Repeat to compare. [10,000 and 100,000]")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Of the gateway, and of the echo server.")] = 2,
     clients: Annotated[int, typer.Option(min=1, help="Client processes.")] = 2,
-    in_flight: Annotated[int, typer.Option(min=1, help="Calls of each client at once.")] = 6,
+    in_flight: Annotated[int, typer.Option(min=1, help="Calls of each client at once.")] = 4,
     seconds: Annotated[float, typer.Option(min=1, max=60)] = 5.0,
     rivals: Annotated[
         bool, typer.Option(help="Time faiss' and usearch's searches too, where they are installed.")

@@ -92,7 +92,7 @@ def _captured(values: np.ndarray, matrix: sparse.csr_array) -> float:
 
 def _decompose(case: Case, matrix: sparse.csr_array) -> np.ndarray:
     if case.solver == "tandem":
-        from candidates.rsvd import randomized_svd, row_blocks
+        from candidates.matrices.rsvd import randomized_svd, row_blocks
 
         blocks = row_blocks(matrix, BLOCK_ROWS)
         return randomized_svd(blocks, RANK, OVERSAMPLING, POWER_ITERATIONS, case.seed, case.threads).values

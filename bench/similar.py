@@ -18,9 +18,9 @@ from rich.table import Table
 
 from candidates.config import CandidatesConfig
 from candidates.evaluation import HeldOut, evaluate_sources, split_events
-from candidates.led_source import Led
+from candidates.led.source import Led
 from candidates.proposals import NOTHING, CandidateSource, Proposal
-from candidates.similar import SimilarItems
+from candidates.retrieval.similar import SimilarItems
 from candidates.sources import load_sources_from
 from candidates.training import train_candidates
 from data.console import JsonOption, console, set_up_logging, write_figures

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from candidates import retrieval_cli
 from candidates.errors import CandidatesError
 from candidates.paper import cli as paper
 from candidates.protocols import cli as protocols
+from candidates.retrieval import cli as retrieval_cli
 from data.console import (
     DEFAULT_WORKSPACE,
     JsonOption,

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from candidates import cbo, gbo, led_source
+from candidates.best_of import cbo, gbo
 from candidates.encoder import read_json
 from candidates.errors import CandidatesError
+from candidates.led import source as led_source
 from candidates.proposals import CandidateSource, Proposal
 from candidates.training_set import TrainingSet
 from data.bundle import Bundle
@@ -46,13 +47,13 @@ def _train_gbo(training: TrainingSet, folder: Path) -> dict[str, Any]:
 
 
 def _train_cbo(training: TrainingSet, folder: Path) -> dict[str, Any]:
-    from candidates.cbo_training import train
+    from candidates.best_of.cbo_training import train
 
     return train(training, folder)
 
 
 def _train_led(training: TrainingSet, folder: Path) -> dict[str, Any]:
-    from candidates.led_training import train
+    from candidates.led.training import train
 
     return train(training, folder)
 

@@ -14,12 +14,12 @@ from threadpoolctl import threadpool_limits
 
 from candidates.behaviour import LocalBehaviour
 from candidates.config import CandidatesConfig
-from candidates.embeddings import item_vectors
 from candidates.encoder import CountryItems
 from candidates.errors import CandidatesError
 from candidates.evaluation import HeldOut, evaluate_sources, split_events
+from candidates.matrices.embeddings import item_vectors
+from candidates.matrices.statistics import country_statistics, popularity, positioned
 from candidates.sources import SOURCES, load_sources_from
-from candidates.statistics import country_statistics, popularity, positioned
 from candidates.training_set import CountryTraining, Split, Stopwatch, TrainingSet, validation_and_test
 from data.engine import Engine
 from data.items import ItemTable

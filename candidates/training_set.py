@@ -9,10 +9,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from candidates.behaviour import Behaviour
+from candidates.best_of.gbo import GlobalBestOf
 from candidates.config import CandidatesConfig
 from candidates.encoder import CountryItems
 from candidates.evaluation import HeldOut
-from candidates.gbo import GlobalBestOf
 from data.items import ItemTable
 
 

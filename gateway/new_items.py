@@ -23,7 +23,7 @@ def add_new_items(
 
 def carry_ranker(bundle: Bundle, draft: BundleDraft, growth: Growth, timelines: Timelines) -> None:
     """The bundle's ranker into the draft, for the catalog of after."""
-    from ranker.new_items import extend_ranker
+    from ranker.banner.new_items import extend_ranker
 
     extend_ranker(bundle.ranker, draft.folder("ranker"), growth.after, growth.moved, growth.added, timelines)
     if "ranker" in bundle.metrics:

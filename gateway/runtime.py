@@ -8,17 +8,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from candidates.proposals import CandidateSource
-from candidates.similar import SimilarItems
+from candidates.retrieval.similar import SimilarItems
 from data.bundle import Bundle
 from data.items import ItemTable
 from data.request import Request
 
 
 class Scorer(Protocol):
-    """What the gateway needs of `ranker.scorer.BannerScorer`. Safe to call from several threads at once."""
+    """What the gateway needs of `ranker.serving.scorer.BannerScorer`. Safe to call from several threads at once."""
 
     def features(self, request: Request, positions: NDArray[np.int32]) -> Any:
-        """What the ranker sees of n items: an object with the fields of `ranker.scorer.BannerFeatures`."""
+        """What the ranker sees of n items: an object with the fields of `ranker.serving.scorer.BannerFeatures`."""
         ...
 
     def score(self, features: Any) -> NDArray[np.float32]:
@@ -54,7 +54,7 @@ class Runtime:
             TandemError: no bundle there, or a part of it is not as it was sealed.
         """
         from candidates.sources import load_sources
-        from ranker.scorer import BannerScorer
+        from ranker.serving.scorer import BannerScorer
 
         bundle = Bundle.open(path, verify=verify)
         items = ItemTable.load(bundle.catalog)

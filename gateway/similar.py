@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from candidates.proposals import Proposal
-from candidates.similar import Similar, SimilarItems
+from candidates.retrieval.similar import Similar, SimilarItems
 from data.request import Request
 from gateway.assembly import SIMILAR, Draft, Stopwatch
 from gateway.errors import RefusalError

@@ -15,7 +15,7 @@ from data.engine import Engine
 from data.items import ItemTable
 from data.timelines import Timelines
 from data.workspace import Workspace
-from ranker.train_banner import RankerConfig
+from ranker.banner.training import RankerConfig
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +90,7 @@ def _train_candidates(folder: Path, items: ItemTable, events: pa.Table, plan: Tr
 def _train_ranker(
     folder: Path, items: ItemTable, timelines: Timelines, examples: pa.Table, plan: TrainingPlan
 ) -> dict[str, Any]:
-    from ranker.train_banner import train_ranker
+    from ranker.banner.training import train_ranker
 
     log.info("stage two, on %d examples, %d of them positive", len(examples), pc.sum(examples["label"]).as_py() or 0)
     return train_ranker(folder, items, timelines, examples, config=plan.ranker, seed=plan.seed)

@@ -19,7 +19,7 @@ from data.workspace import Workspace
 from ranker.distributed.cli import add_commands as add_distributed_commands
 from ranker.profiling.cli import add_commands as add_profile_command
 from ranker.tabular.cli import add_commands as add_tabular_commands
-from ranker.update_cli import add_commands as add_update_command
+from ranker.updates.cli import add_commands as add_update_command
 
 app = typer.Typer(no_args_is_help=True)
 add_tabular_commands(app)
@@ -70,9 +70,9 @@ def train_command(
 
     Shows its metrics on later rows beside its rivals'. `tandem ranker update` goes on from the ranker in service.
     """
-    from ranker.banner_settings import BannerSettings, read_banner_settings
-    from ranker.bundling import train_bundle
-    from ranker.train_banner import RankerConfig
+    from ranker.banner.bundling import train_bundle
+    from ranker.banner.settings import BannerSettings, read_banner_settings
+    from ranker.banner.training import RankerConfig
 
     place = Workspace(workspace)
     settings = read_banner_settings(config_file) if config_file else BannerSettings()
@@ -98,7 +98,7 @@ def evaluate_command(
     json_file: JsonOption = None,
 ) -> None:
     """Measure the ranker in service on displays it has not learnt from, or on the later pooled examples."""
-    from ranker.bundling import evaluate_bundle
+    from ranker.banner.bundling import evaluate_bundle
 
     place = Workspace(workspace)
     figures = evaluate_bundle(place, origin, label)
@@ -116,7 +116,7 @@ def export_command(
 
     With --tables int8 its embedding tables are quantised too, and its metrics shown before and after.
     """
-    from ranker.bundling import export_bundle
+    from ranker.banner.bundling import export_bundle
 
     place = Workspace(workspace)
     bundle, figures = export_bundle(place, tables)

@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 from torch import nn
 
-from ranker.shape import DlrmShape
+from ranker.networks.shape import DlrmShape
 from ranker.specification import RankerError
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributed._shard.sharded_tensor import ShardedTensor
 
-from ranker.dlrm import Network
+from ranker.networks.dlrm import Network
 
 
 @contextmanager

@@ -18,13 +18,13 @@ from torch import Tensor, nn
 from data.console import progress_bar
 from data.errors import DataError
 from ranker.calibration import Platt, fit_platt
-from ranker.dlrm import Network, tensors_of
 from ranker.examples import Examples, require_rows
 from ranker.learning_rates import LearningRates, TrainingConfig
 from ranker.metrics import log_loss
+from ranker.networks.dlrm import Network, tensors_of
 from ranker.networks.registry import build_network
-from ranker.quantisation import TableType, load_table, quantise, save_table
-from ranker.shape import DlrmShape
+from ranker.networks.shape import DlrmShape
+from ranker.serving.quantisation import TableType, load_table, quantise, save_table
 from ranker.sharding import plain_state, process_group, shard, weights_of
 from ranker.specification import UNKNOWN_ROW, RankerError, Specification
 from ranker.table_decay import TABLE_KEY, TableDecay
@@ -155,7 +155,7 @@ class DlrmRanker:
             weight.copy_(torch.from_numpy(quantise(weight.numpy(), f"table {table}").dequantised()))
 
     def save(self, folder: Path, tables: TableType = "float32") -> None:
-        """model.json, weights.safetensors, and tables/, which the scorer maps into memory (ranker/quantisation.py)."""
+        """model.json, weights.safetensors, and tables/, which the scorer maps into memory (ranker/serving/)."""
         (folder / "tables").mkdir(exist_ok=True)
         state = self.model.state_dict()
         for table in self.specification.tables:

@@ -12,8 +12,8 @@ from candidates.distributed.blocks import cut_into_tiles
 from candidates.distributed.rsvd import distributed_svd
 from candidates.distributed.stages import Stages
 from candidates.distributed.streams import Batches
-from candidates.embeddings import scaled_vectors
-from candidates.pmi import Marginals
+from candidates.matrices.embeddings import scaled_vectors
+from candidates.matrices.pmi import Marginals
 
 ENTRY_SCHEMA = "i int, j int, value double"
 _ENTRY = pa.schema([("i", pa.int32()), ("j", pa.int32()), ("value", pa.float64())])
@@ -46,7 +46,7 @@ class _PositivePmi:
 def spark_item_vectors(
     pairs: Any, items: NDArray[np.int32], config: EmbeddingConfig, stages: Stages, seed: int = 0
 ) -> NDArray[np.float32]:
-    """float32 [I, d], as `candidates.embeddings.item_vectors` has them of the same counts.
+    """float32 [I, d], as `candidates.matrices.embeddings.item_vectors` has them of the same counts.
 
     The driver holds what grows with the items alone: their marginals, and in the end their vectors.
 

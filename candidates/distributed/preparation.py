@@ -26,7 +26,7 @@ from candidates.distributed.stages import Stages, failures_as
 from candidates.encoder import CountryItems
 from candidates.errors import CandidatesError
 from candidates.evaluation import HeldOut, drawn_users, requests_of_users
-from candidates.statistics import popularity
+from candidates.matrices.statistics import popularity
 from candidates.training_set import CountryTraining, Split, Stopwatch, TrainingSet, validation_and_test
 from data.engine import connect
 from data.items import ItemTable

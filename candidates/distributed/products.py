@@ -20,7 +20,7 @@ from scipy import sparse
 
 from candidates.distributed.layout import Layout
 from candidates.distributed.streams import Batches, Row, floats, record, rows_of, sorted_stream
-from candidates.gaussian import gaussian_rows
+from candidates.matrices.gaussian import gaussian_rows
 
 FACTORED_SCHEMA = "number long, band int, tile int, q binary, r binary"
 _FACTORED = pa.schema(

@@ -1,4 +1,4 @@
-"""The randomised SVD of `candidates/rsvd.py` on Spark: the same random matrix, the same steps, the same signs.
+"""The randomised SVD of `candidates/matrices/rsvd.py` on Spark: the same random matrix, the same steps, the same signs.
 
 Every product is one Spark job whose result is a stage on disk, and every tree of small QR factors another. The driver
 sees matrices of (dimension + oversampling)^2 numbers only, until somebody collects a factor.
@@ -23,7 +23,7 @@ from candidates.distributed.stages import Stages, reading_blocks
 from candidates.distributed.streams import Batches, floats, record, rows_of, sorted_stream
 from candidates.distributed.tsqr import FAN_IN, ROOT, tree_paths
 from candidates.errors import CandidatesError
-from candidates.rsvd import Dense
+from candidates.matrices.rsvd import Dense
 from data.console import progress_bar
 
 _VECTORS_SCHEMA = "number long, values binary, peaks binary, peak_rows binary"
@@ -76,7 +76,7 @@ def distributed_svd(
     fan_in: int = FAN_IN,
     shown: bool = True,
 ) -> DistributedSvd:
-    """As `candidates.rsvd.randomized_svd`, for the same seed the same to rounding.
+    """As `candidates.matrices.rsvd.randomized_svd`, for the same seed the same to rounding.
 
     Args:
         stages: where finished steps lie; a job that was killed and is repeated goes on after the last of them. The

@@ -11,11 +11,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from candidates.best_of.gbo import GlobalBestOf
 from candidates.config import CboConfig, IndexConfig
 from candidates.encoder import read_json
 from candidates.errors import CandidatesError
 from candidates.evaluation import HeldOut, split_events
-from candidates.gbo import GlobalBestOf
 from candidates.new_items.basis import Extension, popularity_with_new
 from candidates.new_items.evidence import Evidence
 from candidates.new_items.growth import Growth, new_rows

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from candidates.best_of.gbo import GlobalBestOf
 from candidates.config import CboConfig, IndexConfig
 from candidates.encoder import CountryItems
-from candidates.gbo import GlobalBestOf
 from candidates.new_items.evidence import Evidence
 from candidates.new_items.growth import Growth
 from candidates.new_items.placing import (

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from candidates.cbo import CboCountry, ClusterCounts, ClusterLists, cluster_lists
+from candidates.best_of.cbo import CboCountry, ClusterCounts, ClusterLists, cluster_lists
+from candidates.best_of.gbo import GlobalBestOf
 from candidates.encoder import read_countries
-from candidates.gbo import GlobalBestOf
 from candidates.new_items.basis import Extension, with_new_vectors
 from candidates.new_items.growth import Growth
 

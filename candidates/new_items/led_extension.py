@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from candidates.best_of.unknown_items import UnknownItems
 from candidates.encoder import CountryItems, read_countries, user_vector
 from candidates.index import NEVER, GraphIndex, build_graph, inverse_norms, save_graphs
-from candidates.led_source import LedCountry
+from candidates.led.source import LedCountry
 from candidates.new_items.basis import Extension, with_new_vectors
 from candidates.new_items.placing import biases_by_popularity
-from candidates.unknown_items import UnknownItems
 
 
 def extend_led(old: Path, new: Path, extension: Extension) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from candidates.similar import shared_path
+from candidates.retrieval.similar import shared_path
 from data.items import ItemTable
 
 

@@ -7,12 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
+from candidates.matrices.spectral import Shrinkage, Spectrum, Weighting, decompose, item_vectors
+from candidates.matrices.spectral_choice import Choice, SpectralGrid, choose, weightings
 from candidates.protocols.metrics import VALIDATION, evaluate
 from candidates.protocols.splits import HeldOutUsers
 from candidates.reference.epochs import VALIDATION_NAME
 from candidates.reference.model import ReferenceModel
-from candidates.spectral import Shrinkage, Spectrum, Weighting, decompose, item_vectors
-from candidates.spectral_choice import Choice, SpectralGrid, choose, weightings
 from data.console import progress_bar
 
 _VALIDATION_SCORES = 20_000_000

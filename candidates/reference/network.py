@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import embedding_bag
 
-from candidates.inner_products import pair_scores
+from candidates.matrices.inner_products import pair_scores
 from candidates.reference.epochs import Batch
 
 if TYPE_CHECKING:

@@ -202,7 +202,7 @@ def svd_vectors(
 ) -> NDArray[np.float32]:
     """float32 [items, d]: the start of section 4.1, from the PMI of the items that users took together."""
     from candidates.config import EmbeddingConfig
-    from candidates.embeddings import item_vectors
+    from candidates.matrices.embeddings import item_vectors
 
     together = sparse.csr_array((user_items.T @ user_items).astype(np.float64))
     config = EmbeddingConfig(dimension=dimension, context_power=context_power, value_power=value_power)

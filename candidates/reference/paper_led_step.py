@@ -11,8 +11,8 @@ from scipy.sparse import csr_matrix
 from torch import Tensor, nn
 from torch.nn.functional import embedding_bag
 
-from candidates import losses
-from candidates.inner_products import pair_scores
+from candidates.led import losses
+from candidates.matrices.inner_products import pair_scores
 
 if TYPE_CHECKING:
     from candidates.reference.paper_led import PaperLedConfig

@@ -106,7 +106,7 @@ def _update(workspace: Workspace, seed: int) -> Bundle:
     With so few displays that nothing can be learnt from them, the bundle stays.
     """
     from ranker.specification import RankerError
-    from ranker.update import UpdateConfig, update_ranker
+    from ranker.updates.update import UpdateConfig, update_ranker
 
     try:
         found = update_ranker(workspace, UpdateConfig(minimum=1, wait_minutes=0, force=True), seed)

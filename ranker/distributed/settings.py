@@ -7,7 +7,7 @@ import yaml
 from pydantic import Field, model_validator
 
 from ranker.feature_settings import FeatureSettings
-from ranker.shape import DlrmShape
+from ranker.networks.shape import DlrmShape
 from ranker.yaml_settings import AtLeastZero, Count, Positive, Share, Strict, checked, read_yaml_mapping
 
 TableOptimizer = Literal["sgd", "adagrad", "rowwise_adagrad"]

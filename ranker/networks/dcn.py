@@ -7,9 +7,9 @@ from torch import Tensor, nn
 from torchrec import EmbeddingBagCollection, KeyedJaggedTensor
 from torchrec.modules.crossnet import CrossNet, VectorCrossNet
 
-from ranker.dlrm import Network, OverArch, Standardised, table_configs
+from ranker.networks.dlrm import Network, OverArch, Standardised, table_configs
 from ranker.networks.layers import BatchNorm, Lookups
-from ranker.shape import DlrmShape
+from ranker.networks.shape import DlrmShape
 from ranker.specification import Specification
 
 CROSS_LAYERS = 3

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torchrec import EmbeddingBagCollection, KeyedJaggedTensor
 
-from ranker.shape import DlrmShape
+from ranker.networks.shape import DlrmShape
 from ranker.specification import Specification
 
 EPSILON = 1e-5

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 from torchrec import EmbeddingBagCollection, KeyedJaggedTensor
 
-from ranker.dlrm import DlrmBody, Network, Standardised, draw, table_configs
+from ranker.networks.dlrm import DlrmBody, Network, Standardised, draw, table_configs
 from ranker.networks.layers import Lookups
-from ranker.shape import DlrmShape
+from ranker.networks.shape import DlrmShape
 from ranker.specification import RankerError, Specification
 
 

@@ -8,10 +8,10 @@
 from collections.abc import Callable
 from functools import partial
 
-from ranker.dlrm import DLRM, Network
 from ranker.networks.dcn import DCN
+from ranker.networks.dlrm import DLRM, Network
 from ranker.networks.members import Members
-from ranker.shape import DlrmShape
+from ranker.networks.shape import DlrmShape
 from ranker.specification import RankerError, Specification
 
 NETWORKS: dict[str, Callable[..., Network]] = {

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ranker.distributed.sources import HostRows
-from ranker.shape import DlrmShape
+from ranker.networks.shape import DlrmShape
 from ranker.specification import Bag, RankerError, Specification, banner_specification
 
 _LEAST_ROWS = 16

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from ranker.calibration import Platt
 from ranker.examples import Examples
 from ranker.learning_rates import TrainingConfig
-from ranker.shape import DlrmShape
+from ranker.networks.shape import DlrmShape
 from ranker.specification import RankerError, Specification
 from ranker.tabular.settings import NetworkChanges
 
@@ -73,13 +73,13 @@ def _network(config: TrainingConfig) -> "Build":
 
 
 def _logistic(specification: Specification, rows: dict[str, int], changes: NetworkChanges) -> Ranker:
-    from ranker.logistic import LogisticRanker
+    from ranker.rivals.logistic import LogisticRanker
 
     return LogisticRanker(specification, rows)
 
 
 def _trees(specification: Specification, rows: dict[str, int], changes: NetworkChanges) -> Ranker:
-    from ranker.trees import TreesRanker
+    from ranker.rivals.trees import TreesRanker
 
     return TreesRanker(specification, rows)
 

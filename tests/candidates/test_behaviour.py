@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from candidates.behaviour import LocalBehaviour, UserItems
-from candidates.cbo import ClusterVisits
-from candidates.cbo_training import ClusteredVisits, nearest
+from candidates.best_of.cbo import ClusterVisits
+from candidates.best_of.cbo_training import ClusteredVisits, nearest
 from data.schema import EventKind
 from data.timelines import Timelines
 

@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from candidates.cbo import CboCountry, ClusterCounts, ClusterVisits, cluster_lists, unit
+from candidates.best_of.cbo import CboCountry, ClusterCounts, ClusterVisits, cluster_lists, unit
+from candidates.best_of.gbo import GlobalBestOf
 from candidates.encoder import CountryItems
-from candidates.gbo import GlobalBestOf
 from data.request import History, Request
 
 

@@ -17,7 +17,7 @@ from candidates.distributed.rsvd import DistributedSvd, distributed_svd
 from candidates.distributed.stages import Stages
 from candidates.distributed.streams import partition_keys, spark_hash
 from candidates.errors import CandidatesError
-from candidates.rsvd import Svd, randomized_svd, row_blocks
+from candidates.matrices.rsvd import Svd, randomized_svd, row_blocks
 
 pytestmark = pytest.mark.slow
 

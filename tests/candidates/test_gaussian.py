@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from candidates.gaussian import gaussian_rows
+from candidates.matrices.gaussian import gaussian_rows
 
 
 def test_rows_are_the_same_however_they_are_asked_for() -> None:

@@ -5,8 +5,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from candidates import inner_products
-from candidates.inner_products import pair_scores
+from candidates.matrices import inner_products
+from candidates.matrices.inner_products import pair_scores
 
 
 @settings(deadline=None, max_examples=60)

@@ -6,8 +6,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from candidates.led import Led, Tuning
-from candidates.led_examples import LedTimelines, batches, split_timelines
+from candidates.led.examples import LedTimelines, batches, split_timelines
+from candidates.led.model import Led, Tuning
 
 
 def model(tuning: Tuning, length_power: float = 1.0, items: int = 9, dimension: int = 4) -> Led:

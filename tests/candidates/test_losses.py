@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from candidates import losses
+from candidates.led import losses
 
 
 def sigmoid(x: float) -> float:

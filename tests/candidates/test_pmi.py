@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from candidates.errors import CandidatesError
-from candidates.pmi import positive_pmi
+from candidates.matrices.pmi import positive_pmi
 
 
 def dense_reference(counts: np.ndarray, power: float) -> np.ndarray:

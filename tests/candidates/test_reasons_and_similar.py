@@ -15,10 +15,10 @@ from candidates.bundling import train_bundle
 from candidates.cli import app
 from candidates.config import CandidatesConfig, CboConfig, EmbeddingConfig, LedConfig
 from candidates.errors import CandidatesError
-from candidates.explanation import ExplainingSource
 from candidates.index import NEVER, MerchantIndexes, cosine_search, inverse_norms
-from candidates.led_source import Led
-from candidates.similar import SimilarItems, shared_path
+from candidates.led.source import Led
+from candidates.retrieval.explanation import ExplainingSource
+from candidates.retrieval.similar import SimilarItems, shared_path
 from candidates.sources import load_sources_from
 from data.request import History, Request
 from data.workspace import Origin, Workspace

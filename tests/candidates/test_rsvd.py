@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from candidates.errors import CandidatesError
-from candidates.rsvd import randomized_svd, row_blocks, tsqr
+from candidates.matrices.rsvd import randomized_svd, row_blocks, tsqr
 
 
 def low_rank(rows: int, columns: int, rank: int, seed: int) -> np.ndarray:

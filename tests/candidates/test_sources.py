@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from candidates.best_of.gbo import GlobalBestOf
 from candidates.errors import CandidatesError
-from candidates.gbo import GlobalBestOf
 from candidates.index import MerchantIndexes, exact_search
-from candidates.led_source import Led
+from candidates.led.source import Led
 from candidates.sources import SOURCES, load_sources_from
 from data.errors import TandemError
 from data.request import History, Request

@@ -11,15 +11,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from candidates import led_training, sources
+from candidates import sources
 from candidates.behaviour import LocalBehaviour, UserItems, spark_xxhash64
+from candidates.best_of.cbo_training import MerchantVisits
 from candidates.bundling import train_bundle
-from candidates.cbo_training import MerchantVisits
 from candidates.config import CandidatesConfig, CboConfig, EmbeddingConfig, LedConfig
 from candidates.distributed.behaviour import SparkBehaviour, country_folder
 from candidates.distributed.stages import Stages
 from candidates.errors import CandidatesError
-from candidates.led_shards import LedShards, events_beyond_views
+from candidates.led import training as led_training
+from candidates.led.shards import LedShards, events_beyond_views
 from candidates.sources import SourceKind
 from candidates.training import prepared, train_candidates
 from candidates.training_set import Stopwatch

@@ -7,13 +7,13 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 
 from candidates.errors import CandidatesError
+from candidates.matrices.spectral import Shrinkage, Weighting, decompose, item_vectors
+from candidates.matrices.spectral_choice import SpectralGrid, choose, weightings
 from candidates.protocols.benchmark import run_model
 from candidates.protocols.metrics import VALIDATION, WEAK, evaluate
 from candidates.protocols.splits import HeldOutUsers, Split
 from candidates.reference.led import Led, LedConfig
 from candidates.reference.popularity import Popularity
-from candidates.spectral import Shrinkage, Weighting, decompose, item_vectors
-from candidates.spectral_choice import SpectralGrid, choose, weightings
 
 
 def tastes(users: int, items: int, seed: int, groups: int = 4) -> csr_matrix:

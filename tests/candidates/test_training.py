@@ -10,12 +10,12 @@ import pyarrow as pa
 import pytest
 from scipy import sparse
 
-from candidates import led_training
 from candidates.config import CandidatesConfig, CboConfig, EmbeddingConfig, GboConfig, LedConfig
-from candidates.embeddings import item_vectors
 from candidates.errors import CandidatesError
+from candidates.led import training as led_training
+from candidates.matrices.embeddings import item_vectors
+from candidates.matrices.statistics import country_statistics, popularity, positioned
 from candidates.sources import load_sources_from
-from candidates.statistics import country_statistics, popularity, positioned
 from candidates.training import train_candidates
 from data.items import ItemTable
 from data.timelines import Timelines

@@ -12,7 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from candidates.proposals import NOTHING, Proposal
-from candidates.similar import Similar
+from candidates.retrieval.similar import Similar
 from data.bundle import Bundle, BundleDraft, publish
 from data.items import ItemTable
 from data.request import Request

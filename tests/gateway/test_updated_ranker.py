@@ -20,9 +20,9 @@ from gateway.demo.traffic import banner_context
 from gateway.errors import RefusalError
 from gateway.populations import load_experiment
 from gateway.training import TrainingPlan, train_bundle
-from ranker.train_banner import RankerConfig
+from ranker.banner.training import RankerConfig
 from ranker.training import TrainingConfig
-from ranker.update import UpdateConfig, update_ranker
+from ranker.updates.update import UpdateConfig, update_ranker
 
 
 @pytest.mark.slow

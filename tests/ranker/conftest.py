@@ -30,7 +30,7 @@ def compiled_once(tmp_path_factory: pytest.TempPathFactory):  # type: ignore[no-
 @pytest.fixture(scope="session")
 def trained(shop: Shop, compiled_once: None, tmp_path_factory: pytest.TempPathFactory):  # type: ignore[no-untyped-def]
     """(folder, metrics) of a ranker trained on the shop's examples."""
-    from ranker.train_banner import train_ranker
+    from ranker.banner.training import train_ranker
 
     folder = tmp_path_factory.mktemp("ranker")
     return folder, train_ranker(folder, shop.items, shop.timelines, make_examples(shop), seed=3)

@@ -13,8 +13,8 @@ from data.request import Request
 from data.workspace import Origin, Workspace
 from proto.tandem.v1.log_pb2 import DisplayRecord, LoggedSlot
 from proto.tandem.v1.tandem_pb2 import CLICK, LANDING, TrackedEvent
-from ranker.scorer import BannerScorer
-from ranker.train_banner import RankerConfig, train_ranker
+from ranker.banner.training import RankerConfig, train_ranker
+from ranker.serving.scorer import BannerScorer
 from ranker.training import TrainingConfig
 
 MINUTE = 60_000_000

@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from ranker.calibration import Platt
-from ranker.compiled import CompiledGraph
 from ranker.examples import NO_ROW, Examples
-from ranker.export import write_serving
 from ranker.learning_rates import TrainingConfig
-from ranker.serving_graph import Wiring
-from ranker.shape import DlrmShape
+from ranker.networks.shape import DlrmShape
+from ranker.serving.compiled import CompiledGraph
+from ranker.serving.export import write_serving
+from ranker.serving.graph import Wiring
 from ranker.specification import parse_specification
 from ranker.training import DlrmRanker
 

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from ranker.distributed.fast_linear import FastLinear, fast_linear, with_fast_linears
-from ranker.interaction import trained_interactions
-from ranker.shape import interactions
+from ranker.networks.interaction import trained_interactions
+from ranker.networks.shape import interactions
 
 
 @settings(max_examples=40, deadline=None)

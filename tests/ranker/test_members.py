@@ -8,13 +8,13 @@ import torch
 from torch import nn
 from torchrec import KeyedJaggedTensor
 
-from ranker.dlrm import DLRM
 from ranker.examples import Examples
 from ranker.learning_rates import TrainingConfig
+from ranker.networks.dlrm import DLRM
 from ranker.networks.members import Members
 from ranker.networks.registry import build_network
-from ranker.serving_graph import Wiring
-from ranker.shape import DlrmShape
+from ranker.networks.shape import DlrmShape
+from ranker.serving.graph import Wiring
 from ranker.specification import Categorical, Dense, RankerError, Specification, Table
 from ranker.training import DlrmRanker
 

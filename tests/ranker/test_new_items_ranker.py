@@ -11,9 +11,9 @@ from data.items import ItemTable
 from data.request import Request
 from data.schema import CATALOG_SCHEMA, EVENT_SCHEMA
 from data.timelines import Timelines
-from ranker.new_items import extend_ranker
-from ranker.scorer import BannerScorer
-from ranker.statistics import ItemStatistics
+from ranker.banner.new_items import extend_ranker
+from ranker.banner.statistics import ItemStatistics
+from ranker.serving.scorer import BannerScorer
 
 
 def grown(shop: Shop, merchant: str) -> tuple[ItemTable, np.ndarray, np.ndarray]:

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from data.errors import TandemError
-from ranker import quantisation
-from ranker.quantisation import load_table, mapped_table, quantise, save_table, table_type
+from ranker.serving import quantisation
+from ranker.serving.quantisation import load_table, mapped_table, quantise, save_table, table_type
 from ranker.specification import RankerError
 
 TABLES = arrays(

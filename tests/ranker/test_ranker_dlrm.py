@@ -7,15 +7,15 @@ import pytest
 import torch
 from toy_banners import Shop, make_examples
 
-from ranker.banner_rows import rows_of_examples
-from ranker.dlrm import DLRM, DlrmShape, tensors_of
+from ranker.banner.rows import rows_of_examples
 from ranker.examples import NO_ROW, Examples, encode, row_of_position
-from ranker.growth import grow_vocabularies
-from ranker.logistic import LogisticRanker
-from ranker.shape import interactions
+from ranker.networks.dlrm import DLRM, DlrmShape, tensors_of
+from ranker.networks.shape import interactions
+from ranker.rivals.logistic import LogisticRanker
 from ranker.sharding import plain_state, process_group, shard
 from ranker.specification import RankerError, Specification, banner_specification, parse_specification
 from ranker.training import DlrmRanker, TrainingConfig, table_key
+from ranker.updates.growth import grow_vocabularies
 
 SPEC = parse_specification(
     "{name: s, dimension: 4, positions: 2, dense: [{name: a}, {name: b}], request: [{name: u, table: u}],"

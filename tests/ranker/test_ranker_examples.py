@@ -5,10 +5,10 @@ import pyarrow as pa
 import pytest
 from toy_banners import DAY, START, Shop, display_row, displays_of, make_examples, tracked
 
-from ranker.banner_rows import rows_of_examples, rows_of_log, slot_labels
+from ranker.banner.rows import rows_of_examples, rows_of_log, slot_labels
 from ranker.examples import NO_ROW, concatenate, encode, row_of_position, split_by_time
-from ranker.growth import grow_vocabularies
 from ranker.specification import RankerError, banner_specification, parse_specification
+from ranker.updates.growth import grow_vocabularies
 
 NAMES = list(banner_specification().dense_names)
 

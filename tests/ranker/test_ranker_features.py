@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 from toy_banners import DAY, START, Shop, make_examples
 
-import ranker.features
+import ranker.banner.features
 from data.items import ItemTable
 from data.request import HISTORY_LIMIT, History, Request
 from data.schema import EventKind
 from data.timelines import Timelines
-from ranker.banner_rows import rows_of_examples
-from ranker.features import DENSE_VALUES, NEVER, Catalogue, Visits, dense_values, item_values
+from ranker.banner.features import DENSE_VALUES, NEVER, Catalogue, Visits, dense_values, item_values
+from ranker.banner.rows import rows_of_examples
+from ranker.banner.statistics import ItemStatistics, PastStatistics, first_not_before
 from ranker.specification import banner_specification
-from ranker.statistics import ItemStatistics, PastStatistics, first_not_before
 
 HOUR = 3_600_000_000
 

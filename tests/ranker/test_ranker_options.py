@@ -7,13 +7,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from ranker.dlrm import DLRM, tensors_of
 from ranker.examples import NO_ROW, Examples
 from ranker.learning_rates import TrainingConfig, _dense_optimizer
-from ranker.logistic import LogisticRanker
+from ranker.networks.dlrm import DLRM, tensors_of
 from ranker.networks.layers import BatchNorm
 from ranker.networks.registry import NETWORKS, build_network
-from ranker.shape import DlrmShape
+from ranker.networks.shape import DlrmShape
+from ranker.rivals.logistic import LogisticRanker
 from ranker.specification import RankerError, Specification, parse_specification
 from ranker.training import table_key
 

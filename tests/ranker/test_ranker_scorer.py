@@ -12,14 +12,14 @@ from toy_banners import DAY, MERCHANTS, START, Shop, display_row, displays_of, m
 
 from data.items import ItemTable
 from data.request import NO_HISTORY, Request
-from ranker.banner_rows import rows_of_log
+from ranker.banner.logged import Log
+from ranker.banner.rows import rows_of_log
+from ranker.banner.training import RankerConfig, train_ranker
 from ranker.examples import encode
-from ranker.export import compiled_package, require_compiler
-from ranker.logged import Log
-from ranker.scorer import BannerFeatures, BannerScorer
-from ranker.serving_graph import Wiring
+from ranker.serving.export import compiled_package, require_compiler
+from ranker.serving.graph import Wiring
+from ranker.serving.scorer import BannerFeatures, BannerScorer
 from ranker.specification import RankerError, Vocabulary, banner_specification
-from ranker.train_banner import RankerConfig, train_ranker
 from ranker.training import DlrmRanker, TrainingConfig
 
 Trained = tuple[Path, dict]
@@ -136,7 +136,7 @@ def test_threads_share_a_scorer(trained: Trained, shop: Shop) -> None:
 def test_a_retrained_model_of_the_same_shape_needs_no_compilation(
     trained: Trained, shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ranker.export.compile_graph", lambda *_: pytest.fail("compiled again"))
+    monkeypatch.setattr("ranker.serving.export.compile_graph", lambda *_: pytest.fail("compiled again"))
     quick = RankerConfig(TrainingConfig(epochs=1), rivals=False)
     train_ranker(tmp_path, shop.items, shop.timelines, make_examples(shop, 300, seed=9), None, quick, 1)
     request, positions = request_of(shop, 1, 0), candidates_of(shop, 0, 20)

@@ -19,12 +19,12 @@ from data.bundle import Bundle, BundleDraft, publish
 from data.errors import DataError
 from data.eventlog import compact
 from data.workspace import Workspace
-from ranker.bookmark import Bookmark
+from ranker.banner.statistics import ItemStatistics
 from ranker.specification import RankerError, Vocabulary, banner_specification
-from ranker.statistics import ItemStatistics
 from ranker.training import DlrmRanker
-from ranker.update import NothingNewError, UpdateConfig, update_ranker
-from ranker.update_loop import only_updater, remove_old
+from ranker.updates.bookmark import Bookmark
+from ranker.updates.loop import only_updater, remove_old
+from ranker.updates.update import NothingNewError, UpdateConfig, update_ranker
 
 QUICK = UpdateConfig(minimum=100, wait_minutes=0)
 
@@ -156,7 +156,7 @@ def test_a_log_without_clicks_is_not_learnt_from(workspace: Workspace) -> None:
 def test_a_bundle_that_came_into_service_meanwhile_is_not_replaced(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import ranker.update as module
+    import ranker.updates.update as module
 
     sealed, on_disk = module._seal, versions(workspace)
 
@@ -182,7 +182,7 @@ def test_a_full_disk_is_said_and_leaves_nothing(workspace: Workspace, monkeypatc
         (folder / "specification.yaml").write_text("half")
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("ranker.update.write_ranker", full)
+    monkeypatch.setattr("ranker.updates.update.write_ranker", full)
     with pytest.raises(RankerError, match="expected to write a bundle there, found No space left on device"):
         update_ranker(workspace, QUICK)
     assert workspace.current.resolve() == before and versions(workspace) == on_disk
@@ -205,7 +205,7 @@ def test_a_bookmark_that_is_none_is_named(tmp_path: Path, content: str) -> None:
 
 
 def test_a_ranker_is_evaluated_on_displays_it_has_not_learnt_from(workspace: Workspace, shop: Shop) -> None:
-    from ranker.bundling import evaluate_bundle
+    from ranker.banner.bundling import evaluate_bundle
 
     assert evaluate_bundle(workspace)["rows"] == 4 * (2000 - 30), "a ranker from timelines has learnt from none of them"
     bundle = update_ranker(workspace, QUICK).bundle

@@ -15,22 +15,22 @@ from typer.testing import CliRunner
 
 from data.bundle import Bundle, BundleDraft, publish
 from data.workspace import Origin, Workspace
-from ranker.banner_settings import read_banner_settings
+from ranker.banner.logged import read_log, split_log
+from ranker.banner.settings import read_banner_settings
+from ranker.banner.training import INT8, RankerConfig, train_ranker
 from ranker.cli import app
 from ranker.examples import NO_ROW, Examples, encode
-from ranker.export import read_serving
-from ranker.logged import read_log, split_log
 from ranker.metrics import log_loss
-from ranker.scorer import BannerFeatures, BannerScorer
+from ranker.serving.export import read_serving
+from ranker.serving.scorer import BannerFeatures, BannerScorer
 from ranker.specification import (
     RankerError,
     Vocabulary,
     banner_specification,
     read_specification,
 )
-from ranker.train_banner import INT8, RankerConfig, train_ranker
 from ranker.training import DlrmRanker, TrainingConfig
-from ranker.update import UpdateConfig, update_ranker
+from ranker.updates.update import UpdateConfig, update_ranker
 
 
 def test_a_network_that_cannot_be_served_is_refused_before_it_is_trained(
@@ -94,7 +94,7 @@ def test_a_ranker_with_all_options_and_int8_tables_serves_its_trained_prediction
 def test_an_update_keeps_int8_tables_and_is_measured_with_their_values(
     with_options: tuple[Path, dict], shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ranker.export.compile_graph", lambda *_: pytest.fail("compiled again"))
+    monkeypatch.setattr("ranker.serving.export.compile_graph", lambda *_: pytest.fail("compiled again"))
     place = make_workspace(tmp_path / "w", shop, with_options[0])
     show(place, shop, 600)
     found = update_ranker(place, UpdateConfig(minimum=1, wait_minutes=0, force=True))

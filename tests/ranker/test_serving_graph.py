@@ -12,10 +12,10 @@ from test_ranker_dlrm import ROWS, SPEC
 from torch.profiler import ProfilerActivity, profile
 
 from ranker.calibration import Platt
-from ranker.dlrm import DLRM, DlrmShape, tensors_of
 from ranker.examples import NO_ROW, Examples
-from ranker.quantisation import quantise
-from ranker.serving_graph import ServingGraph, Wiring, weights_of
+from ranker.networks.dlrm import DLRM, DlrmShape, tensors_of
+from ranker.serving.graph import ServingGraph, Wiring, weights_of
+from ranker.serving.quantisation import quantise
 from ranker.specification import (
     Specification,
     parse_specification,

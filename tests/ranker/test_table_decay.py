@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torchrec import KeyedJaggedTensor
 
-from ranker.dlrm import DLRM, tensors_of
 from ranker.examples import NO_ROW, Examples
 from ranker.learning_rates import LearningRates, TrainingConfig, _dense_optimizer
-from ranker.shape import DlrmShape
+from ranker.networks.dlrm import DLRM, tensors_of
+from ranker.networks.shape import DlrmShape
 from ranker.sharding import plain_state, process_group, shard, weights_of
 from ranker.specification import RankerError, parse_specification
 from ranker.table_decay import TABLE_KEY, TableDecay

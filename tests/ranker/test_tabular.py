@@ -17,13 +17,14 @@ from data.criteo.made_up import write_made_up
 from data.criteo.rows import NO_ID, CriteoRows
 from data.errors import DataError
 from ranker.distributed.settings import read_settings
-from ranker.dlrm import DLRM
 from ranker.learning_rates import TrainingConfig
 from ranker.metrics import area_under_curve
 from ranker.networks.dcn import DCN
+from ranker.networks.dlrm import DLRM
 from ranker.networks.registry import build_network
+from ranker.networks.shape import DlrmShape
 from ranker.numbers import logarithmic_buckets
-from ranker.shape import DlrmShape
+from ranker.rivals.trees import TreesConfig, TreesRanker
 from ranker.specification import (
     MISSING_ROW,
     RESERVED_ROWS,
@@ -38,7 +39,6 @@ from ranker.tabular.models import MODELS, build_ranker
 from ranker.tabular.preparation import Preparation, PreparationConfig
 from ranker.tabular.settings import CompareSettings, read_compare_settings
 from ranker.tabular.statistics import Smoothing, out_of_fold, statistics_of
-from ranker.trees import TreesConfig, TreesRanker
 
 ROOT = Path(__file__).parents[2]
 SPEC = Specification(

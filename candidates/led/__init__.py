@@ -1,0 +1,1 @@
+"""LED: its model, losses, training examples, training, and the online source."""

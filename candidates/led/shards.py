@@ -1,0 +1,87 @@
+"""A country's users as LED trains on them: shard by shard, each small enough for memory, in the model's own rows."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from candidates.behaviour import UserItems
+from candidates.checkpoints import digest
+from candidates.led.examples import LedTimelines
+from candidates.training_set import CountryTraining, TrainingSet
+
+
+@dataclass(frozen=True)
+class LedShards:
+    """One country's timelines of distinct items.
+
+    Every event may be input; targets are clicks, landings and sales if the country has enough of them (LED paper,
+    section 4.3), else every event.
+
+    Attributes:
+        shards: all users of the country, in parts. limit: the newest items of each that are trained on.
+        clicks: only events beyond a view are targets.
+        rows: int32 [I], the model's row of each item position. merchant: int64 [R], of each row.
+        merchant_offsets: int64 [M + 1].
+    """
+
+    shards: Sequence[UserItems]
+    limit: int
+    clicks: bool
+    rows: NDArray[np.int32]
+    merchant: NDArray[np.int64]
+    merchant_offsets: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, training: TrainingSet, country: CountryTraining) -> "LedShards":
+        config = training.config.led
+        clicks = config.targets == "clicks"
+        if config.targets == "auto":
+            found = training.behaviour.total(partial(events_beyond_views, limit=config.timeline_limit), country.country)
+            clicks = int(found.counts.sum()) >= config.enough_clicks
+        return cls(
+            training.behaviour.shards(country.country),
+            config.timeline_limit,
+            clicks,
+            country.items.rows,
+            np.asarray(training.items.merchant)[country.items.items].astype(np.int64),
+            np.asarray(country.items.merchant_rows),
+        )
+
+    @property
+    def kind(self) -> str:
+        return "clicks" if self.clicks else "all"
+
+    def __len__(self) -> int:
+        return len(self.shards)
+
+    def __getitem__(self, shard: int) -> LedTimelines:
+        users = self.shards[shard].newest(self.limit)
+        return LedTimelines(
+            offsets=users.offsets,
+            items=self.rows[users.items],
+            is_target=users.beyond_view if self.clicks else np.ones(len(users.items), bool),
+            merchant=self.merchant,
+            merchant_offsets=self.merchant_offsets,
+        )
+
+    def in_random_order(self, rng: np.random.Generator) -> Iterator[LedTimelines]:
+        """Every shard once; nothing is drawn where there is only one."""
+        order = rng.permutation(len(self)).tolist() if len(self) > 1 else [0]
+        return (self[shard] for shard in order)
+
+    def identity(self, training: TrainingSet, country: CountryTraining) -> str:
+        """A digest of what is learnt from, and how."""
+        parts = [one for timelines in map(self.__getitem__, range(len(self))) for one in _learnt_from(timelines)]
+        return digest(asdict(training.config.led), training.seed, *parts, country.vectors)
+
+
+def events_beyond_views(users: UserItems, limit: int) -> NDArray[np.int64]:
+    """A key of 0 for every event that is more than a view, among each user's newest `limit` items."""
+    return np.zeros(int(users.newest(limit).beyond_view.sum()), np.int64)
+
+
+def _learnt_from(timelines: LedTimelines) -> tuple[NDArray[np.generic], ...]:
+    return timelines.offsets, timelines.items, timelines.is_target

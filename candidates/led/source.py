@@ -1,0 +1,112 @@
+"""LED as an online source: the user's vector from the request's history, then the merchant's best items for it, then
+the items that the model does not know, so that every merchant answers. It also says why it proposed an item, and which
+items are like another."""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from candidates.best_of.unknown_items import UnknownItems
+from candidates.encoder import CountryItems, read_countries, read_json, user_vector
+from candidates.index import NEVER, MerchantIndexes, load_graphs
+from candidates.proposals import NOTHING, Proposal
+from candidates.retrieval.explanation import Explanation
+from data.ids import load_array
+from data.items import ItemTable
+from data.request import Request
+
+
+class LedCountry:
+    """One country's model: its items, their vectors and its merchants' indexes."""
+
+    name = "led"
+    bounded = True
+
+    def __init__(
+        self, items: CountryItems, indexes: MerchantIndexes, length_power: float, unknown: UnknownItems
+    ) -> None:
+        self.items, self.indexes, self.length_power, self.unknown = items, indexes, length_power, unknown
+
+    def query(self, request: Request) -> np.ndarray:
+        """float32 [d + 1]: the user's vector and a 1. Without history it is (0, ..., 0, 1): the biases decide."""
+        vectors = self.indexes.vectors
+        query = np.empty(vectors.shape[1], np.float32)
+        query[:] = user_vector(vectors, self.items.rows_of(request.history.items), self.length_power)
+        query[-1] = 1
+        return query
+
+    def propose(self, request: Request, k: int) -> Proposal:
+        start, end = self.items.slice_of(request.merchant)
+        excluded = self.items.rows_of(request.exclude)
+        found = self.indexes.search(request.merchant, start, end, self.query(request), k, excluded)
+        known = Proposal(self.items.items[found.items], found.scores)
+        return self.unknown.completed(known, request.merchant, k, request.exclude)
+
+    def explain(self, request: Request, positions: NDArray[np.int32]) -> Explanation:
+        """What every item of the request's history adds to the score of these item positions."""
+        vectors = self.indexes.vectors
+        rows, taken = self.items.rows[positions], self.items.rows_of(request.history.items)
+        known = rows >= 0
+        known[known] = vectors[rows[known], -1] > NEVER / 2
+        chosen = np.zeros((len(rows), vectors.shape[1]), np.float32)
+        chosen[known] = vectors[rows[known]]
+        of_taken = np.take(vectors, taken, axis=0)[:, :-1] / np.float32(max(1, len(taken)) ** self.length_power)
+        return Explanation(self.items.items[taken], known, chosen[:, -1], chosen[:, :-1] @ of_taken.T)
+
+    def similar(self, position: int, k: int, exclude: NDArray[np.int32]) -> Proposal | None:
+        """The merchant's available items whose vectors point the way of this item's, by cosine; the bias, what an item
+        has of popularity, does not count. None where the model has no vector of the item."""
+        row = int(self.items.rows[position])
+        if row < 0 or not self.indexes.vectors[row, :-1].any():
+            return None
+        start, end = self.items.slice_of(int(np.searchsorted(self.items.merchant_rows, row, side="right")) - 1)
+        found = self.indexes.similar(start, end, row, k, self.items.rows_of(exclude))
+        return Proposal(self.items.items[found.items], found.scores)
+
+    @classmethod
+    def load(cls, folder: Path) -> "LedCountry":
+        facts = read_json(folder / "led.json")
+        vectors = load_array(folder / "vectors.npy")
+        items = CountryItems.load(folder)
+        graphs, highest = load_graphs(
+            folder, facts["graphs"], lambda merchant: vectors[slice(*items.slice_of(merchant))]
+        )
+        norms = folder / "inverse_norms.npy"
+        indexes = MerchantIndexes(vectors, graphs, load_array(norms) if norms.exists() else None, highest)
+        return cls(items, indexes, facts["length_power"], UnknownItems.load(folder))
+
+
+class Led:
+    """Each country has its own model; a request from a country without one is answered by the largest country's."""
+
+    name = "led"
+    bounded = True
+
+    def __init__(self, countries: dict[str, LedCountry], largest: str) -> None:
+        self._countries, self._largest = countries, largest
+
+    def propose(self, request: Request, k: int) -> Proposal:
+        return self.country(request.country).propose(request, k) if self._countries else NOTHING
+
+    def explain(self, request: Request, positions: NDArray[np.int32]) -> Explanation:
+        """As `LedCountry.explain`, by the model that proposes to the request."""
+        return self.country(request.country).explain(request, positions)
+
+    def similar(self, position: int, country: str, k: int, exclude: NDArray[np.int32]) -> Proposal | None:
+        """As `LedCountry.similar`, by the country's model; if it does not know the item, by the largest that does."""
+        for one in dict.fromkeys((self._countries.get(country), *self._countries.values())):
+            found = one.similar(position, k, exclude) if one is not None else None
+            if found is not None:
+                return found
+        return None
+
+    def country(self, name: str) -> LedCountry:
+        """The model that answers for a country."""
+        return self._countries.get(name) or self._countries[self._largest]
+
+
+def load(folder: Path, items: ItemTable) -> Led:
+    known = read_countries(folder / "led")
+    countries = {name: LedCountry.load(folder / "led" / str(place)) for place, name in enumerate(known)}
+    return Led(countries, known[0] if known else "")

@@ -1,0 +1,234 @@
+"""The ranker's part of a workspace's bundles: train a new one, measure the one in service, compile it again."""
+
+import logging
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from data.bundle import Bundle, BundleDraft, publish
+from data.errors import TandemError
+from data.examples import EXAMPLE_SCHEMA
+from data.items import ItemTable
+from data.tables import load_events
+from data.timelines import Timelines
+from data.workspace import Workspace
+from ranker.banner.logged import Log, read_log, ripe
+from ranker.banner.rows import rows_of_examples, rows_of_log
+from ranker.banner.training import INT8, RankerConfig, train_ranker
+from ranker.examples import Examples, encode, split_by_time
+from ranker.metrics import all_metrics
+from ranker.serving.export import read_serving, write_serving
+from ranker.serving.graph import Wiring
+from ranker.serving.quantisation import TableType, load_table, save_table
+from ranker.specification import RankerError, Specification, Vocabulary, read_specification
+from ranker.training import DlrmRanker
+from ranker.updates.bookmark import Bookmark
+
+log = logging.getLogger(__name__)
+
+Origins = Literal["log", "timelines", "both"]
+
+EXAMPLES = "examples.parquet"
+"""The file of a workspace with the examples pooled from timelines."""
+
+
+def train_bundle(
+    workspace: Workspace,
+    origins: Origins | None = None,
+    config: RankerConfig | None = None,
+    seed: int = 0,
+    wait_minutes: float | None = None,
+    specification: Specification | None = None,
+) -> Bundle:
+    """A new bundle in service: catalog and candidates of the current one, and a ranker trained now, from scratch.
+
+    Args:
+        origins: the display log, the examples pooled from timelines, or both; by default all that is there.
+        wait_minutes: how much older than the newest display of the log a display must be, for its outcome to be known;
+            by default half an hour for clicks and a week for sales.
+        specification: the features, by default the banner's as shipped.
+
+    Raises:
+        RankerError: what `origins` asks for is not there, or is too little. DataError: there is no bundle yet.
+    """
+    current = Bundle.open(workspace.current)
+    items = ItemTable.load(current.catalog)
+    config = config or RankerConfig()
+    if config.tables is None and current.has("ranker"):
+        config = replace(config, tables=read_serving(current.ranker).tables)
+    logged = read_log(workspace.log)
+    if origins is None:
+        pooled = (workspace.root / EXAMPLES).exists()
+        origins = ("both" if pooled else "log") if len(logged.displays) else "timelines"
+    examples = read_examples(workspace) if origins != "log" else None
+    with BundleDraft(workspace) as draft:
+        draft.take(current, ("catalog", "candidates"))
+        draft.metrics["ranker"] = train_ranker(
+            draft.folder("ranker"),
+            items,
+            all_timelines(workspace, items, logged.tracked),
+            examples,
+            Log(ripe(logged.displays, config.label, wait_minutes), logged.tracked) if origins != "timelines" else None,
+            config,
+            seed,
+            specification=specification,
+        )
+        bundle = draft.seal()
+    publish(workspace, bundle)
+    return bundle
+
+
+def evaluate_bundle(workspace: Workspace, origins: Origins | None = None, label: str = "click") -> dict[str, Any]:
+    """Metrics of the ranker in service on displays it has not learnt from (by default, if there are), or on examples.
+
+    Its bookmark tells which displays those are. Examples are cut as in training: what it was trained on stays out as
+    long as rows were only added since.
+    """
+    bundle = _with_ranker(Bundle.open(workspace.current))
+    examples, origin = _later_rows(workspace, bundle, origins, label)
+    return {
+        "bundle": bundle.version,
+        "origin": origin,
+        "rows": len(examples),
+        "tables": read_serving(bundle.ranker).tables,
+        "DLRM": _measured(bundle.ranker, examples),
+    }
+
+
+def _with_ranker(bundle: Bundle) -> Bundle:
+    if not bundle.has("ranker"):
+        raise RankerError(f"bundle {bundle.version} has no ranker; `tandem ranker train` makes one")
+    return bundle
+
+
+def _later_rows(workspace: Workspace, bundle: Bundle, origins: Origins | None, label: str) -> tuple[Examples, str]:
+    """The rows that the bundle's ranker can be measured on, and where they are from: log or timelines."""
+    items = ItemTable.load(bundle.catalog)
+    specification = read_specification(bundle.ranker / "specification.yaml")
+    logged = read_log(workspace.log, Bookmark.load(bundle.ranker).tuned)
+    origins = origins or ("log" if len(logged.displays) else "timelines")
+    if origins == "both":
+        raise RankerError("evaluation is on one origin at a time; expected log or timelines")
+    if origins == "log":
+        if not len(logged.displays):
+            raise RankerError(f"bundle {bundle.version} has learnt from every display of the log; expected later ones")
+        later, _ = rows_of_log(specification, ripe(logged.displays, label).table, logged.tracked, label)
+    else:
+        timelines, defaults = Timelines.of(load_events(workspace), items), RankerConfig()
+        rows, _ = rows_of_examples(specification, items, timelines, read_examples(workspace))
+        _, _, later = split_by_time(rows, defaults.validation, defaults.test)
+    names = specification.tables
+    vocabularies = {name: Vocabulary.load(bundle.ranker / "vocabularies", name) for name in names}
+    return encode(specification, vocabularies, later), origins
+
+
+def _measured(folder: Path, examples: Examples) -> dict[str, Any]:
+    """Metrics of the ranker in `folder`, with its tables as they are served."""
+    ranker = DlrmRanker.load(folder, read_specification(folder / "specification.yaml"))
+    return all_metrics(examples.label, ranker.platt.probability(ranker.logits(examples)), examples.request)
+
+
+def export_bundle(workspace: Workspace, tables: TableType | None = None) -> tuple[Bundle, dict[str, Any]]:
+    """The current bundle with its scorer compiled for this machine, in service as a new bundle.
+
+    `tables`: "int8" also quantises the embedding tables; by default they stay as they are.
+
+    Returns the bundle and figures: the tables' type and bytes; where tables were quantised and there are rows to
+    measure on, also the metrics before ("DLRM") and after (`INT8`).
+
+    Raises:
+        RankerError: there is no ranker, or its tables were quantised and float32 is asked for.
+        DataError: another bundle came into service meanwhile.
+    """
+    current = _with_ranker(Bundle.open(workspace.current))
+    folder, specification = current.ranker, read_specification(current.ranker / "specification.yaml")
+    serving = read_serving(folder)
+    wanted = tables or serving.tables
+    if wanted != serving.tables and wanted == "float32":
+        raise RankerError(
+            f"bundle {current.version} holds int8 tables only; expected --tables int8, or `tandem ranker train "
+            "--tables float32`, which makes new ones"
+        )
+    config = DlrmRanker.load(folder, specification).config
+    with BundleDraft(workspace) as draft:
+        draft.take(current, ("catalog", "candidates", "ranker"))
+        exported = draft.folder("ranker")
+        figures: dict[str, Any] = {}
+        if wanted != serving.tables:
+            _quantise_tables(folder / "tables", exported / "tables", list(specification.tables))
+            figures = _compared(workspace, current, exported)
+            draft.metrics["ranker"] = draft.metrics.get("ranker", {}) | {
+                name: found for name, found in figures.items() if name == INT8
+            }
+        wiring = Wiring.of(specification, config.shape, wanted == "int8", config.network)
+        write_serving(exported, wiring, serving.position_row, specification.dense_names)
+        figures["bytes"] = {serving.tables: _bytes(folder), wanted: _bytes(exported)}
+        bundle = draft.seal()
+    publish(workspace, bundle, instead_of=current)
+    return bundle, {"bundle": bundle.version, "tables": wanted, **figures}
+
+
+def _quantise_tables(source: Path, target: Path, names: list[str]) -> None:
+    """`target` holds the float32 tables of a sealed bundle under second names: they are unlinked, not written into."""
+    shutil.rmtree(target)
+    target.mkdir()
+    for name in names:
+        save_table(target, name, load_table(source, name), "int8")
+
+
+def _compared(workspace: Workspace, before: Bundle, after: Path) -> dict[str, Any]:
+    """Metrics with the tables before and after; nothing, and a warning, if the workspace has no rows to measure on."""
+    try:
+        examples, origin = _later_rows(workspace, before, None, "click")
+    except TandemError as error:
+        log.warning("the ranker before and after could not be measured: %s", error)
+        return {}
+    found = {"rows": len(examples), "origin": origin}
+    return found | {"DLRM": _measured(before.ranker, examples), INT8: _measured(after, examples)}
+
+
+def _bytes(folder: Path) -> int:
+    """Of the embedding tables on disk, and so of what workers map."""
+    return sum(file.stat().st_size for file in (folder / "tables").iterdir())
+
+
+def read_examples(workspace: Workspace) -> pa.Table:
+    """examples.parquet of the workspace, in EXAMPLE_SCHEMA.
+
+    Raises:
+        RankerError: it is not there, or has other columns.
+    """
+    path = workspace.root / EXAMPLES
+    try:
+        found = pq.ParquetFile(path).read()
+    except FileNotFoundError:
+        raise RankerError(f"{path} is missing; `tandem candidates pool` writes it from the timelines") from None
+    except (OSError, pa.ArrowException) as error:
+        raise RankerError(f"{path}: expected a Parquet file of examples, found {error}") from error
+    missing = [name for name in EXAMPLE_SCHEMA.names if name not in found.column_names]
+    if missing:
+        raise RankerError(f"{path}: expected the columns of examples, found none called {missing[0]!r}")
+    try:
+        return found.select(EXAMPLE_SCHEMA.names).cast(EXAMPLE_SCHEMA)
+    except (pa.ArrowException, ValueError) as error:
+        raise RankerError(f"{path}: expected the column types of examples, found {error}") from error
+
+
+def all_timelines(workspace: Workspace, items: ItemTable, tracked: pa.Table) -> Timelines:
+    """Of the workspace's events and the tracked ones, an event with the same id once."""
+    events = load_events(workspace)
+    return Timelines.of(_without_second_copies([events, tracked.cast(events.schema)]), items)
+
+
+def _without_second_copies(parts: Sequence[pa.Table]) -> pa.Table:
+    import numpy as np
+
+    merged = pa.concat_tables(parts)
+    codes = merged["event_id"].combine_chunks().dictionary_encode().indices.to_numpy()
+    first = np.sort(np.unique(codes, return_index=True)[1])
+    return merged if len(first) == len(merged) else merged.take(pa.array(first))

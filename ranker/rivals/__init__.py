@@ -1,0 +1,1 @@
+"""The yardsticks: logistic regression and gradient-boosted trees."""

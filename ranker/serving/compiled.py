@@ -1,0 +1,130 @@
+"""The compiled network of a ranker's folder: loaded once, then one call per request."""
+
+import json
+import threading
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from ranker.calibration import Platt
+from ranker.networks.shape import DlrmShape
+from ranker.serving.export import Serving, instruction_set, package_key, read_serving
+from ranker.serving.graph import Wiring, weights_of
+from ranker.serving.quantisation import mapped_table
+from ranker.specification import Bag, RankerError, Specification
+
+
+class CompiledGraph:
+    """The compiled package with a model's weights. `run` may be called from several threads.
+
+    Attributes:
+        wiring: what was compiled.
+        weights: of `ServingGraph`, by name; the package reads them where they are.
+        tables: the embedding tables, then their scales if they are quantised: `ServingGraph.forward`'s last arguments.
+    """
+
+    def __init__(self, folder: Path, specification: Specification) -> None:
+        """Map the tables and load the package.
+
+        Raises:
+            RankerError: a file is missing, damaged or of another model, or was compiled for another machine.
+        """
+        serving = read_serving(folder)
+        if serving.instructions != instruction_set():
+            raise RankerError(
+                f"{folder}: the scorer was compiled for {serving.instructions} instructions, this machine has "
+                f"{instruction_set()}; `tandem ranker export` compiles it again"
+            )
+        self.wiring, self.weights, rows = _weights(folder, specification, serving)
+        if serving.package != package_key(self.wiring):
+            raise RankerError(
+                f"{folder}: the scorer was compiled for another network or by another Tandem or torch; "
+                "`tandem ranker export` compiles it again"
+            )
+        tables = [
+            mapped_table(folder / "tables", name, serving.tables, (rows[name], specification.dimension_of(name)))
+            for name in specification.tables
+        ]
+        self._bags = specification.bags
+        self.tables = [torch.from_numpy(one) for part in zip(*tables, strict=True) for one in part]
+        package = folder / "scorer.pt2"
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                model = torch._inductor.aoti_load_package(str(package), run_single_threaded=True)
+                model.load_constants(self.weights, check_full_update=True, user_managed=True)
+        except RuntimeError as error:
+            raise RankerError(
+                f"{package}: expected a compiled package, found {' '.join(str(error).split())[:200]}"
+            ) from error
+        self._loader = model.loader
+        self._lock = threading.Lock()
+
+    def run(
+        self,
+        dense: NDArray[np.float32],
+        item_rows: NDArray[np.int64],
+        request_rows: NDArray[np.int64],
+        bags: list[NDArray[np.int32]],
+    ) -> NDArray[np.float32]:
+        """The probabilities of n candidates, float32 [n].
+
+        Args:
+            dense: float32 [n, D]. item_rows: int64 [item features, n]. request_rows: int64 [request features].
+            bags: for each bag its table rows, int32 [any length]; the last ones count, as many as the bag is long.
+        """
+        count = len(dense)
+        if count == 1:  # the package is compiled for two candidates and more
+            dense, item_rows = np.repeat(dense, 2, axis=0), np.repeat(item_rows, 2, axis=1)
+        # The compiled code reads memory as it expects it to lie and does not look at strides.
+        given = [np.ascontiguousarray(one) for one in (dense, item_rows, request_rows)]
+        inputs = [torch.from_numpy(one) for one in (*given, *padded_bags(self._bags, bags))]
+        try:
+            with self._lock:  # the package's runner keeps state while it runs
+                (found,) = self._loader.run([*inputs, *self.tables])
+        except RuntimeError as error:
+            raise RankerError(f"scoring {count} candidates failed: {str(error).splitlines()[0]}") from error
+        return found.numpy()[:count]
+
+
+def padded_bags(
+    features: tuple[Bag, ...], bags: list[NDArray[np.int32]]
+) -> list[NDArray[np.int64] | NDArray[np.float32]]:
+    """As the graph takes bags: the rows of each, int64 [length], then the weights of each, float32 [length].
+
+    The weights pool: 1 / ids for a mean, 1 for a sum, 0 where a bag is padded.
+    """
+    rows, weights = [], []
+    for bag, feature in zip(bags, features, strict=True):
+        row, weight = np.zeros(feature.length, np.int64), np.zeros(feature.length, np.float32)
+        bag = bag[-feature.length :]
+        row[: len(bag)] = bag
+        weight[: len(bag)] = 1 if feature.pooling == "sum" else 1 / max(len(bag), 1)
+        rows.append(row)
+        weights.append(weight)
+    return [*rows, *weights]
+
+
+def _weights(
+    folder: Path, specification: Specification, serving: Serving
+) -> tuple[Wiring, dict[str, Tensor], dict[str, int]]:
+    """The graph's wiring, its weights, and the rows of each table, as `DlrmRanker.save` wrote them."""
+    try:
+        described = json.loads((folder / "model.json").read_text())
+        config, platt = described["config"], Platt(**described["platt"])
+        state = load_file(folder / "weights.safetensors")
+        shape = config["shape"]
+        fitting = DlrmShape(**{**shape, "bottom": tuple(shape["bottom"]), "top": tuple(shape["top"])})
+        wiring = Wiring.of(specification, fitting, serving.tables == "int8", config.get("network", "dlrm"))
+        weights = weights_of(specification, wiring, state, platt, serving.position_row)
+        rows = {name: int(described["rows"][name]) for name in specification.tables}
+    except (OSError, ValueError, KeyError, IndexError, TypeError, SafetensorError) as error:
+        said = " ".join(str(error).split())[:300]
+        raise RankerError(f"{folder}: expected a model of specification {specification.name}, found {said}") from error
+    return wiring, weights, rows

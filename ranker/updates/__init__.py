@@ -1,0 +1,1 @@
+"""Continuous training: go on from the ranker in service, measure beside it, publish if it is better."""
