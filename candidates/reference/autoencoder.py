@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
+from scipy.sparse import csr_matrix, hstack
 
 from candidates.checkpoints import TrainingState
 from candidates.errors import CandidatesError
@@ -17,6 +17,8 @@ from candidates.reference.model import ReferenceModel
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
+
+    from candidates.reference.network import Network
 
 
 @dataclass(frozen=True)
@@ -75,9 +77,13 @@ class Autoencoder(ReferenceModel):
             self.title += " CSS"
 
     def _fit(self, user_items: csr_matrix, validation: HeldOutUsers | None, show_progress: bool) -> None:
-        import torch
+        self._train(user_items, None, validation, show_progress)
 
-        from candidates.reference.network import Network
+    def _train(
+        self, inputs: csr_matrix, targets: csr_matrix | None, validation: HeldOutUsers | None, show_progress: bool
+    ) -> None:
+        """Targets None: the inputs themselves."""
+        import torch
 
         config = self.config
         self._device = chosen_device(config.device)
@@ -85,16 +91,22 @@ class Autoencoder(ReferenceModel):
         rng = np.random.default_rng(config.seed)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)  # the layers' first weights
-            self.network = Network(user_items.shape[1], config).to(self._device)
-        optimizer = torch.optim.Adam(self.network.parameters(), lr=config.learning_rate, fused=True)
-        batches = math.ceil(np.count_nonzero(np.diff(user_items.indptr)) / config.batch_size)
+            self.network = self._new_network(inputs).to(self._device)
+        learnt = [one for one in self.network.parameters() if one.requires_grad]
+        optimizer = torch.optim.Adam(learnt, lr=config.learning_rate, fused=True)
+        batches = math.ceil(np.count_nonzero(np.diff(inputs.indptr)) / config.batch_size)
+        items, both = inputs.shape[1], inputs if targets is None else hstack([inputs, targets], format="csr")
 
         def epoch(number: int) -> float:
             losses = []
-            for place, users in enumerate(shuffled_batches(user_items, config.batch_size, rng)):
+            for place, users in enumerate(shuffled_batches(both, config.batch_size, rng)):
                 optimizer.zero_grad()
                 kl_weight = config.kl_cap * min(1.0, (number + place / batches) / config.kl_epochs)
-                loss = self._loss(Batch.of(users, self._device), kl_weight, generator)
+                if targets is None:
+                    told = asked = Batch.of(users, self._device)
+                else:
+                    told, asked = (Batch.of(part, self._device) for part in (users[:, :items], users[:, items:]))
+                loss = self._loss(told, asked, kl_weight, generator)
                 loss.backward()
                 optimizer.step()
                 losses.append(loss.detach())
@@ -112,13 +124,18 @@ class Autoencoder(ReferenceModel):
             self.checkpoint,
         )
 
-    def _loss(self, batch: Batch, kl_weight: float, generator: "torch.Generator") -> "Tensor":
+    def _new_network(self, inputs: csr_matrix) -> "Network":
+        from candidates.reference.network import Network
+
+        return Network(inputs.shape[1], self.config)
+
+    def _loss(self, told: Batch, asked: Batch, kl_weight: float, generator: "torch.Generator") -> "Tensor":
         """The negative evidence lower bound, KL weighed (equation 7), mean over the batch's users."""
-        hidden, kl = self.network(batch, self.config.dropout, generator)
+        hidden, kl = self.network(told, self.config.dropout, generator)
         if self.config.loss == "css":
-            reconstruction = self._sampled(hidden, batch, generator)
+            reconstruction = self._sampled(hidden, asked, generator)
         else:
-            reconstruction = multinomial_loss(self.network.logits(hidden), batch)
+            reconstruction = multinomial_loss(self.network.logits(hidden), asked)
         penalty = self.config.weight_decay * self.network.squared_weights() if self.config.weight_decay else 0.0
         return reconstruction + kl_weight * kl + penalty
 

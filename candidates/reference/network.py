@@ -17,10 +17,18 @@ class Network(nn.Module):
     """Encoder items -> hidden -> latent, decoder latent -> hidden; `logits` is the last layer, hidden -> items.
 
     The first layer is a bag of embeddings (a user has a hundred items, not twenty thousand), the last one can be asked
-    for some items alone.
+    for some items alone. Item vectors of the first and the last layer may be given; kept as they are (`project`), each
+    layer learns a hidden x hidden matrix behind them instead (LED paper, section 4.3).
     """
 
-    def __init__(self, items: int, config: "AutoencoderConfig") -> None:
+    def __init__(
+        self,
+        items: int,
+        config: "AutoencoderConfig",
+        vectors: Tensor | None = None,
+        project: bool = False,
+    ) -> None:
+        """`vectors`: float32 [items, hidden], what both layers begin with; None: at random."""
         super().__init__()
         self.items, self.variational = items, config.variational
         self.first = nn.Parameter(torch.empty(items, config.hidden))
@@ -33,6 +41,12 @@ class Network(nn.Module):
             nn.init.xavier_normal_(weight)
         for bias in (self.first_bias, self.encoder.bias, self.decoder.bias, self.last_bias):
             nn.init.trunc_normal_(bias, std=0.001)
+        if vectors is not None:
+            for layer in (self.first, self.last):
+                layer.data.copy_(vectors)
+        self.projections = nn.ParameterList(torch.eye(config.hidden) for _ in range(2 * project))
+        self.first.requires_grad_(not project)
+        self.last.requires_grad_(not project)
 
     def weights(self) -> list[Tensor]:
         return [self.first, self.encoder.weight, self.decoder.weight, self.last]
@@ -52,6 +66,8 @@ class Network(nn.Module):
             kept = torch.rand(share.shape, generator=generator, device=share.device) >= dropout
             share = share * kept / (1 - dropout)
         bag = embedding_bag(batch.items, self.first, batch.offsets, mode="sum", per_sample_weights=share)
+        if len(self.projections):
+            bag = bag @ self.projections[0]
         latent = self.encoder(torch.tanh(bag + self.first_bias))
         divergence = latent.new_zeros(())
         if self.variational:
@@ -61,7 +77,8 @@ class Network(nn.Module):
             if generator is not None:
                 noise = torch.randn(mean.shape, generator=generator, device=mean.device)
                 latent = mean + noise * (0.5 * log_variance).exp()
-        return torch.tanh(self.decoder(latent)), divergence
+        hidden = torch.tanh(self.decoder(latent))
+        return hidden @ self.projections[1] if len(self.projections) else hidden, divergence
 
     def logits(self, hidden: Tensor, items: Tensor | None = None) -> Tensor:
         """float [R, items]: the scores of all items, or of the given positions int64 [n]."""

@@ -38,6 +38,7 @@ MODELS: dict[str, Entry] = {
     ),
     "mult-vae": Entry("candidates.reference.autoencoder", "Autoencoder", "AutoencoderConfig"),
     "mult-vae-css": Entry("candidates.reference.autoencoder", "Autoencoder", "AutoencoderConfig", {"loss": "css"}),
+    "paper-vae": Entry("candidates.reference.paper_vae", "PaperVae", "PaperVaeConfig"),
     "led": Entry("candidates.reference.led", "Led", "LedConfig"),
     "led-mult": Entry(_PAPER_LED, "PaperLed", "PaperLedConfig", {"loss": "multinomial"}),
     "led-css": Entry(_PAPER_LED, "PaperLed", "PaperLedConfig", {"loss": "css"}),

@@ -227,7 +227,9 @@ def test_a_file_that_is_not_there_is_one_sentence(tmp_path):
 
 @pytest.mark.slow
 def test_table_3_measures_recall_and_click_rank_on_a_simulated_workspace(tmp_path, monkeypatch):
-    monkeypatch.setattr(table3, "SETTINGS", (("dimension", "8"), ("dropout", "0"), ("epochs", "3")))
+    small = (("hidden", "8"), ("latent", "8"), ("learning_rate", "0.01"), ("dropout", "0"), ("epochs", "8"))
+    sizes = {"led-bpr": (("dimension", "8"), ("dropout", "0"), ("epochs", "3")), "paper-vae": small}
+    monkeypatch.setattr(table3, "SETTINGS", sizes)
     place = Workspace(tmp_path / "w")
     write_marketplace(place, Marketplace.generate(preset("small", seed=3)))
     page = tmp_path / "out" / "table3.md"

@@ -1,0 +1,86 @@
+"""Mult-VAE as the LED paper compares it on data with views and clicks (its Table 3): item vectors of the first and the
+last layer at random or from the SVD of the PMI, trained whole or projected, inputs and targets apart."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from scipy.sparse import csr_matrix
+
+from candidates.errors import CandidatesError
+from candidates.protocols.splits import HeldOutUsers
+from candidates.reference.autoencoder import Autoencoder, AutoencoderConfig
+from candidates.reference.paper_led import svd_vectors
+
+if TYPE_CHECKING:
+    from candidates.reference.network import Network
+
+
+@dataclass(frozen=True)
+class PaperVaeConfig(AutoencoderConfig):
+    """As Mult-VAE; `hidden` is the dimension of the item vectors.
+
+    Attributes:
+        start: of both layers' item vectors: random, or "svd" (LED paper, section 4.1), scaled as random ones are.
+        tuning: "full" trains them, "project" keeps them and trains a matrix behind each.
+        context_power, value_power: of the SVD, as LED's.
+    """
+
+    hidden: int = 100
+    latent: int = 100
+    dropout: float = 0.0
+    start: Literal["random", "svd"] = "random"
+    tuning: Literal["full", "project"] = "full"
+    context_power: float = 0.75
+    value_power: float = 0.5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name, known in (("start", ("random", "svd")), ("tuning", ("full", "project"))):
+            if getattr(self, name) not in known:
+                raise CandidatesError(
+                    f"the VAE's {name} is {getattr(self, name)!r}; expected one of {', '.join(known)}"
+                )
+
+
+class PaperVae(Autoencoder):
+    """Mult-VAE with given item vectors, made of the matrix itself or of another of the same items: `pretrain_on`."""
+
+    config: PaperVaeConfig
+
+    def __init__(self, config: PaperVaeConfig | None = None, pretrain_on: csr_matrix | None = None) -> None:
+        super().__init__(config or PaperVaeConfig())
+        self.pretrain_on = pretrain_on
+
+    def fit_targets(
+        self, inputs: csr_matrix, targets: csr_matrix, validation: HeldOutUsers | None, show_progress: bool = True
+    ) -> "PaperVae":
+        """Learn to find each row's targets from its inputs, both csr [users, items].
+
+        Raises:
+            CandidatesError: matrices of different shapes, or no target.
+        """
+        if inputs.shape != targets.shape or not targets.nnz:
+            raise CandidatesError(
+                f"the VAE learns from inputs {inputs.shape} and targets {targets.shape} with {targets.nnz} items; "
+                "expected the same shape and at least one target"
+            )
+        self._items = inputs.shape[1]
+        self._train(inputs, targets, validation, show_progress)
+        return self
+
+    def _new_network(self, inputs: csr_matrix) -> "Network":
+        import torch
+
+        from candidates.reference.network import Network
+
+        config, items = self.config, inputs.shape[1]
+        project = config.tuning == "project"
+        if config.start == "random":
+            return Network(items, config, None, project)
+        basis = inputs if self.pretrain_on is None else self.pretrain_on
+        found = svd_vectors(basis, config.hidden, config.context_power, config.value_power, config.seed)
+        deviation = float(found.std())
+        if deviation > 0:
+            found *= np.float32(np.sqrt(2 / (items + config.hidden)) / deviation)  # Xavier's, as the random start has
+        return Network(items, config, torch.from_numpy(found), project)
