@@ -1,5 +1,6 @@
 # Every target sets up what it needs: a fresh machine has Python 3.11 and a C++ compiler, nothing else.
-PYTEST ?= .venv/bin/python -m pytest
+# Two files at a time: each waits for processes, sockets and disks of its own.
+PYTEST ?= .venv/bin/python -m pytest -n 2 --dist loadfile
 WORKSPACE ?= workspace
 # CI adds "spark": pip extras of pyproject.toml.
 EXTRAS ?= cpu,dev

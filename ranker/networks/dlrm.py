@@ -106,6 +106,8 @@ class DlrmBody(nn.Module):
             raise RankerError(
                 f"{shape.first_order} first-order columns: expected fewer than the {specification.dimension} of a table"
             )
+        if shape.itself and shape.interaction == "cat":
+            raise RankerError("vectors side by side (cat) have no products with themselves; expected one of the two")
         if shape.first_order and specification.mixed:
             raise RankerError(
                 f"first-order columns: expected tables of one dimension, but {specification.mixed[0]} has its own"

@@ -33,7 +33,8 @@ class PreparationConfig:
             buckets both; of all or by name (unnamed ones are both).
         missing: a dense feature per integer that says whether it is missing.
         target_statistics: three dense features per id: what clicks did on its rows (`statistics.py`).
-        pairs: with them, so many pairs of id columns have such features too (`pairs.py`).
+        pairs: with them, so many pairs of id columns have such features too (`pairs.py`), but at most one per
+            `rows_per_pair` training rows: fewer rows cannot tell which pairs say something.
         dimensions: of embeddings, by id column, where it is not the common one.
     """
 
@@ -42,6 +43,7 @@ class PreparationConfig:
     missing: bool = True
     target_statistics: bool = True
     pairs: int = 40
+    rows_per_pair: int = 2_000
     smoothing: Smoothing = field(default_factory=Smoothing)
     dimensions: dict[str, int] = field(default_factory=dict)
 
@@ -147,11 +149,12 @@ def _paired(columns: NDArray[np.int64], pairs: tuple[Pair, ...]) -> Iterator[NDA
 
 def _pairs(rows: CriteoRows, columns: NDArray[np.int64], config: PreparationConfig, rate: float) -> tuple[Pair, ...]:
     """Those worth statistics of their own, by the training rows."""
-    if not (config.target_statistics and config.pairs):
+    count = min(config.pairs, len(rows) // config.rows_per_pair)
+    if not config.target_statistics or not count:
         return ()
     counted = (out_of_fold(column, rows.label, config.smoothing) for column in columns.T)
     single = [statistics_of(*one, rate, config.smoothing) for one in counted]
-    return choose_pairs(columns, np.concatenate(single, axis=1), rows.label, config.pairs, config.smoothing)
+    return choose_pairs(columns, np.concatenate(single, axis=1), rows.label, count, config.smoothing)
 
 
 def _table_rows(ids: NDArray[np.int64], column: NDArray[np.int64]) -> NDArray[np.int32]:

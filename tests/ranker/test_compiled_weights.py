@@ -36,7 +36,7 @@ def test_no_weight_becomes_a_part_of_the_compiled_code(compiled_once: None, tmp_
         ranker.platt = Platt(0.5 + seed, -0.1 * seed)
         with torch.no_grad():
             for name, tensor in ranker.model.state_dict().items():
-                tensor.uniform_(0.5, 2) if name == "dense.scale" else tensor.normal_()
+                tensor.uniform_(0.5, 2) if name == "dense.scale" else tensor.normal_(std=0.2)
         folder = tmp_path / str(seed)
         folder.mkdir()
         ranker.save(folder)
@@ -56,5 +56,5 @@ def test_no_weight_becomes_a_part_of_the_compiled_code(compiled_once: None, tmp_
             found.append(graph.run(dense, rows, np.empty(0, np.int64), bags))
             expected = ranker.platt.probability(ranker.logits(examples))
             np.testing.assert_allclose(found[-1], expected, rtol=1e-4, atol=2e-6)
-    assert not np.allclose(found[0], found[9])
+    assert not np.allclose(np.concatenate(found[:9]), np.concatenate(found[9:]))
     assert (tmp_path / "1" / "scorer.pt2").read_bytes() == (tmp_path / "2" / "scorer.pt2").read_bytes()

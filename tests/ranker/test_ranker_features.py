@@ -153,7 +153,12 @@ def test_no_feature_can_know_a_source_or_its_score() -> None:
     assert not [
         name for name in names if any(word in name for word in ("source", "score", "rank", "gbo", "cbo", "led"))
     ]
-    for function in (dense_values, item_values, ranker.features.request_values, ranker.features.pair_values):
+    for function in (
+        dense_values,
+        item_values,
+        ranker.banner.features.request_values,
+        ranker.banner.features.pair_values,
+    ):
         assert not {"sources", "source", "score", "scores", "proposal", "proposals"} & set(
             inspect.signature(function).parameters
         )

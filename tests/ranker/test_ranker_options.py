@@ -196,5 +196,5 @@ def test_options_that_exclude_each_other_are_refused_with_a_sentence() -> None:
         build_network("dlrm", own, ROWS, replace(PLAIN, first_order=4))
     with pytest.raises(RankerError, match="have no products with themselves; expected one of the two"):
         build_network("dlrm", specification(), ROWS, replace(PLAIN, interaction="cat", itself=True))
-    with pytest.raises(RankerError, match="network dcn has no first-order columns or other interactions"):
+    with pytest.raises(RankerError, match="network dcn has no first-order columns, members or other interactions"):
         build_network("dcn", own, ROWS, replace(PLAIN, interaction="cat"))
