@@ -8,6 +8,9 @@ import pytest
 # Spark's jobs in tests are short: a Java that starts quickly does more for them than one that compiles well.
 os.environ.setdefault("JAVA_TOOL_OPTIONS", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
 
+# A test runner of several processes tells each how wide its terminal is; tables are as wide as in a pipe all the same.
+os.environ.pop("COLUMNS", None)
+
 SHARED = Path(os.environ.get("TANDEM_SHARED_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
 
