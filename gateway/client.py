@@ -45,7 +45,8 @@ class GatewayClient:
 
     Args:
         timeout: seconds for every call; its deadline travels with the request.
-        retry: repeat a call that found the gateway unavailable, as while it restarts.
+        retry: repeat a call that found the gateway unavailable, as while it restarts. Without it gRPC still repeats,
+            once, what no server has seen: a call that was sent while its connection was ending.
     Raises:
         RefusalError: from any call, with the status the gateway gave and its sentence.
         GatewayError: from any call, if nothing answers.
@@ -53,7 +54,7 @@ class GatewayClient:
 
     def __init__(self, address: str, timeout: float = 2.0, retry: bool = True) -> None:
         self.address, self._timeout = address, timeout
-        options: list[tuple[str, object]] = [*_CONNECTION, ("grpc.enable_retries", int(retry))]
+        options: list[tuple[str, object]] = list(_CONNECTION)
         if retry:
             options.append(("grpc.service_config", json.dumps(_RETRIES)))
         self._channel = grpc.insecure_channel(address, options=options)

@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import ndtri
 
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+from data.mixing import GOLDEN, mixed
+
 _COLUMN_BITS = 16
 _TOGETHER = 1 << 20
 """Entries made at a time, so that the steps between stay in the cache."""
@@ -26,25 +27,15 @@ def gaussian_rows(rows: NDArray[np.integer], width: int, seed: int) -> NDArray[n
         raise ValueError(f"a random matrix may be up to {1 << _COLUMN_BITS} wide, found {width}")
     found = np.empty((len(rows), width), np.float64)
     columns = np.arange(width, dtype=np.uint64)
-    start = _mixed(np.array([seed % 2**64], np.uint64))
+    start = mixed(np.array([seed % 2**64], np.uint64))
     together = max(1, _TOGETHER // max(1, width))
     for first in range(0, len(rows), together):
         chosen = np.asarray(rows[first : first + together]).astype(np.uint64) << np.uint64(_COLUMN_BITS)
         counters = chosen[:, None] + columns
-        counters *= _GOLDEN
+        counters *= GOLDEN
         counters += start
-        uniform = (_mixed(counters) >> np.uint64(12)).astype(np.float64)  # 52 bits, so that adding a half is exact
+        uniform = (mixed(counters) >> np.uint64(12)).astype(np.float64)  # 52 bits, so that adding a half is exact
         uniform += 0.5
         uniform *= 2.0**-52
         ndtri(uniform, out=found[first : first + together])
     return found
-
-
-def _mixed(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """SplitMix64's output function (Stafford's thirteenth mix), in place."""
-    numbers ^= numbers >> np.uint64(30)
-    numbers *= np.uint64(0xBF58476D1CE4E5B9)
-    numbers ^= numbers >> np.uint64(27)
-    numbers *= np.uint64(0x94D049BB133111EB)
-    numbers ^= numbers >> np.uint64(31)
-    return numbers

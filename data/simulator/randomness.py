@@ -4,11 +4,9 @@ import numpy as np
 import xxhash
 from numpy.typing import ArrayLike, NDArray
 
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-_MULTIPLY_1 = np.uint64(0xBF58476D1CE4E5B9)
-_MULTIPLY_2 = np.uint64(0x94D049BB133111EB)
+from data.mixing import GOLDEN, mixed
+
 _ONE = np.uint64(1)
-_SHIFTS = (np.uint64(30), np.uint64(27), np.uint64(31))
 _TO_FRACTION = 2.0**-53
 
 
@@ -34,7 +32,7 @@ def uniforms(key: np.uint64, *counters: ArrayLike) -> NDArray[np.float64]:
     """
     state = np.atleast_1d(key)
     for counter in counters:
-        state = _mixed(state + (np.atleast_1d(counter).astype(np.uint64) + _ONE) * _GOLDEN)
+        state = mixed(state + (np.atleast_1d(counter).astype(np.uint64) + _ONE) * GOLDEN)
     return ((state >> np.uint64(11)).astype(np.float64) + 0.5) * _TO_FRACTION
 
 
@@ -55,9 +53,3 @@ def pick_from(
     # Every row's cumulative share lies in its own unit interval, so that one search serves all rows.
     shares = (cumulative / cumulative[:, -1:] + np.arange(count)[:, None]).ravel()
     return np.clip(np.searchsorted(shares, rows + (1 - draws)) - rows * columns, 0, columns - 1)
-
-
-def _mixed(state: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    state = (state ^ (state >> _SHIFTS[0])) * _MULTIPLY_1
-    state = (state ^ (state >> _SHIFTS[1])) * _MULTIPLY_2
-    return state ^ (state >> _SHIFTS[2])

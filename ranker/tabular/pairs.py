@@ -10,6 +10,7 @@ import itertools
 import numpy as np
 from numpy.typing import NDArray
 
+from data.mixing import GOLDEN, mixed
 from ranker.tabular.statistics import Floats, Smoothing, log_odds, out_of_fold
 
 Pair = tuple[int, int]
@@ -21,18 +22,14 @@ _STRETCHES = 10
 _STRENGTH = 0.01
 """Inverse regularisation of the logistic regression on standardised statistics."""
 
-_FIRST, _SECOND, _MIX = (np.uint64(one) for one in (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0xBF58476D1CE4E5B9))
-
 
 def pair_ids(first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.int64]:
     """int64 [n]: one id per pair of ids, the same on every row and in every file.
 
-    A 64-bit mix: among a million distinct pairs two share an id with a probability of 3e-8.
+    Mixed to 64 bits: among a million distinct pairs two share an id with a probability of 3e-8. The first id is mixed
+    before the second joins it, since what two products share in their bits an exclusive or would take away.
     """
-    mixed = first.view(np.uint64) * _FIRST ^ (second.view(np.uint64) + np.uint64(1)) * _SECOND
-    mixed ^= mixed >> np.uint64(29)
-    mixed *= _MIX
-    return (mixed ^ (mixed >> np.uint64(32))).view(np.int64)
+    return mixed(mixed(first.view(np.uint64) + GOLDEN) + second.view(np.uint64)).view(np.int64)
 
 
 def choose_pairs(
