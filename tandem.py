@@ -4,6 +4,7 @@ import sys
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 import candidates.cli
 import data.cli
@@ -39,11 +40,19 @@ def main() -> None:
     try:
         app()
     except TandemError as error:
-        notices.print(f"[bold red]error:[/] {error}", highlight=False, soft_wrap=True)
+        _say(str(error))
+        sys.exit(2)
+    except OSError as error:  # a full disk, a place that cannot be written, wherever no part has a better sentence
+        _say(f"{error.filename or 'reading or writing'}: {error.strerror or error}")
         sys.exit(2)
     except KeyboardInterrupt:
         notices.print("interrupted")
         sys.exit(130)
+
+
+def _say(sentence: str) -> None:
+    """As it is: a file's name in brackets is no markup."""
+    notices.print(f"[bold red]error:[/] {escape(sentence)}", highlight=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

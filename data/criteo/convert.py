@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,46 +60,64 @@ def convert(
     """
     sources = in_order_of_days(sources)
     output = output.resolve()
+    _require_sources(sources, options)
     if not (abs(sum(options.fractions) - 1) <= 1e-9 and min(options.fractions) >= 0):  # true of NaN as well
         raise DataError(f"fractions {options.fractions}: expected three numbers of at least 0 that add up to 1")
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise DataError(f"{output} exists already; expected a new folder, since a conversion is never overwritten")
-    for source in sources:
-        if not source.is_file():
-            raise DataError(f"{source}: no such file")
-        if not source.stat().st_size:
-            raise DataError(f"{source} is empty; expected rows of 40 fields separated by tabs")
+    session = _spark(processes) if engine == "spark" else None  # where it does not start, nothing has been touched
     folders = Folders(output.with_name(f"{output.name}.unfinished"))
-    with _locked(folders.root, _plan(sources, options, block_bytes), restart):
+    plan = _plan(sources, options, block_bytes)
+    with _locked(folders.root, plan, restart):
         try:
-            with _engine(engine, processes) as hands:
+            with _engine(session, processes) as hands:
                 manifest = _convert(sources, folders, options, hands, block_bytes)
+            if _plan(sources, options, block_bytes) != plan:
+                raise DataError("a source changed while it was converted; expected files that nobody writes any more")
+            if output.is_dir():
+                output.rmdir()
+            folders.result.rename(output)
         except WorkerDied:
             raise
         except DataError:  # what cannot be finished is not left half-written; no worker is writing any more
             shutil.rmtree(folders.root)
             raise
         except OSError as error:
-            if error.errno == errno.ENOSPC:
+            if error.errno in (errno.ENOSPC, None):  # NumPy says of a short write how much it wrote, and no number
                 raise DataError(
                     f"{folders.root}: the disk is full; make room and repeat the command to go on"
                 ) from None
             where = error.filename or folders.root
             raise DataError(f"{where}: {error.strerror}; mend that and repeat the command to go on") from None
-        if output.is_dir():
-            output.rmdir()
-        folders.result.rename(output)
         shutil.rmtree(folders.root)
     return manifest
 
 
-@contextmanager
-def _engine(engine: Literal["local", "spark"], processes: int) -> Iterator[Engine]:
-    if engine == "spark":
-        from data.criteo.spark import SparkEngine
-        from data.engine import spark_session
+def _require_sources(sources: list[Path], options: Options) -> None:
+    for k, source in enumerate(sources):
+        if not source.is_file():
+            raise DataError(f"{source}: expected a file, found {'something else' if source.exists() else 'none'}")
+        if not source.stat().st_size:
+            raise DataError(f"{source} is empty; expected rows of 40 fields separated by tabs")
+        if source.resolve() in [one.resolve() for one in sources[:k]]:
+            raise DataError(f"{source} is named twice; expected every file once, or its rows would be in two splits")
+    if options.split == "last-file" and len(sources) < 2:
+        raise DataError("--split last-file: expected at least two files, the last of them for validation and test")
 
-        with SparkEngine(spark_session(processes)) as hands:
+
+def _spark(processes: int) -> Any:
+    from data.engine import spark_session
+
+    return spark_session(processes)
+
+
+@contextmanager
+def _engine(session: Any, processes: int) -> Iterator[Engine]:
+    """Of a Spark session, or of `processes` on this machine if there is none."""
+    if session is not None:
+        from data.criteo.spark import SparkEngine
+
+        with SparkEngine(session) as hands:
             yield hands
     else:
         with workers(processes) as pool:
@@ -154,10 +172,6 @@ def _partition(options: Options, rows_of_files: list[int]) -> Partition:
         case "day7":
             return Partition.day7(rows)
         case "last-file":
-            if len(rows_of_files) < 2:
-                raise DataError(
-                    "--split last-file: expected at least two files, the last of them for validation and test"
-                )
             return Partition.last_file(rows_of_files)
         case "chronological":
             return Partition.chronological(rows, options.fractions)
@@ -239,10 +253,16 @@ def _locked(root: Path, plan: str, restart: bool) -> Iterator[None]:
     """The folder of an unfinished conversion that follows `plan`, new or found, for this process alone.
 
     Raises:
-        DataError: another process is at work there, or what is there follows another plan.
+        DataError: it cannot be made, another process is at work there, or what is there follows another plan or is no
+        conversion.
     """
-    root.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(root / "lock", os.O_RDWR | os.O_CREAT)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        if any(root.iterdir()) and not (root / "lock").exists():
+            raise DataError(f"{root} holds other files; expected nothing there, or what a killed conversion left")
+        descriptor = os.open(root / "lock", os.O_RDWR | os.O_CREAT)
+    except OSError as error:
+        raise DataError(f"{root}: {error.strerror}; expected a place where a folder can be made") from None
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -236,7 +236,7 @@ def test_a_file_that_is_not_criteos_is_refused(tmp_path, expected):
 
 
 def test_a_missing_source_and_an_existing_output_are_refused(made_up, tmp_path):
-    with pytest.raises(DataError, match="no such file"):
+    with pytest.raises(DataError, match=r"none\.txt: expected a file, found none"):
         convert([tmp_path / "none.txt"], tmp_path / "out", Options(), 1)
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "precious").write_text("mine")

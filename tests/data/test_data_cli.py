@@ -88,6 +88,22 @@ def test_the_command_prints_the_sentence_alone_and_exits_with_2(tmp_path, monkey
     assert "Traceback" not in printed
 
 
+@pytest.mark.parametrize("name", ["[red]x", "x[", "a[", "[nope].csv"])
+def test_a_name_in_brackets_is_shown_as_it_is(tmp_path, monkeypatch, capsys, name):
+    monkeypatch.setattr("sys.argv", ["tandem", "data", "import", f"{name}/b].csv", "-w", str(tmp_path)])
+    with pytest.raises(SystemExit) as stopped:
+        tandem.main()
+    assert stopped.value.code == 2 and f"{name}/b].csv: expected" in capsys.readouterr().err
+
+
+def test_what_the_system_refuses_is_one_sentence(events, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["tandem", "data", "import", str(events), "-w", str(events / "workspace")])
+    with pytest.raises(SystemExit) as stopped:
+        tandem.main()
+    assert stopped.value.code == 2
+    assert "Not a directory" in capsys.readouterr().err
+
+
 def test_an_unknown_engine_is_refused(events, tmp_path):
     tandem_data("import", events, "-w", tmp_path)
     with pytest.raises(DataError, match="engine 'hadoop': expected one of duckdb, spark"):
