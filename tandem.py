@@ -51,8 +51,9 @@ def main() -> None:
 
 
 def _say(sentence: str) -> None:
-    """As it is: a file's name in brackets is no markup."""
-    notices.print(f"[bold red]error:[/] {escape(sentence)}", highlight=False, soft_wrap=True)
+    """As it is: a file's name in brackets is no markup, and no terminal is to obey what a file holds."""
+    shown = "".join(sign if sign.isprintable() or sign == "\n" else repr(sign)[1:-1] for sign in sentence)
+    notices.print(f"[bold red]error:[/] {escape(shown)}", highlight=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

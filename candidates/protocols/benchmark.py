@@ -6,10 +6,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from candidates.errors import CandidatesError
-from candidates.protocols.interactions import read_interactions
+from candidates.protocols.interactions import Interactions, read_interactions
 from candidates.protocols.metrics import STRONG, WEAK, Evaluation, Measures, evaluate
-from candidates.protocols.splits import PROTOCOL_SEED, Split, read_weak_split, strong_generalisation
+from candidates.protocols.splits import FEWEST_EVENTS, PROTOCOL_SEED, Split, read_weak_split, strong_generalisation
 from candidates.reference.model import ReferenceModel
 from candidates.reference.registry import build_model
 
@@ -61,7 +63,8 @@ def load_split(
     """Read a data set and divide it by its protocol.
 
     `pairs` is a folder with train.txt and test.txt (weak generalisation), or one file of `user item [value]` rows
-    (strong generalisation, by default with a tenth of the users, at most 10,000, each for validation and test).
+    (strong generalisation, by default with a tenth of the users, at most 10,000 and at most a quarter of those with
+    enough interactions, each for validation and test).
 
     Args:
         above, held_out: other than the data set's own.
@@ -80,8 +83,16 @@ def load_split(
             )
         return read_weak_split(path, seed)
     interactions = read_interactions(path, rule.above if above is None else above)
-    users = len(interactions.user_ids)
-    return strong_generalisation(interactions, held_out or rule.held_out or max(1, min(10_000, users // 10)), seed)
+    if held_out is None:
+        held_out = rule.held_out or _usual_held_out(interactions)
+    return strong_generalisation(interactions, held_out, seed)
+
+
+def _usual_held_out(interactions: Interactions) -> int:
+    """In many logs most users have too few interactions to be asked about: training keeps half of those who have."""
+    interactions_of = np.bincount(interactions.user)
+    enough = int(np.count_nonzero(interactions_of >= FEWEST_EVENTS))
+    return max(1, min(10_000, len(interactions_of) // 10, enough // 4))
 
 
 def measures_of(split: Split) -> Measures:

@@ -23,7 +23,7 @@ SeedsOption = Annotated[
     list[int] | None, typer.Option("--seed", help="Of the models. Repeat for several runs; default: 0.")
 ]
 AboveOption = Annotated[float | None, typer.Option(help="Only ratings above this are likes; MovieLens: 3.5.")]
-HeldOutOption = Annotated[int | None, typer.Option(help="Users for validation, and as many for test.")]
+HeldOutOption = Annotated[int | None, typer.Option(min=1, help="Users for validation, and as many for test.")]
 PartOption = Annotated[str, typer.Option(help="test, or validation to choose settings by.")]
 
 

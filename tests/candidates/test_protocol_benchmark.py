@@ -29,6 +29,14 @@ def ratings(tmp_path):
     return path
 
 
+def test_a_log_of_mostly_short_histories_has_a_default_split(tmp_path):
+    path = tmp_path / "pairs.csv"
+    rows = [(user, item) for user in range(400) for item in range(8 if user < 40 else 1)]
+    path.write_text("\n".join(f"{user},{item}" for user, item in rows))
+    split = load_split("pairs", path)
+    assert (split.train.shape[0], len(split.validation), len(split.test)) == (20, 10, 10)
+
+
 def run(*arguments: str):
     return CliRunner().invoke(app, ["benchmark", *arguments], env={"COLUMNS": "120"})
 

@@ -96,6 +96,13 @@ def test_a_name_in_brackets_is_shown_as_it_is(tmp_path, monkeypatch, capsys, nam
     assert stopped.value.code == 2 and f"{name}/b].csv: expected" in capsys.readouterr().err
 
 
+def test_control_characters_of_a_name_do_not_reach_the_terminal(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["tandem", "data", "import", "\x1b[31mlog.csv", "-w", str(tmp_path)])
+    with pytest.raises(SystemExit):
+        tandem.main()
+    assert r"\x1b[31mlog.csv: expected" in capsys.readouterr().err
+
+
 def test_what_the_system_refuses_is_one_sentence(events, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["tandem", "data", "import", str(events), "-w", str(events / "workspace")])
     with pytest.raises(SystemExit) as stopped:
