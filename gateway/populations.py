@@ -8,16 +8,17 @@ import hashlib
 import json
 import logging
 import math
+import reprlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from data.yaml_text import parse_yaml
 from gateway.errors import GatewayError
 
 logger = logging.getLogger(__name__)
@@ -85,7 +86,7 @@ class Experiment:
 
 class _PopulationModel(BaseModel):
     model_config = ConfigDict(extra="forbid")
-    share: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
+    share: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False, strict=True)]  # YAML's `yes` is no share of 1
     sources: Annotated[list[_Name], Field(min_length=1)]
 
 
@@ -105,17 +106,21 @@ def load_experiment(path: Path, known_sources: Collection[str] | None = None) ->
         GatewayError: one sentence with file, field and what was expected there.
     """
     try:
-        found = yaml.safe_load(path.read_text())
+        found = parse_yaml(path.read_text("utf-8"))
     except OSError as error:
         raise GatewayError(f"{path}: expected a populations file, found {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError, ValueError) as error:
-        raise GatewayError(f"{path}: expected YAML, found {' '.join(str(error).split())}") from None
+    except UnicodeDecodeError as error:
+        raise GatewayError(f"{path}: expected UTF-8 text, found {error}") from None
+    except ValueError as error:
+        raise GatewayError(f"{path}: {error}") from None
     try:
         model = _ExperimentModel.model_validate(found)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise GatewayError(f"{path}: {where}: {first['msg']}, found {first['input']!r:.80}") from None
+        said = "expected fields and their values" if first["type"] in ("model_type", "dict_type") else first["msg"]
+        found_there = "nothing" if first["input"] is None else reprlib.repr(first["input"])
+        raise GatewayError(f"{path}: {where}: {said}, found {found_there:.80}") from None
     _check_sources(path, model, known_sources)
     total = math.fsum(one.share for one in model.populations.values())
     if abs(total - 1) > SHARES_TOLERANCE:

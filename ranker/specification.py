@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from data.errors import TandemError
 from data.ids import IdMap
+from data.yaml_text import parse_yaml
 
 MISSING_ROW = 0
 UNKNOWN_ROW = 1
@@ -147,16 +148,16 @@ def read_specification(path: Path) -> Specification:
     """Raises RankerError naming the file and the field that is wrong."""
     try:
         text = path.read_text()
-    except OSError as error:
-        raise RankerError(f"{path}: expected a feature specification there, found {error.strerror}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise RankerError(f"{path}: expected a feature specification there, found {error}") from None
     return parse_specification(text, str(path))
 
 
 def parse_specification(text: str, where: str) -> Specification:
     try:
-        found = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise RankerError(f"{where}: expected YAML, found {' '.join(str(error).split())}") from None
+        found = parse_yaml(text)
+    except ValueError as error:
+        raise RankerError(f"{where}: {error}") from None
     if not isinstance(found, dict):
         raise RankerError(f"{where}: expected a mapping with name, dimension, dense and tables")
     try:

@@ -4,9 +4,9 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from data.yaml_text import parse_yaml
 from ranker.specification import RankerError
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -27,11 +27,11 @@ Settings = TypeVar("Settings", bound=BaseModel)
 def read_yaml_mapping(path: Path) -> dict[str, Any]:
     """A YAML file whose whole is a mapping. Raises RankerError where it is not."""
     try:
-        found = yaml.safe_load(path.read_text())
+        found = parse_yaml(path.read_text())
     except (OSError, UnicodeDecodeError) as error:
         raise RankerError(f"{path}: expected a YAML file there, found {error}") from None
-    except yaml.YAMLError as error:
-        raise RankerError(f"{path}: expected YAML, found {' '.join(str(error).split())}") from None
+    except ValueError as error:
+        raise RankerError(f"{path}: {error}") from None
     if not isinstance(found, dict):
         raise RankerError(f"{path}: expected a mapping of fields to values")
     return found

@@ -74,6 +74,10 @@ def test_every_change_that_matters_changes_the_hash(tmp_path: Path) -> None:
     assert len(hashes) == len(variants)
 
 
+_DOUBLING = "".join(f"a{n}: &a{n} [{', '.join(['x' if n == 0 else f'*a{n - 1}'] * 9)}]\n" for n in range(9))
+"""A few lines that stand for 9^9 values: they must not be written out to say what is wrong."""
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -92,8 +96,15 @@ def test_every_change_that_matters_changes_the_hash(tmp_path: Path) -> None:
         (GOOD.replace("experiment: e", "experiment: 'a b'"), r"experiment: .*a b"),
         (GOOD.replace("A:", "'<b>':"), r"populations.*<b>"),
         (GOOD + "colour: red\n", r"colour: .*not permitted"),
-        ("[1, 2]", r"the file: "),
-        ("", r"the file: "),
+        (GOOD.replace("0.5, sources: [gbo]", "yes, sources: [gbo]"), r"populations\.A\.share: .*number, found True"),
+        (GOOD + "salt: t\n", r"expected YAML, found 'salt' twice, again in line 4"),
+        (GOOD.replace("B:", "A:"), r"expected YAML, found 'A' twice, again in line 3"),
+        ("? [a]\n: 1\n", r"expected YAML, found while constructing a mapping"),
+        ("[1, 2]", r"the file: expected fields and their values, found \[1, 2\]"),
+        ("", r"the file: expected fields and their values, found nothing"),
+        ("experiment: e\nsalt: s\npopulations: {A: 1}\n", r"populations\.A: expected fields and their values, found 1"),
+        ("[" * 5000, r"expected YAML, found values nested"),
+        (_DOUBLING, r"experiment: Field required"),
         ("a: [", r"expected YAML"),
         ("!!python/object/apply:os.system ['true']", r"expected YAML"),
         ("experiment: e\nsalt: s\npopulations: {}\n", r"populations: "),
