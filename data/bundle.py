@@ -61,7 +61,7 @@ class Bundle:
         Raises:
             DataError: no bundle there, an unknown format, or a file missing, added or changed since it was sealed.
         """
-        path = Path(path).resolve()
+        path = followed(path)
         manifest = path / "manifest.json"
         try:
             found = json.loads(manifest.read_text())
@@ -102,6 +102,11 @@ class Bundle:
             if sha256_of(self.path / name) != self.files[name]:
                 expected = f"expected {self.files[name][:12]}…"
                 raise DataError(f"bundle {self.version}: {name} differs from its SHA-256 in the manifest; {expected}")
+
+
+def followed(path: Path | str) -> Path:
+    """What a link such as `current` leads to, whether it is there or not; a link that leads to itself is no bundle."""
+    return Path(os.path.realpath(path))
 
 
 class BundleDraft:
@@ -201,7 +206,7 @@ def publish(workspace: Workspace, bundle: Bundle, instead_of: Bundle | None = No
     """
     with (workspace.bundles / ".publishing").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        found = workspace.current.resolve().name
+        found = followed(workspace.current).name
         if instead_of is not None and found != instead_of.version:
             raise DataError(
                 f"bundle {found} came into service meanwhile; expected {instead_of.version}, which {bundle.version} "

@@ -39,7 +39,12 @@ DEFAULT_WORKSPACE = Path("workspace")
 
 def set_up_logging(verbose: bool = False) -> None:
     """Tandem's own words on standard error; of the libraries, warnings only."""
-    handler = RichHandler(console=notices, show_path=False, rich_tracebacks=True)
+    handler: logging.Handler
+    if notices.is_terminal:
+        handler = RichHandler(console=notices, show_path=False, rich_tracebacks=True)
+    else:  # a file or a pipe: one whole line each
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%d %H:%M:%S"))
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
     for part in ("data", "candidates", "ranker", "gateway"):
         logging.getLogger(part).setLevel(logging.DEBUG if verbose else logging.INFO)

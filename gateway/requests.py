@@ -27,7 +27,6 @@ TRACKED_EVENTS = 1_000
 ORDER_VALUE = 1e9
 EARLIEST_US = 946_684_800_000_000  # 2000-01-01
 LATEST_US = 4_102_444_800_000_000  # 2100-01-01
-_DAY_US = 86_400_000_000
 
 NO_ITEMS = np.empty(0, np.int32)
 
@@ -106,8 +105,11 @@ def ranked_positions(item_ids: Sequence[str], merchant: int, items: ItemTable) -
     return positions
 
 
-def checked_events(events: Sequence[pb.TrackedEvent]) -> Sequence[pb.TrackedEvent]:
-    """The events, every field within its limits; a time of 0 becomes now.
+def checked_events(events: Sequence[pb.TrackedEvent], replay: bool) -> Sequence[pb.TrackedEvent]:
+    """The events, every field within its limits; a time of 0 becomes now, and so does a later one.
+
+    Args:
+        replay: leave later times as they are.
 
     Raises:
         RefusalError: names the first event and field at fault. Then none of the events is taken.
@@ -115,11 +117,13 @@ def checked_events(events: Sequence[pb.TrackedEvent]) -> Sequence[pb.TrackedEven
     check_count("events: their number", len(events), TRACKED_EVENTS, least=0)
     now = now_us()
     for place, event in enumerate(events):
-        _check_event(f"events[{place}]", event, now)
+        _check_event(f"events[{place}]", event)
+        if event.ts_us == 0 or (event.ts_us > now and not replay):
+            event.ts_us = now
     return events
 
 
-def _check_event(where: str, event: pb.TrackedEvent, now: int) -> None:
+def _check_event(where: str, event: pb.TrackedEvent) -> None:
     for field in ("event_id", "user_id", "item_id", "merchant_id"):
         _check_id(f"{where}.{field}", getattr(event, field))
     _check_length(f"{where}.country", event.country, COUNTRY_LENGTH)
@@ -131,9 +135,7 @@ def _check_event(where: str, event: pb.TrackedEvent, now: int) -> None:
         raise invalid(
             f"{where}.order_value is {event.order_value}; expected a finite number from 0 to {ORDER_VALUE:.0f}"
         )
-    if event.ts_us == 0:
-        event.ts_us = now
-    elif not EARLIEST_US <= event.ts_us <= LATEST_US:
+    if event.ts_us and not EARLIEST_US <= event.ts_us <= LATEST_US:
         raise invalid(f"{where}.ts_us is {event.ts_us}; expected microseconds since 1970, from 2000 to 2100")
 
 

@@ -1,7 +1,6 @@
 """The four gRPC services of one worker: check, assign, assemble on a lane, log, answer."""
 
 import asyncio
-import logging
 import os
 import time
 from collections.abc import Awaitable, Callable, Collection
@@ -17,10 +16,11 @@ from data.ids import UNKNOWN
 from data.request import Request
 from gateway.assembly import RANKER, Draft, Stopwatch, candidates_per_source
 from gateway.config import Limits
-from gateway.errors import GatewayError, RefusalError, invalid
+from gateway.errors import Complaints, GatewayError, RefusalError, invalid
 from gateway.express import Express
 from gateway.lanes import Lanes
 from gateway.populations import Population, WatchedExperiment
+from gateway.registration import Unreadable
 from gateway.requests import (
     CANDIDATES,
     REASONS,
@@ -39,8 +39,6 @@ from gateway.similar import SimilarDraft, answer_of
 from proto.tandem.v1 import tandem_pb2 as pb
 from proto.tandem.v1 import tandem_pb2_grpc as rpc
 
-logger = logging.getLogger(__name__)
-
 Context = grpc.aio.ServicerContext
 Request_ = TypeVar("Request_")
 Response_ = TypeVar("Response_")
@@ -55,17 +53,19 @@ def _admitted(
     """Sheds load past the limit; turns what goes wrong in a handler into a status and one sentence."""
 
     @wraps(handler)
-    async def admit(self: "Services", message: Request_, context: Context) -> Response_:
+    async def admit(self: "Services", message: Request_ | Unreadable, context: Context) -> Response_:
         if self.in_flight >= self.limits.in_flight:
             sentence = f"{self.limits.in_flight} requests are being answered, the limit; try again later"
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, sentence)
+        if isinstance(message, Unreadable):
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, message.sentence)
         self.in_flight += 1
         try:
             return await handler(self, message, context)
         except RefusalError as refusal:
             await context.abort(grpc.StatusCode[refusal.status], str(refusal))
         except EventLogError as error:
-            logger.error("%s", error)
+            self.complaints.tell(error)
             await context.abort(grpc.StatusCode.UNAVAILABLE, f"the event log cannot be written: {error}")
         finally:
             self.in_flight -= 1
@@ -93,6 +93,7 @@ class Services(
         self._express = Express(limits)
         self._disk = ThreadPoolExecutor(_SYNC_THREADS, thread_name_prefix="disk")
         self.in_flight = 0
+        self.complaints = Complaints()
 
     async def warm_up(self, requests: list[Request]) -> None:
         """Let every lane assemble some banners before anyone waits for one."""
@@ -206,7 +207,7 @@ class Services(
 
     @_admitted
     async def Track(self, message: pb.TrackRequest, context: Context) -> pb.TrackResponse:
-        events = checked_events(message.events)
+        events = checked_events(message.events, self._replay)
         loop = asyncio.get_running_loop()
         # Shielded and counted: events on their way to the disk get there even if the caller stops waiting.
         durable = loop.run_in_executor(self._disk, self._log.append_tracked, events)
@@ -253,6 +254,6 @@ class Services(
         try:
             self._log.append_display(display_record(request, merchant_id, response, banner, self._runtime.items))
         except EventLogError as error:
-            logger.error("%s", error)
+            self.complaints.tell(error)
             response.display_id = ""
             response.degraded.append("log: not written")

@@ -13,6 +13,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from data.bundle import followed
 from data.errors import TandemError
 from gateway.config import ServerConfig
 from gateway.errors import GatewayError
@@ -65,7 +66,7 @@ class Supervisor:
         """
         for one in (signal.SIGTERM, signal.SIGINT):
             signal.signal(one, self._on_signal)
-        self._coming = _Generation(self._config.bundle.resolve())
+        self._coming = _Generation(followed(self._config.bundle))
         try:
             while not self._stopping:
                 self._listen()
@@ -88,7 +89,7 @@ class Supervisor:
     def _look_for_bundle(self) -> None:
         if self._serving is None or self._coming is not None:
             return
-        found = self._config.bundle.resolve()
+        found = followed(self._config.bundle)
         if found not in (self._serving.bundle, self._refused):
             logger.info("bundle %s appeared; verifying and warming up", found.name)
             self._coming = _Generation(found)

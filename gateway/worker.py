@@ -159,14 +159,14 @@ async def _add_services(server: Any, services: Any) -> Any:
     from grpc_health.v1._async import HealthServicer
     from grpc_reflection.v1alpha import reflection
 
+    from gateway.registration import keep_quiet_about_bytes, register
     from proto.tandem.v1 import tandem_pb2 as pb
-    from proto.tandem.v1 import tandem_pb2_grpc as rpc
 
-    rpc.add_BannerServiceServicer_to_server(services, server)
-    rpc.add_CandidateServiceServicer_to_server(services, server)
-    rpc.add_RankerServiceServicer_to_server(services, server)
-    rpc.add_TrackingServiceServicer_to_server(services, server)
-    names = [service.full_name for service in pb.DESCRIPTOR.services_by_name.values()]
+    keep_quiet_about_bytes()
+    names = []
+    for service in pb.DESCRIPTOR.services_by_name.values():
+        register(server, service, services)
+        names.append(service.full_name)
     servicer = HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
     for name in ("", *names):

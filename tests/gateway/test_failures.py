@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 
@@ -20,8 +21,8 @@ from gateway_process import GatewayProcess, context
 from stand_ins import make_bundle
 
 from data.bundle import BundleDraft, publish
-from data.eventlog import read_displays, read_tracked
-from gateway.errors import GatewayError, RefusalError
+from data.eventlog import EventLogError, read_displays, read_tracked
+from gateway.errors import Complaints, GatewayError, RefusalError
 from gateway.populations import DEFAULT_POPULATIONS
 from proto.tandem.v1 import tandem_pb2 as pb
 
@@ -155,6 +156,14 @@ def test_a_log_that_cannot_be_written_acknowledges_nothing_and_banners_go_on_mar
         assert client.track([_click("room again")]) == 1
         found = set(read_tracked(gateway.files.log)["event_id"].to_pylist())
         assert {"room", "room again"} <= found and "no room" not in found
+
+
+def test_what_every_call_meets_is_told_once_a_while_and_counted(caplog: pytest.LogCaptureFixture) -> None:
+    times = [*np.linspace(5.0, 5.9, 100), 6.0]
+    complaints = Complaints(seconds=1.0, clock=iter(times).__next__)
+    for _ in times:
+        complaints.tell(EventLogError("the disk is full"))
+    assert caplog.messages == ["the disk is full", "the disk is full (and 99 calls more)"]
 
 
 def test_kill_9_of_workers_under_traffic_loses_no_acknowledged_event_and_doubles_none(tmp_path: Path) -> None:

@@ -45,6 +45,13 @@ def test_a_missing_bundle_is_said_with_what_writes_one(tmp_path: Path) -> None:
     assert "is not a bundle: expected manifest.json in it; `tandem train` writes one" in said
 
 
+def test_a_link_that_leads_to_itself_is_no_bundle(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path / "w")
+    workspace.bundles.mkdir(parents=True)
+    workspace.current.symlink_to("current")
+    assert "current is not a bundle: expected" in _refused("serve", "-w", workspace.root, "--port", free_port())
+
+
 def test_a_bundle_with_one_flipped_bit_names_the_file(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path / "w")
     workspace.root.mkdir()

@@ -104,17 +104,27 @@ def test_a_field_beyond_its_limit_is_named_with_the_limit(fields: dict[str, obje
 )
 def test_a_wrong_event_is_named_by_its_place_and_field(fields: dict[str, object], said: str) -> None:
     with pytest.raises(RefusalError, match=said):
-        checked_events([_event(), _event(**fields)])
+        checked_events([_event(), _event(**fields)], replay=True)
 
 
 def test_an_event_without_a_time_gets_the_present_one() -> None:
-    (event,) = checked_events([_event()])
+    (event,) = checked_events([_event()], replay=True)
     assert abs(event.ts_us - now_us()) < 5_000_000
+
+
+def test_an_event_of_the_future_counts_as_of_now_but_in_a_replay() -> None:
+    """Else one wrong clock would make a report take its windows for closed."""
+    (event,) = checked_events([_event(ts_us=LATEST_US)], replay=False)
+    assert abs(event.ts_us - now_us()) < 5_000_000
+    (past,) = checked_events([_event(ts_us=now_us() - 10**9)], replay=False)
+    assert abs(past.ts_us - now_us() + 10**9) < 5_000_000
+    (replayed,) = checked_events([_event(ts_us=LATEST_US)], replay=True)
+    assert replayed.ts_us == LATEST_US
 
 
 def test_too_many_events_are_refused() -> None:
     with pytest.raises(RefusalError, match="1001; expected 0 to 1000"):
-        checked_events([_event()] * 1001)
+        checked_events([_event()] * 1001, replay=True)
 
 
 def test_items_of_another_merchant_are_unknown_to_ranking() -> None:

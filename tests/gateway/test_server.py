@@ -175,8 +175,13 @@ def test_bytes_that_are_no_message_are_refused_and_harm_nothing(gateway: Gateway
     with grpc.insecure_channel(gateway.address) as channel:
         call = channel.unary_unary("/tandem.v1.BannerService/GetBanner")
         for body in (b"\xff\xff\xff", b"\x0a\x03\x0a\x01\xff"):  # the second: a user id that is not UTF-8
-            with pytest.raises(grpc.RpcError):
+            with pytest.raises(grpc.RpcError) as caught:
                 call(body, timeout=5)
+            assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+            assert "expected the bytes of a tandem.v1.GetBannerRequest, found" in str(caught.value.details())
+        with pytest.raises(grpc.RpcError):
+            channel.unary_unary("/grpc.health.v1.Health/Check")(b"\xff\xff\xff", timeout=5)
+    assert "Traceback" not in gateway.said()
     assert len(client.get_banner(context(), slots=2).slots) == 2
 
 
