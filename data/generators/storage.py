@@ -60,8 +60,13 @@ class Generated:
 def write_random(
     folder: Path, config: RandomConfig, rows: int, advance: Callable[[int], None] = lambda rows: None
 ) -> Generated:
-    """Write `rows` random rows; memory does not depend on their number. Raises DataError if the folder exists."""
+    """Write `rows` random rows; memory does not depend on their number.
+
+    Raises:
+        DataError: the folder exists, or the disk has no room for so many rows.
+    """
     names = [f"table{k}" for k in range(len(config.table_rows))]
+    _require_room(folder, rows, config.dense, len(names), config.lookups if config.fixed else 1)
     sizes = [min(_BATCH, rows - first) for first in range(0, rows, _BATCH)]
     with _new_folder(folder) as beside:
         offsets = [_new_array(beside, f"{name}.offsets", (rows + 1,), np.int64) for name in names]
@@ -99,7 +104,7 @@ def write_synthetic(
     """Write `rows` rows whose lookups, `lookups` to a bag, follow the profiles, one table each; the rest is random.
 
     Raises:
-        DataError: the folder exists, or a number is out of its range.
+        DataError: the folder exists, a number is out of its range, or the disk has no room for so many rows.
     """
     if lookups < 1 or dense < 0:
         raise DataError(f"{lookups} lookups, {dense} dense features: expected at least 1 and at least 0")
@@ -108,6 +113,7 @@ def write_synthetic(
             raise DataError(
                 f"{name} has ids up to {profile.rows - 1}; expected below 2^31: profile it with --anonymous"
             )
+    _require_room(folder, rows, dense, len(profiles), lookups)
     random = np.random.default_rng([seed, len(profiles)])
     with _new_folder(folder) as beside:
         np.save(beside / "dense.npy", random.random((rows, dense), np.float32))
@@ -121,6 +127,18 @@ def write_synthetic(
         how = {"kind": "synthetic", "seed": seed, "lookups": lookups, "support": asdict(support)}
         _describe(beside, rows, dense, {name: profile.rows for name, profile in profiles.items()}, how)
     return Generated.open(folder)
+
+
+def _require_room(folder: Path, rows: int, dense: int, tables: int, lookups: int) -> None:
+    """Before anything is drawn: a zero too many in `rows` shall not fill memory or disk."""
+    needed = rows * (4 * dense + 1 + tables * (8 + 4 * lookups))
+    there = next(one for one in folder.absolute().parents if one.is_dir())
+    free = shutil.disk_usage(there).free
+    if needed > free:
+        raise DataError(
+            f"{rows:,} rows take {needed / 1e9:,.1f} GB, {there} has {free / 1e9:,.1f} GB left; expected fewer rows, "
+            "dense features or lookups"
+        )
 
 
 @contextmanager

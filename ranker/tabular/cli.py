@@ -44,7 +44,8 @@ def compare_command(
     Trained on the first rows, measured on the last. A killed comparison goes on where it was.
     """
     from ranker.calibration_plot import calibration_plot
-    from ranker.tabular.comparison import Division, compare, read_rows, summaries
+    from ranker.tabular.comparison import compare, read_rows, summaries
+    from ranker.tabular.jobs import Division
     from ranker.tabular.models import MODELS
     from ranker.tabular.settings import read_compare_settings
 

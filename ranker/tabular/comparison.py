@@ -1,13 +1,12 @@
 """Fit every model on the same training rows, several seeds each, and measure them all on the same later rows."""
 
-import hashlib
 import json
 import os
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -20,57 +19,10 @@ from data.criteo.rows import CriteoRows
 from data.workspace import write_text_atomically
 from ranker.metrics import all_metrics
 from ranker.specification import RankerError
-from ranker.tabular.models import DIMENSION, MODELS, build_ranker, settings_of
+from ranker.tabular.jobs import FIGURES, Division, Job, content_digest
+from ranker.tabular.models import DIMENSION, MODELS, build_ranker
 from ranker.tabular.preparation import Preparation
 from ranker.tabular.settings import CompareSettings
-
-FIGURES = ("auc", "log_loss", "normalised_entropy", "accuracy", "calibration_error")
-_RESULT_VERSION = 3
-
-
-@dataclass(frozen=True)
-class Division:
-    """Which rows are which, as shares of a log in its own order; or `test`, another file altogether.
-
-    Attributes:
-        train, validation: shares of the first file; the rest of it is the test, unless there is a test file.
-        refit: fit again on training and validation rows, for as long as validation found best, before the test.
-    """
-
-    train: float = 0.8
-    validation: float = 0.1
-    refit: bool = True
-
-    def __post_init__(self) -> None:
-        if not (self.train > 0 and self.validation > 0 and self.train + self.validation <= 1):
-            raise RankerError(
-                f"shares of {self.train:g} training and {self.validation:g} validation rows: expected both above 0 and "
-                "at most 1 together"
-            )
-
-
-@dataclass(frozen=True)
-class Job:
-    """One model, one seed, one division of one log."""
-
-    model: str
-    seed: int
-    source: str
-    test: str | None
-    division: Division
-    settings: CompareSettings
-
-    def digest(self) -> str:
-        """Names the job, the files' sizes and times included: a changed file is another job."""
-        stats = [Path(one).stat() for one in (self.source, self.test) if one]
-        files = [[one.st_size, one.st_mtime_ns] for one in stats]
-        told = [self.model, self.seed, self.source, self.test, asdict(self.division), self.settings.model_dump()]
-        text = json.dumps([_RESULT_VERSION, *told, files, settings_of(self.model)], sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-    def place(self, out: Path) -> Path:
-        """Where the job's result is kept."""
-        return out / f"{self.model}-{self.seed}-{self.digest()}.json"
 
 
 def read_rows(path: Path, as_written: bool = False) -> CriteoRows:
@@ -127,17 +79,24 @@ def compare(
     if out.exists() and not out.is_dir():
         raise RankerError(f"{out}: expected a folder, or nothing yet, to keep finished runs in; found a file")
     models = [*dict.fromkeys(models)]
-    _parts_exist(source, test)
-    files = str(source.resolve()), str(test.resolve()) if test else None
+    paths = [path.resolve() for path in (source, test) if path is not None]
+    contents = tuple(content_digest(path) for path in paths)
+    if len({*contents}) < len(contents):
+        raise RankerError(
+            f"{test} holds the very rows of {source}; expected other rows to measure on than to learn from"
+        )
+    files = str(paths[0]), str(paths[1]) if test else None, contents
     jobs = [Job(name, seed, *files, division, settings or CompareSettings()) for name in models for seed in seeds]
-    missing = [job for job in jobs if not job.place(out).is_file()]
+    kept = {job: result for job in jobs if (result := job.kept(out)) is not None}
+    missing = [job for job in jobs if job not in kept]
     out.mkdir(parents=True, exist_ok=True)
     with progress_bar("models", len(jobs)) as bar:
         bar.advance(len(jobs) - len(missing), note="kept from before" if len(missing) < len(jobs) else "")
         for job, result in _results(missing, processes):
             write_text_atomically(job.place(out), json.dumps(result))
+            kept[job] = result
             bar.advance(note=f"{job.model}, seed {job.seed}: AUC {result['auc']:.4f}")
-    return [json.loads(job.place(out).read_text()) for job in jobs]
+    return [kept[job] for job in jobs]
 
 
 def _results(jobs: list[Job], processes: int) -> Iterator[tuple[Job, dict[str, Any]]]:
@@ -168,12 +127,6 @@ def _quiet_worker() -> None:
     os.environ["OMP_NUM_THREADS"] = "1"
 
 
-def _parts_exist(source: Path, test: Path | None) -> None:
-    for path in (source, test):
-        if path is not None and not path.exists():
-            raise RankerError(f"{path}: expected a file of Criteo's layout or a converted folder there, found none")
-
-
 def _parts(job: Job) -> tuple[CriteoRows, CriteoRows, CriteoRows]:
     rows = read_rows(Path(job.source), as_written=job.test is not None)
     division = job.division
@@ -184,6 +137,9 @@ def _parts(job: Job) -> tuple[CriteoRows, CriteoRows, CriteoRows]:
         first = round(len(rows) * division.train)
         second = round(len(rows) * (division.train + division.validation))
         parts = rows[:first], rows[first:second], rows[second:]
+    for path, known in zip((job.source, job.test), job.contents, strict=False):
+        if content_digest(Path(path or "")) != known:
+            raise RankerError(f"{path} changed while it was compared; expected a file that nobody writes any more")
     if min(len(part) for part in parts) == 0:
         raise RankerError(
             f"{job.source}: {len(rows)} rows make {len(parts[0])} training, {len(parts[1])} validation and "

@@ -104,6 +104,15 @@ def test_a_configuration_out_of_range_is_refused(wrong):
         RandomConfig(**{"table_rows": (10,), **wrong})
 
 
+def test_more_rows_than_the_disk_has_room_for_are_refused_before_anything_is_drawn(tmp_path):
+    with pytest.raises(DataError, match=r"rows take 17,000.0 GB, .* GB left; expected fewer rows"):
+        write_random(tmp_path / "random", RandomConfig((10,), dense=1), 10**12)
+    profile = TraceProfile.of(np.array([1, 2, 1]))
+    with pytest.raises(DataError, match=r"rows take 17,000.0 GB, .* GB left; expected fewer rows"):
+        write_synthetic(tmp_path / "synthetic", {"a": profile}, 10**12, dense=1)
+    assert not [*tmp_path.iterdir()]
+
+
 @pytest.mark.parametrize("rows", [1, 5000])
 def test_a_folder_of_random_inputs_holds_the_batches(tmp_path, rows):
     config = RandomConfig((30, 1000), dense=3, lookups=7, fixed=False, seed=2)

@@ -31,7 +31,8 @@ from ranker.networks.layers import BatchNorm
 from ranker.numbers import BUCKETS, bucket_rows, dense_values, logarithmic_buckets, uses_of
 from ranker.sharding import process_group
 from ranker.specification import RankerError
-from ranker.tabular.comparison import Division, compare
+from ranker.tabular.comparison import compare
+from ranker.tabular.jobs import Division
 from ranker.tabular.models import DLRM_DEFAULT, build_ranker
 from ranker.tabular.preparation import Preparation, PreparationConfig
 from ranker.tabular.settings import CompareSettings, read_compare_settings

@@ -19,7 +19,8 @@ from ranker.distributed.optimizers import fused_parameters
 from ranker.distributed.plan import ShardingConstraints
 from ranker.distributed.settings import FitSettings, TableSettings, read_settings
 from ranker.specification import RankerError
-from ranker.tabular.comparison import Division, compare
+from ranker.tabular.comparison import compare
+from ranker.tabular.jobs import Division
 from ranker.tabular.models import build_ranker
 from ranker.tabular.preparation import Preparation, PreparationConfig
 
