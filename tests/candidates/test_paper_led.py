@@ -81,7 +81,8 @@ def dense_loss(vectors, biases, projection, batch: LedBatch, config: PaperLedCon
         elif config.loss == "bpr":
             terms.append(-torch.log(torch.sigmoid(score[item] - drawn)).mean())
         else:
-            terms.append(-torch.log(torch.sigmoid(score[item])) - torch.log(1 - torch.sigmoid(drawn)).sum())
+            # 1 - sigmoid(x) as sigmoid(-x), which is not 0 for a large x
+            terms.append(-torch.log(torch.sigmoid(score[item])) - torch.log(torch.sigmoid(-drawn)).sum())
     return torch.stack(terms).mean()
 
 
