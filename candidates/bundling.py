@@ -17,27 +17,19 @@ from candidates.sources import load_sources_from
 from candidates.training import train_candidates
 from data.bundle import Bundle, BundleDraft, publish
 from data.engine import Engine
-from data.errors import DataError
 from data.items import ItemTable
+from data.tables import load_catalog, load_events
 from data.workspace import Workspace
 
 
 def read_workspace(workspace: Workspace) -> tuple[pa.Table, ItemTable]:
-    """(events, item table). Raises DataError where the workspace holds no events."""
-    workspace.origin()
-    try:
-        return pq.read_table(workspace.events), ItemTable.of(pq.read_table(workspace.catalog))
-    except (OSError, pa.ArrowException) as error:
-        raise DataError(f"{workspace.root}: expected events.parquet and catalog.parquet, found {error}") from None
+    """(events, item table). Raises DataError where the workspace holds none that can be read."""
+    return load_events(workspace), ItemTable.of(load_catalog(workspace))
 
 
 def read_catalog(workspace: Workspace) -> ItemTable:
     """Raises DataError where the workspace holds no events, or no catalog that can be read."""
-    workspace.origin()
-    try:
-        return ItemTable.of(pq.read_table(workspace.catalog))
-    except (OSError, pa.ArrowException) as error:
-        raise DataError(f"{workspace.root}: expected catalog.parquet, found {error}") from None
+    return ItemTable.of(load_catalog(workspace))
 
 
 def _events_for(workspace: Workspace, engine: Engine) -> pa.Table | Path:

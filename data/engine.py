@@ -14,6 +14,7 @@ import uuid
 from pathlib import Path
 from typing import Any, Literal
 
+import duckdb
 import ibis
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -55,13 +56,20 @@ def read_table(connection: Any, source: pa.Table | Path | str) -> ibis.Table:
 
     A pyarrow table is handed to DuckDB without a copy; to Spark it goes through a Parquet file in a temporary folder,
     which lives until the process ends.
+
+    Raises:
+        DataError: no file there, or (from DuckDB) one that is not Parquet.
     """
     if not isinstance(source, pa.Table):
         path = Path(source)
         if not path.exists():
             raise DataError(f"{path} does not exist; expected a Parquet file or a folder of them")
         found = path if connection.name != "duckdb" or path.is_file() else path / "**" / "*.parquet"
-        return connection.read_parquet(str(found), table_name=_fresh_name())
+        try:
+            return connection.read_parquet(str(found), table_name=_fresh_name())
+        except duckdb.Error as error:
+            said = str(error).splitlines()[0]
+            raise DataError(f"{path}: expected a Parquet file or a folder of them, found otherwise: {said}") from None
     if connection.name == "duckdb":
         name = _fresh_name()
         connection.con.register(name, source)

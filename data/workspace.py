@@ -1,5 +1,6 @@
 """Where one experiment's files live: a folder that every command takes with `--workspace`."""
 
+import contextlib
 import json
 import os
 from dataclasses import asdict, dataclass
@@ -61,6 +62,8 @@ def write_text_atomically(path: Path, text: str) -> None:
     Raises:
         DataError: its folder cannot be made or written.
     """
+    if not path.name or path.is_dir():
+        raise DataError(f"{path}: expected the name of a file to write, found a folder")
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -70,4 +73,6 @@ def write_text_atomically(path: Path, text: str) -> None:
             os.fsync(file.fileno())
         beside.replace(path)
     except OSError as error:
+        with contextlib.suppress(OSError):
+            beside.unlink()
         raise DataError(f"{path}: expected a place that can be written, found {error}") from error

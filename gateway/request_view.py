@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from data.schema import EVENT_KINDS
+from data.tables import load_events
 from data.workspace import Workspace
 from gateway.client import history_of
 from gateway.errors import GatewayError
@@ -45,8 +45,7 @@ def asker_of(
         if user is None or merchant is None:
             raise GatewayError(f"{workspace.root} holds no events to choose from: expected --user and --merchant")
         return Asker(user, merchant, country or "", history_of(history or []), "")
-    columns = ["ts", "user_id", "kind", "item_id", "merchant_id", "country"]
-    events = pq.read_table(workspace.events, columns=columns)
+    events = load_events(workspace)
     told = ""
     if user is None:
         user = _busy_user(events)

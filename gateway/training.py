@@ -13,6 +13,7 @@ from candidates.config import CandidatesConfig
 from data.bundle import Bundle, BundleDraft, publish
 from data.engine import Engine
 from data.items import ItemTable
+from data.tables import load_catalog, load_events
 from data.timelines import Timelines
 from data.workspace import Workspace
 from ranker.banner.training import RankerConfig
@@ -55,9 +56,8 @@ def train_bundle(workspace: Workspace, plan: TrainingPlan | None = None, events:
     from candidates.pooling import bootstrap_examples
 
     plan = plan or TrainingPlan()
-    workspace.origin()
-    events = pq.read_table(workspace.events) if events is None else events
-    items = ItemTable.of(pq.read_table(workspace.catalog))
+    events = load_events(workspace) if events is None else events
+    items = ItemTable.of(load_catalog(workspace))
     timelines = Timelines.of(events, items)
     with BundleDraft(workspace) as draft:
         items.save(draft.folder("catalog"))

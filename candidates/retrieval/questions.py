@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from candidates.errors import CandidatesError
@@ -18,6 +17,7 @@ from data.ids import UNKNOWN
 from data.items import ItemTable
 from data.request import HISTORY_LIMIT, NO_HISTORY, History, Request
 from data.schema import EventKind
+from data.tables import load_events
 from data.timelines import Timelines
 from data.workspace import Workspace
 
@@ -87,7 +87,7 @@ class InService:
             return History(items, views, np.zeros(len(items), np.int64)), "", 0
         if asker.user is None:
             return NO_HISTORY, "", 0
-        events = pq.read_table(self.workspace.events)
+        events = load_events(self.workspace)
         timelines = Timelines.of(events.filter(pc.equal(events["user_id"], asker.user)), self.items)
         if not len(timelines):
             raise CandidatesError(

@@ -65,9 +65,10 @@ def pending(path: Path) -> dict[str, pa.Table]:
 def segment(path: Path, schema: pa.Schema) -> pa.Table:
     """A segment in `schema`. Raises EventLogError if it is damaged or something else."""
     try:
-        table = pq.ParquetFile(path).read()
+        table = pq.ParquetFile(path, page_checksum_verification=True).read()
     except (OSError, pa.ArrowException) as error:
-        raise EventLogError(f"{path}: expected a Parquet segment of the log, found {error}") from error
+        found = " ".join(str(error).split())
+        raise EventLogError(f"{path}: expected a Parquet segment of the log, found {found}") from error
     missing = [name for name in schema.names if name not in table.column_names]
     if missing:
         raise EventLogError(f"{path}: expected the columns of the log, found none called {missing[0]!r}")

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import pyarrow.parquet as pq
 
 from candidates.evaluation import HeldOut, recall, split_events
 from data.bundle import Bundle
 from data.console import progress_bar
 from data.items import ItemTable
+from data.tables import load_catalog, load_events
 from data.workspace import Workspace
 from gateway.client import GatewayClient, history_of
 from gateway.demo.clients import in_processes
@@ -106,10 +106,10 @@ def run_real(workspace: Workspace, config: RealConfig) -> RealResult:
         TandemError: too few events to split, or a step that failed.
     """
     clock = Clock()
-    items = ItemTable.of(pq.read_table(workspace.catalog))
+    items = ItemTable.of(load_catalog(workspace))
     with clock.step("split"):
         training, held_out = split_events(
-            pq.read_table(workspace.events), items, config.split, config.held_out, max_users=config.max_users
+            load_events(workspace), items, config.split, config.held_out, max_users=config.max_users
         )
         if not held_out:
             raise GatewayError("no held-out user has both a history and a new item after it; expected a longer log")

@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -174,6 +175,11 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match=r"file/figures\.json: expected a place that can be written"):
         write_text_atomically(tmp_path / "file" / "figures.json", "{}")
+    (tmp_path / "folder").mkdir()
+    for folder in (tmp_path / "folder", Path(), Path("/")):
+        with pytest.raises(DataError, match="expected the name of a file to write, found a folder"):
+            write_text_atomically(folder, "{}")
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["file", "folder"]
 
 
 def test_what_a_killed_writer_left_is_swept_and_a_draft_being_written_stays(workspace):

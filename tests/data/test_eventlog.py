@@ -180,6 +180,23 @@ def test_a_damaged_segment_is_named(tmp_path: Path) -> None:
         read_tracked(tmp_path)
 
 
+def test_a_flipped_bit_anywhere_in_a_segments_values_is_noticed(tmp_path: Path) -> None:
+    writer = LogWriter(tmp_path)
+    writer.append_tracked([_event(f"e{k}") for k in range(200)])
+    writer.close()
+    compact(tmp_path)
+    (segment,) = tmp_path.glob("tracked/*/*.parquet")
+    whole, before = segment.read_bytes(), read_tracked(tmp_path)
+    start = whole.index(b"(\xb5/\xfd") + 4  # zstd's mark: the first page's values begin there
+    for place in range(start, start + 200, 7):
+        segment.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        with pytest.raises(EventLogError, match=segment.name) as caught:
+            read_tracked(tmp_path)
+        assert "\n" not in str(caught.value)
+    segment.write_bytes(whole)
+    assert read_tracked(tmp_path).equals(before)
+
+
 def _write_until_killed(folder: Path, acknowledged: "multiprocessing.connection.Connection") -> None:
     writer = LogWriter(folder)
     for k in range(1_000_000):

@@ -15,8 +15,14 @@ sys.path.insert(0, str(Path(__file__).parent))
 from gateway_process import GatewayProcess, context, free_port
 from stand_ins import catalog, make_bundle
 
-from data.schema import EVENT_SCHEMA
-from data.workspace import Workspace
+from candidates.bundling import read_catalog, read_workspace
+from data.errors import DataError
+from data.schema import DISPLAY_SCHEMA, EVENT_SCHEMA
+from data.workspace import Origin, Workspace
+from gateway.demo.real import RealConfig, run_real
+from gateway.report.cli import views_before
+from gateway.request_view import asker_of
+from gateway.training import TrainingPlan, train_bundle
 
 
 def _tandem(*arguments: object) -> subprocess.CompletedProcess[str]:
@@ -104,6 +110,27 @@ def test_a_request_without_a_gateway_says_what_starts_one(tmp_path: Path) -> Non
 
 def test_a_request_without_events_to_choose_from_says_what_to_give(tmp_path: Path) -> None:
     assert "expected --user and --merchant" in _refused("request", "-w", tmp_path)
+
+
+def test_damaged_events_are_named_whoever_reads_them(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path / "w")
+    workspace.write_origin(Origin("somewhere", False, "", 1, 1))
+    for path in (workspace.events, workspace.catalog):
+        path.write_bytes(b"PAR1 and no more")
+    readers = {
+        "events": [
+            lambda: asker_of(workspace, None, None, None, None),
+            lambda: train_bundle(workspace),
+            lambda: read_workspace(workspace),
+            lambda: views_before(workspace, DISPLAY_SCHEMA.empty_table()),
+        ],
+        "catalog": [lambda: run_real(workspace, RealConfig(TrainingPlan())), lambda: read_catalog(workspace)],
+    }
+    for name, ways in readers.items():
+        for read in ways:
+            with pytest.raises(DataError, match=rf"{name}\.parquet: expected a Parquet file") as caught:
+                read()
+            assert "\n" not in str(caught.value)
 
 
 @pytest.fixture(scope="module")
