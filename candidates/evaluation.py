@@ -63,7 +63,7 @@ def split_events(
         max_users: at most so many users are kept out (by user) or asked about (by time), drawn at random.
 
     Raises:
-        CandidatesError: an unknown split, a share outside (0, 1), or too few events to split.
+        CandidatesError: an unknown split, a share outside (0, 1), too few events or users, or nothing to propose.
     """
     if by not in ("time", "user"):
         raise CandidatesError(f"split must be 'time' or 'user', found {by!r}")
@@ -71,10 +71,19 @@ def split_events(
         raise CandidatesError(f"the shares of a split must lie between 0 and 1, found {held_out} and {target_share}")
     if len(events) < 2:
         raise CandidatesError(f"splitting needs at least two events, found {len(events)}")
+    refuse_unavailable(items)
     rng = np.random.default_rng(seed)
     if by == "user":
         return _split_by_user(events, items, held_out, target_share, max_users, rng)
     return _split_by_time(events, items, held_out, max_users, rng)
+
+
+def refuse_unavailable(items: ItemTable) -> None:
+    """Raises CandidatesError where no source could propose anything."""
+    if not items.available.any():
+        raise CandidatesError(
+            f"none of the {len(items)} items of the catalog is available, and no other is ever proposed; expected some"
+        )
 
 
 def _split_by_user(
@@ -86,6 +95,8 @@ def _split_by_user(
     rng: np.random.Generator,
 ) -> tuple[pa.Table, list[HeldOut]]:
     users = np.array(sorted(pc.unique(events["user_id"]).to_pylist()), object)
+    if len(users) < 2:
+        raise CandidatesError(f"keeping users out of training needs at least two of them, found {len(users)}")
     count = max(1, min(int(held_out * len(users)), max_users or len(users)))
     chosen = pa.array(users[drawn_users(len(users), count, rng)], pa.string())
     is_chosen = pc.is_in(events["user_id"], value_set=chosen)
@@ -115,6 +126,11 @@ def _split_by_time(
 ) -> tuple[pa.Table, list[HeldOut]]:
     ts = np.sort(events["ts"].cast(pa.int64()).to_numpy())
     cut_ts = int(ts[int((1 - held_out) * len(ts))])
+    if cut_ts == ts[0]:
+        raise CandidatesError(
+            f"splitting by time needs events before the newest {held_out:.0%}; all up to there are of one moment, "
+            f"{np.datetime64(cut_ts, 'us')}"
+        )
     earlier = pc.less(events["ts"], pa.scalar(cut_ts, events.schema.field("ts").type))
     timelines = Timelines.of(events, items)
     starts, ends = timelines.offsets[:-1], timelines.offsets[1:]

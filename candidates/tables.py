@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from rich.markup import escape
 from rich.table import Table
 
 from candidates.evaluation import CUTOFFS
@@ -25,6 +26,8 @@ def recall_table(recall: Mapping[str, Mapping[str, Any]], asked: str, origin: Or
 
 
 def of_origin(origin: Origin | None) -> str:
+    """As markup, for a title."""
     if origin is None:
         return ""
-    return f" · {origin.name}{' · SIMULATED' if origin.simulated and 'simulated' not in origin.name.lower() else ''}"
+    simulated = " · SIMULATED" if origin.simulated and "simulated" not in origin.name.lower() else ""
+    return f" · {escape(origin.name)}{simulated}"

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 
 import data.criteo.cli
 import data.generators.cli
@@ -95,11 +96,11 @@ def _pairs(option: str, given: list[str] | None) -> dict[str, str]:
 def _print_counts(title: str, figures: dict[str, Any]) -> None:
     from rich.table import Table
 
-    table = Table(title=title, show_header=False)
+    table = Table(title=escape(title), show_header=False)
     table.add_column()
     table.add_column(justify="right")
     for name, value in figures.items():
-        table.add_row(name, f"{value:,}" if isinstance(value, int) else str(value))
+        table.add_row(name, f"{value:,}" if isinstance(value, int) else escape(str(value)))
     console.print(table)
 
 
@@ -112,7 +113,7 @@ def _print_merchants(rows: list[dict[str, Any]], of: int) -> None:
     for name in columns:
         table.add_column(name, justify="right")
     for row in rows:
-        table.add_row(row["merchant_id"], *(f"{row[name]:,}" for name in columns))
+        table.add_row(escape(row["merchant_id"]), *(f"{row[name]:,}" for name in columns))
     console.print(table)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 import xxhash
@@ -151,6 +152,10 @@ def _hash(text: bytes) -> int:
     return xxhash.xxh3_64_intdigest(text)
 
 
+_NO_ARRAY = (OSError, ValueError, EOFError, SyntaxError, TokenError, TypeError, OverflowError, MemoryError)
+"""What numpy raises for a damaged file: its header is a Python expression."""
+
+
 def _mapped(path: Path) -> np.ndarray:
     """The array of an npy file, memory-mapped (an empty one is read: there is nothing to map).
 
@@ -158,11 +163,11 @@ def _mapped(path: Path) -> np.ndarray:
     """
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except _NO_ARRAY as error:
         if path.is_file() and path.stat().st_size:
             try:
                 return np.load(path, allow_pickle=False)
-            except (OSError, ValueError, EOFError):
+            except _NO_ARRAY:
                 pass
         raise DataError(f"{path}: expected an array in npy format, found {error}") from error
     return np.asarray(array)

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from data.console import DEFAULT_WORKSPACE, JsonOption, SeedOption, WorkspaceOption, console, write_figures
 from data.workspace import Workspace
@@ -50,7 +51,7 @@ def _print_recall(recall: dict[str, Any], whom: str, origin: str) -> None:
     from rich.table import Table
 
     some = next(iter(recall["after"]["old"].values()))
-    table = Table(title=f"recall@20 on {some['users']:,} {whom} · {origin}")
+    table = Table(title=f"recall@20 on {some['users']:,} {whom} · {escape(origin)}")
     for name in ("source", "old items before", "after", "new items before", "after"):
         table.add_column(name, justify="left" if name == "source" else "right")
     for source in recall["after"]["old"]:

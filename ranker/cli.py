@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from data.console import (
@@ -134,7 +135,7 @@ add_update_command(app)
 
 def metrics_table(figures: dict[str, Any], rows: str, origin: str) -> Table:
     """One line per ranker."""
-    table = Table(title=f"Rankers on {rows} · {origin}")
+    table = Table(title=f"Rankers on {rows} · {escape(origin)}")
     table.add_column("ranker")
     for name in _COLUMNS:
         table.add_column(name.replace("_", " "), justify="right")

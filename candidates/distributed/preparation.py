@@ -25,7 +25,7 @@ from candidates.distributed.pmi import spark_item_vectors
 from candidates.distributed.stages import Stages, failures_as
 from candidates.encoder import CountryItems
 from candidates.errors import CandidatesError
-from candidates.evaluation import HeldOut, drawn_users, requests_of_users
+from candidates.evaluation import HeldOut, drawn_users, refuse_unavailable, requests_of_users
 from candidates.matrices.statistics import popularity
 from candidates.training_set import CountryTraining, Split, Stopwatch, TrainingSet, validation_and_test
 from data.engine import connect
@@ -101,6 +101,9 @@ class _Preparation:
         count = events.count() if starts[-1] else 0
         if count < 2:
             raise CandidatesError(f"training needs events, found {count}")
+        if starts[-1] < 2:
+            raise CandidatesError(f"keeping users out of training needs at least two of them, found {starts[-1]}")
+        refuse_unavailable(self.items)
         wanted = max(1, min(int(self.config.held_out * starts[-1]), self.config.max_held_out))
         ranks = np.sort(drawn_users(int(starts[-1]), wanted, np.random.default_rng(self.seed)))
         part = np.searchsorted(starts, ranks, side="right") - 1

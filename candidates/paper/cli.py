@@ -106,5 +106,5 @@ def _tell(page: Path, figures: dict[str, Any], json: Path | None) -> None:
     if not page.is_file():
         raise CandidatesError(f"{page} was not written")
     console.print(figures["markdown"], markup=False, highlight=False, soft_wrap=True)
-    console.print(f"{page} and its plot are written; finished rows are kept beside them")
+    console.print(f"{page} and its plot are written; finished rows are kept beside them", markup=False)
     write_figures(json, {name: value for name, value in figures.items() if name != "markdown"})

@@ -7,7 +7,7 @@ from typing import Any
 from candidates.paper import plots
 from candidates.paper.runner import run_tasks
 from candidates.paper.summary import Line, markdown, measured, percent
-from candidates.paper.tasks import ModelTask, Source
+from candidates.paper.tasks import ModelTask, Source, with_share
 from data.workspace import write_text_atomically
 
 SHARES = (0.01, 0.03, 0.1, 0.3, 1.0)
@@ -35,6 +35,9 @@ def figure_2(
     An epoch goes over few users several times, so that training is judged after as many updates as on all of them.
     Writes figure2.md and figure2.png.
     """
+    split = source.split()  # what no task could read is told before the first of them
+    if min(shares) < 1:
+        with_share(split, min(shares))
     tasks = {
         (name, share): [
             ModelTask(
@@ -76,6 +79,7 @@ def figure_7(
 
     Writes figure7.md and figure7.png.
     """
+    source.split()  # what no task could read is told before the first of them
     tasks: dict[tuple[str, float], list[ModelTask]] = {
         (name, count): [
             ModelTask(

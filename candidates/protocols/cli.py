@@ -54,7 +54,8 @@ def benchmark(
     for name in names:
         build_model(name, chosen.get(name))  # a misspelt model or setting is told before the first hour of training
     split = load_split(dataset, path, above, held_out)
-    console.print(_described(dataset, split))
+    console.print(_described(dataset, split), markup=False)
+    names = [name for name in names if _fits(name, split, asked_for=model is not None)]
     results: list[Result] = []
     try:
         for name in names:
@@ -68,6 +69,20 @@ def benchmark(
             _print(results, part)
             figures = {"dataset": dataset, "protocol": split.protocol, "part": part, "split": _sizes(split)}
             write_figures(json, figures | {"models": [result.figures() for result in results]})
+
+
+def _fits(name: str, split: "Split", asked_for: bool) -> bool:
+    """Whether memory holds what the model needs; a model that was asked for by name is refused instead."""
+    from candidates.reference.registry import build_model
+
+    try:
+        build_model(name).require_memory(split.train.shape[1])
+    except CandidatesError as error:
+        if asked_for:
+            raise
+        console.print(f"left out: {error}", soft_wrap=True)
+        return False
+    return True
 
 
 def movielens_download(
@@ -88,7 +103,8 @@ def movielens_download(
         typer.confirm("Have you read the full terms, and do you accept them?", abort=True)
     with progress_bar(f"fetch {dataset}, bytes", None) as bar:
         path = fetch(dataset, folder, url, bar.advance, bar.expect)
-    console.print(f"{path}; measure models on it with: tandem candidates benchmark --dataset {dataset} --path {path}")
+    command = f"tandem candidates benchmark --dataset {dataset} --path {path}"
+    console.print(f"{path}; measure models on it with: {command}", markup=False)
 
 
 def _settings(names: list[str], texts: list[str]) -> dict[str, dict[str, str]]:

@@ -37,6 +37,7 @@ class Ease(ReferenceModel):
     """
 
     title = "EASE"
+    bytes_per_pair = 12
 
     def __init__(self, config: EaseConfig | None = None) -> None:
         self.config = config or EaseConfig()

@@ -10,6 +10,7 @@ from scipy.sparse import csr_matrix, issparse
 from candidates.checkpoints import CheckpointFile
 from candidates.errors import CandidatesError
 from candidates.protocols.splits import HeldOutUsers
+from data.memory import available_memory
 
 GRAM_ROWS = 1024
 """Rows of X^T X that are computed at a time."""
@@ -34,7 +35,19 @@ class ReferenceModel(ABC):
     checkpoint: CheckpointFile | None = None
     """Where a model that trains by epochs keeps its checkpoint and goes on from it; None: nowhere."""
 
+    bytes_per_pair: ClassVar[int] = 0
+    """Memory that fitting takes per pair of items, for models of dense items x items matrices."""
+
     _items: int | None = None
+
+    def require_memory(self, items: int) -> None:
+        """Raises CandidatesError where fitting so many items needs more memory than can be had."""
+        needed, there = self.bytes_per_pair * items**2, available_memory()
+        if needed > there:
+            raise CandidatesError(
+                f"{self.title} compares every item with every other: {items:,} items need {needed / 2**30:,.1f} GiB of "
+                f"memory, expected at most the {there / 2**30:,.1f} GiB that are available"
+            )
 
     def fit(self, user_items: csr_matrix, validation: HeldOutUsers | None = None, show_progress: bool = True) -> Self:
         """Learn from the matrix, csr [users, items].
@@ -43,7 +56,7 @@ class ReferenceModel(ABC):
             validation: users not to be learnt from (or of whom something was hidden), for models that stop early.
 
         Raises:
-            CandidatesError: the matrix is not sparse, not binary or empty, or validation has other items.
+            CandidatesError: the matrix is not sparse, not binary, empty or too large, or validation has other items.
         """
         user_items = checked_matrix(user_items)
         if user_items.nnz == 0:
@@ -51,6 +64,7 @@ class ReferenceModel(ABC):
                 f"the user-item matrix {user_items.shape} is empty; expected at least one interaction"
             )
         items = user_items.shape[1]
+        self.require_memory(items)
         if validation is not None and validation.targets.shape[1] != items:
             found = validation.targets.shape[1]
             raise CandidatesError(f"validation users have {found} items, the matrix {items}; expected the same")

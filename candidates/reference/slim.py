@@ -41,6 +41,7 @@ class Slim(ReferenceModel):
     """
 
     title = "SLIM"
+    bytes_per_pair = 8
 
     def __init__(self, config: SlimConfig | None = None) -> None:
         self.config = config or SlimConfig()

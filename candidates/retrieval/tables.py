@@ -49,8 +49,8 @@ def explanation_tables(found: Mapping[str, Any], origin: Origin | None = None) -
 
 
 def similar_table(found: Mapping[str, Any], origin: Origin | None = None) -> Table:
-    title = f"{found['title']} ({found['item']}), merchant {found['merchant']}{of_origin(origin)}"
-    table = Table(title=escape(title), caption=_BASES[found["basis"]])
+    title = escape(f"{found['title']} ({found['item']}), merchant {found['merchant']}")
+    table = Table(title=title + of_origin(origin), caption=_BASES[found["basis"]])
     table.add_column("", justify="right")
     for name in ("item", "title", "category"):
         table.add_column(name, overflow="fold")

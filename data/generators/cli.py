@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+from rich.markup import escape
 
 from data.console import JsonOption, console, progress_bar, write_figures
 from data.errors import DataError
@@ -67,7 +68,7 @@ def generate_random(
     config = RandomConfig(_tables(table_rows), dense, lookups, fixed, dense_distribution, row_distribution, seed)
     with progress_bar("rows", rows) as bar:
         write_random(output, config, rows, bar.advance)
-    console.print(f"{output}: {rows:,} rows, {len(config.table_rows)} tables, {dense} dense features")
+    console.print(f"{output}: {rows:,} rows, {len(config.table_rows)} tables, {dense} dense features", markup=False)
 
 
 @generate.command("synthetic")
@@ -106,7 +107,7 @@ def generate_synthetic(
     support = Support(adjusted, least_new, beyond)
     with progress_bar("tables", len(found)) as bar:
         write_synthetic(output, found, rows, lookups, dense, seed, support, bar.advance)
-    console.print(f"{output}: {rows:,} rows, {len(found)} tables, {dense} dense features")
+    console.print(f"{output}: {rows:,} rows, {len(found)} tables, {dense} dense features", markup=False)
 
 
 def profile_trace(
@@ -133,7 +134,7 @@ def profile_trace(
             bar.advance(note=name)
     save_profiles(output, profiles, traces.origin)
     ids = sum(len(profile.unique) for profile in profiles.values())
-    console.print(f"{output}: {len(profiles)} features of {traces.origin}, {ids:,} distinct ids")
+    console.print(f"{output}: {len(profiles)} features of {traces.origin}, {ids:,} distinct ids", markup=False)
 
 
 def compare_traces(
@@ -171,14 +172,14 @@ def compare_traces(
     if figure is not None:
         figure.parent.mkdir(parents=True, exist_ok=True)
         draw(compared[names[0]], figure, f"{names[0]}: {one.origin} and {other.origin}")
-        console.print(f"{figure}: stack distances of {names[0]}")
+        console.print(f"{figure}: stack distances of {names[0]}", markup=False)
     write_figures(json_file, {name: _figures(one) for name, one in compared.items()})
 
 
 def _show(compared: "dict[str, TraceComparison]", title: str) -> None:
     from rich.table import Table
 
-    table = Table(title=title)
+    table = Table(title=escape(title))
     table.add_column("feature")
     for column in ("accesses", "ids", "distributions apart", "LRU cache", "original hits", "synthetic hits"):
         table.add_column(column, justify="right")

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.markup import escape
 
 from data.console import (
     DEFAULT_WORKSPACE,
@@ -127,7 +128,7 @@ def describe(marketplace: "Marketplace") -> dict[str, Any]:
 def _show(figures: dict[str, Any], place: Workspace) -> None:
     from rich.table import Table
 
-    table = Table(title=f"SIMULATED marketplace in {place.root}", title_justify="left", show_header=False)
+    table = Table(title=f"SIMULATED marketplace in {escape(str(place.root))}", title_justify="left", show_header=False)
     table.add_column("what")
     table.add_column("value", justify="right")
     merchants = ", ".join(f"{name} {size:,}" for name, size in figures["merchants"].items())

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from data.workspace import Origin
@@ -74,7 +75,7 @@ def simulated_figures(result: DemoResult) -> dict[str, Any]:
 def print_real(result: RealResult, origin: Origin, split: str, console: Console) -> None:
     """Recall per source and of the banner, source share per population, latency."""
     held_out = "users kept out of training" if split == "user" else "the newest events"
-    table = Table(title=f"\n{origin.name}: recall@20 over gRPC, {held_out}", title_justify="left")
+    table = Table(title=f"\n{escape(origin.name)}: recall@20 over gRPC, {held_out}", title_justify="left")
     for column in ("of", "recall@20", "standard error", "users"):
         table.add_column(column, justify="left" if column == "of" else "right")
     for name, one in result.recalls.items():

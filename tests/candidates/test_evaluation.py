@@ -1,8 +1,10 @@
 """The offline split shares nothing between its sides, and recall is the public protocol's."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
@@ -71,6 +73,19 @@ def test_figures_are_means_over_users_of_means_over_their_requests() -> None:
     assert figures["recall@20_se"] == pytest.approx(per_user.std(ddof=1) / np.sqrt(3))
     assert figures["recall@50"] == pytest.approx(np.mean([1.0, 0.0, 0.5]))
     assert (figures["users"], figures["requests"]) == (3, 4)
+
+
+def test_what_cannot_be_split_or_proposed_is_told(trained: Any) -> None:
+    events = trained.events
+    of_one = events.filter(pc.equal(events["user_id"], events["user_id"][0]))
+    with pytest.raises(CandidatesError, match="at least two of them, found 1"):
+        split_events(of_one, trained.items, "user")
+    at_once = events.set_column(events.schema.get_field_index("ts"), "ts", pa.array([events["ts"][0]] * len(events)))
+    with pytest.raises(CandidatesError, match="are of one moment, 20"):
+        split_events(at_once.cast(events.schema), trained.items, "time")
+    sold_out = replace(trained.items, available=np.zeros(len(trained.items), bool))
+    with pytest.raises(CandidatesError, match=r"none of the \d+ items of the catalog is available"):
+        split_events(events, sold_out, "user")
 
 
 def test_a_split_that_is_none_is_refused(trained: Any) -> None:

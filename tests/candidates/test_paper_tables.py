@@ -20,6 +20,7 @@ from candidates.paper.runner import run_tasks
 from candidates.paper.summary import Line, markdown, measured, percent, short
 from candidates.paper.tasks import ModelTask, Source, with_share
 from candidates.protocols.benchmark import load_split, run_model
+from data.errors import TandemError
 from data.simulator import Marketplace, preset
 from data.simulator.cli import write_marketplace
 from data.workspace import Workspace
@@ -218,6 +219,21 @@ def test_figures_2_and_7_draw_a_point_for_every_setting(ratings, tmp_path):
     assert "SVD start, project" in (tmp_path / "two" / "figure2.md").read_text()
     for picture in ("seven/figure7.png", "two/figure2.png"):
         assert (tmp_path / picture).stat().st_size > 5000
+
+
+def test_rows_that_memory_cannot_hold_are_left_out_of_table_2(monkeypatch):
+    monkeypatch.setattr("candidates.reference.model.available_memory", lambda: 20 << 30)
+    whole, less, least = ({row.model for row in table2._rows(items)} for items in (20_000, 45_000, 60_000))
+    assert (whole - less, less - least) == ({"ease"}, {"slim"})
+
+
+@pytest.mark.parametrize(("command", "text"), [("table2", "1,2\n"), ("figure7", "1,2,5\n"), ("figure2", "")])
+def test_data_that_cannot_be_split_is_told_once_before_anything_is_fitted(tmp_path, command, text):
+    (tmp_path / "ratings.csv").write_text(text)
+    with pytest.raises(TandemError) as raised:
+        raise run(command, tmp_path / "ratings.csv", tmp_path / "out").exception
+    assert len(str(raised.value)) < 300
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_file_that_is_not_there_is_one_sentence(tmp_path):

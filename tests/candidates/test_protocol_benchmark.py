@@ -12,6 +12,7 @@ from candidates.errors import CandidatesError
 from candidates.protocols.benchmark import load_split, run_model
 from candidates.protocols.cli import add_commands
 from candidates.reference.popularity import Popularity
+from candidates.reference.registry import MODELS
 
 app = typer.Typer()
 add_commands(app)
@@ -66,6 +67,18 @@ def test_the_command_prints_a_row_per_model_and_writes_the_figures(ratings, tmp_
     assert ease["settings"] == {"l2": 20.0}
     assert ease["users"] == 20
     assert ease["ndcg@100"]["mean"] > popularity["ndcg@100"]["mean"] + 2 * ease["ndcg@100"]["standard_error"]
+
+
+def test_a_model_that_memory_cannot_hold_is_refused_by_name_and_left_out_of_all(ratings, monkeypatch):
+    monkeypatch.setattr("candidates.reference.model.available_memory", lambda: 40 * 40 * 10)
+    refused = run("--path", str(ratings), "--held-out", "20", "-m", "popularity", "-m", "ease").exception
+    with pytest.raises(CandidatesError, match=r"EASE compares every item with every other: 40 items need 0\.0 GiB"):
+        raise refused
+    every = {name: MODELS[name] for name in ("popularity", "ease")}
+    monkeypatch.setattr("candidates.reference.registry.MODELS", every)
+    answer = run("--path", str(ratings), "--held-out", "20")
+    assert answer.exit_code == 0, answer.output
+    assert "left out: EASE" in answer.output and "Popularity" in answer.output
 
 
 def test_seeds_repeat_only_models_that_draw(ratings, tmp_path):

@@ -47,6 +47,16 @@ def test_import_then_describe_count_what_came_in(events, tmp_path):
     ]
 
 
+def test_names_that_look_like_markup_are_shown_as_they_are(events, tmp_path):
+    file = tmp_path / "log[red].csv"
+    file.write_text(EVENTS.replace("m1", "[/b]m1").replace("m2", "[red]m2"))
+    imported = tandem_data("import", file, "-w", tmp_path / "[shop]")
+    described = tandem_data("describe", "-w", tmp_path / "[shop]")
+    assert (imported.exit_code, described.exit_code) == (0, 0), described.exception
+    assert "log[red].csv" in imported.output
+    assert "[/b]m1" in described.output and "[red]m2" in described.output and "[shop]" in described.output
+
+
 def test_a_mapping_is_given_in_words(events, tmp_path):
     words = ("--map", "item_id=merchant_id", "--constant", "merchant_id=a=b", "--kind-map", "sale=skip")
     found = tandem_data(

@@ -1,5 +1,7 @@
 """Id maps are bijections, on disk as in memory, whatever the ids and even where hashes collide."""
 
+from contextlib import suppress
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -79,6 +81,16 @@ def test_a_broken_array_is_named(tmp_path, content):
     path.write_bytes(content)
     with pytest.raises(DataError, match=r"price\.npy: expected an array in npy format"):
         load_array(path)
+
+
+def test_no_damage_to_an_arrays_header_is_more_than_a_sentence(tmp_path):
+    path = tmp_path / "price.npy"
+    np.save(path, np.arange(30))
+    whole = path.read_bytes()
+    for place in range(128):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x5A]) + whole[place + 1 :])
+        with suppress(DataError):
+            load_array(path)
 
 
 def test_an_array_of_objects_is_refused(tmp_path):
