@@ -1,5 +1,6 @@
 """What the demo prints at its end, and the same as figures for --json."""
 
+import shlex
 from dataclasses import asdict
 from typing import Any
 
@@ -8,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from data.console import DEFAULT_WORKSPACE
 from data.workspace import Origin
 from gateway.demo.real import RealResult
 from gateway.demo.simulated import DemoResult
@@ -48,7 +50,10 @@ def print_simulated(result: DemoResult, console: Console) -> None:
     steps = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in result.seconds.items())
     console.print(f"Time: {steps}; {sum(result.seconds.values()):.0f} s in all.", highlight=False)
     console.print(f"\n[bold]The report as a page:[/] {result.page.resolve().as_uri()}", soft_wrap=True)
-    console.print("[bold]Serve this bundle:[/] make serve, then .venv/bin/tandem gateway request")
+    folder = shlex.quote(str(result.page.parent))
+    here = folder == str(DEFAULT_WORKSPACE)
+    serve, ask = ("make serve", "") if here else (f"make serve WORKSPACE={folder}", f" -w {folder}")
+    console.print(f"[bold]Serve this bundle:[/] {serve}, then .venv/bin/tandem gateway request{ask}", soft_wrap=True)
 
 
 def latency_of(result: DemoResult) -> dict[str, float]:

@@ -187,7 +187,10 @@ def _interval(axes: Axes, x: float, value: float, low: float, high: float, numbe
 
 def _nothing(axes: Axes, x: float, number: int, label: str | None) -> None:
     """Where an estimate would stand, words; an empty series keeps the legend whole."""
-    axes.annotate("not estimable yet", (x, 0), (0, 8), textcoords="offset points", rotation=90, ha="center", fontsize=8)
+    axes.annotate(
+        "not estimable yet", (x, 0), (0, 8), ("data", "axes fraction"), "offset points", rotation=90, ha="center",
+        fontsize=8,
+    )  # fmt: skip
     axes.plot([], [], MARKERS[number % len(MARKERS)], color=SERIES[(number + 1) % len(SERIES)], label=label)
 
 

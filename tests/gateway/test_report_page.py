@@ -22,6 +22,7 @@ from gateway.populations import DEFAULT_POPULATIONS, load_experiment
 from gateway.report.build import build_report
 from gateway.report.cli import add_commands, default_shares
 from gateway.report.page import render_page, write_page
+from gateway.report.plots import normalised_plot, uplift_plot
 
 MADE_UP = Origin("simulated marketplace", simulated=True, fingerprint="f" * 64, events=1, items=1)
 SHARES = {"A": 0.2, "B": 0.3, "C": 0.5}
@@ -120,6 +121,13 @@ def test_real_data_is_not_marked(test_run):
 def test_the_true_uplift_stands_beside_the_measured_one(report, page):
     true = next(one.true_uplift for one in report.comparisons if one.population == "C")
     assert f">{true:+,.1%}<" in page.replace("\N{MINUS SIGN}", "-")
+
+
+def test_what_is_not_estimable_is_said_in_the_plots_whatever_their_axes_show(test_run):
+    displays, tracked, events, truth = test_run
+    nothing = build_report(displays, tracked.slice(0, 0), events, MADE_UP, SHARES, truth)
+    for plot, places in ((uplift_plot(nothing), 6), (normalised_plot(nothing), 3)):
+        assert plot.count(">not estimable yet</text>") == places
 
 
 def test_the_page_is_the_same_for_the_same_report(report, page):
