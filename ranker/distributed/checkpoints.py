@@ -84,7 +84,10 @@ class Checkpoints:
         try:
             dcp.load(dict(tensors), storage_reader=JsonIndexReader(chosen))
         except (CheckpointException, ValueError, RuntimeError, KeyError) as error:
-            said = " ".join(str(error).split())[:300]
+            cause = _cause(error)
+            if isinstance(cause, RankerError):
+                raise cause from None
+            said = " ".join(str(cause).split())[:300]
             raise RankerError(
                 f"{chosen}: expected a checkpoint of this network and optimizers, found {said}"
             ) from error
@@ -101,6 +104,13 @@ class Checkpoints:
             shutil.rmtree(old)
         for left in self.folder.glob(".step-*.unfinished"):  # of a process that was killed while it wrote
             shutil.rmtree(left)
+
+
+def _cause(error: BaseException) -> BaseException:
+    """What went wrong in the first process that failed, without DCP's tracebacks of all."""
+    if isinstance(error, CheckpointException) and error.failures:
+        return error.failures[min(error.failures)][0]
+    return error
 
 
 def read_whole(folder: Path) -> dict[str, Tensor]:

@@ -71,6 +71,8 @@ def figure5(
             run = RunFolder(out / f"{network}-{optimizer}")
             done = run.finished()
             job = FitJob(data, run.folder, own, ShardingConstraints(), resume=run.begun, shown=True)
+            if run.begun:  # of other rows, rates or points is another figure
+                run.check(own, open_source(data, own.features, own.dimension))
             if done is None:
                 done = launch(processes, device, threads, fit, job)
             curves.append(_curve(network, optimizer, rate, run, done["validation"]))

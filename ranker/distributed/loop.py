@@ -48,18 +48,22 @@ def fit(place: Place, job: FitJob) -> dict[str, Any]:
         RankerError: the run folder or a checkpoint does not fit; an id is out of range; training diverged.
     """
     torch.manual_seed(job.settings.seed)
-    return Run(place, job).train()
+    folder = RunFolder(job.run)
+    try:
+        return Run(place, job, folder).train()
+    finally:
+        folder.release()
 
 
 class Run:
     """One process's view of a run."""
 
-    def __init__(self, place: Place, job: FitJob) -> None:
+    def __init__(self, place: Place, job: FitJob, folder: RunFolder) -> None:
         self.place, self.settings = place, job.settings
         self.shown = job.shown and place.first
         self.source = open_source(job.data, self.settings.features, self.settings.dimension)
-        self.folder = RunFolder(job.run)
-        self._prepare_folder(job)
+        self.folder = folder
+        self._look_at_folder(job)
         specification = self.source.specification
         self.network: ShardedNetwork = sharded_network(
             specification, self.source.table_rows, self.settings, job.constraints, place
@@ -76,6 +80,8 @@ class Run:
         self.checkpoints = Checkpoints(self.folder.checkpoints, place)
         self.done = self._restored() if job.resume else 0
         if place.first:
+            if not job.resume:  # only now: settings or constraints of which no network can be made leave no run behind
+                self.folder.begin(job.settings, job.constraints, self.source)
             self.folder.forget_after(self.done)
             self.folder.write_specification(specification)
             self.folder.write_plan(self.network.placements, place.world)
@@ -88,12 +94,12 @@ class Run:
         for name, values in zip(("dense.mean", "dense.scale"), self.source.standardisation(), strict=True):
             weights[name].copy_(torch.from_numpy(values))
 
-    def _prepare_folder(self, job: FitJob) -> None:
+    def _look_at_folder(self, job: FitJob) -> None:
         if self.place.first:
             if job.resume:
                 self.folder.resume(job.settings, self.source)
             else:
-                self.folder.begin(job.settings, job.constraints, self.source)
+                self.folder.require_new()
         distributed.barrier()
 
     def _restored(self) -> int:

@@ -153,7 +153,7 @@ def test_a_run_is_resumed_only_with_its_own_settings_and_rows(folder: Path, tmp_
     assert json.loads((run / "summary.json").read_text())["steps"] == 16
     for wanted, said in (
         (job(folder, run, epochs=1), "holds a run already"),
-        (job(folder, run, True, epochs=1, batch=32), "batch is 64, but now 32"),
+        (job(folder, run, True, epochs=1, batch=32), "batch is 64, now 32"),
         (job(folder, tmp_path / "nothing", True), "expected a run to resume"),
         (job(make_criteo_folder(tmp_path / "other", seed=1), run, True, epochs=1), "other rows"),
     ):
