@@ -143,7 +143,7 @@ def prepared(
 def hold_out(events: pa.Table, items: ItemTable, config: CandidatesConfig, seed: int) -> Split:
     """The users kept out of training. Raises CandidatesError where there are fewer than two events."""
     if len(events) < 2:
-        raise CandidatesError(f"training needs events, found {len(events)}")
+        raise CandidatesError(f"training needs at least 2 events, found {len(events)}")
     rest, requests = split_events(
         events, items, "user", held_out=config.held_out, max_users=config.max_held_out, seed=seed
     )

@@ -100,7 +100,7 @@ class _Preparation:
         starts = np.concatenate([[0], np.cumsum([row["count"] for row in parts])]).astype(np.int64)
         count = events.count() if starts[-1] else 0
         if count < 2:
-            raise CandidatesError(f"training needs events, found {count}")
+            raise CandidatesError(f"training needs at least 2 events, found {count}")
         if starts[-1] < 2:
             raise CandidatesError(f"keeping users out of training needs at least two of them, found {starts[-1]}")
         refuse_unavailable(self.items)

@@ -119,7 +119,8 @@ def _summary(figures: dict[str, Any], title: str) -> Table:
         found = figures[split]
         cells = [_shown(found[name]) if name in found else "" for name in names[1:]]
         table.add_row(split, f"{found['rows']:,}", *cells)
-    table.caption = f"{figures['samples_per_second']:,.0f} samples/s with {figures['processes']} processes"
+    count = figures["processes"]
+    table.caption = f"{figures['samples_per_second']:,.0f} samples/s with {count} process{'' if count == 1 else 'es'}"
     return table
 
 

@@ -152,7 +152,7 @@ def test_what_is_not_events_is_refused_by_name(spark: Any, trained: Any, tmp_pat
     with pytest.raises(CandidatesError, match=r"columns\.parquet: expected events with columns .* found no event_id"):
         train(tmp_path / "columns.parquet")
     pq.write_table(trained.events[:0], tmp_path / "empty.parquet")
-    with pytest.raises(CandidatesError, match="training needs events, found 0"):
+    with pytest.raises(CandidatesError, match="training needs at least 2 events, found 0"):
         train(tmp_path / "empty.parquet")
 
 

@@ -1,0 +1,103 @@
+"""What README and docs tell a newcomer to type, open and follow is there."""
+
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+
+import tandem
+
+ROOT = Path(__file__).parents[1]
+DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def commands(text, start):
+    """Every command that begins with `start`, in code spans and blocks: (its words, the line it stands in)."""
+    for line in text.replace("\\\n", " ").splitlines():
+        for span in [line, *re.findall(r"`([^`]+)`", line)]:
+            for part in span.split(" # ")[0].split(";"):
+                found = re.match(rf"^\s*{start}\s+(.*)$", part)
+                if found:
+                    yield shlex.split(found.group(1)), line
+
+
+def wrong_words(words):
+    """What of a `tandem` command's words names no sub-command and no option."""
+    command = get_command(tandem.app)
+    while hasattr(command, "commands") and words and not words[0].startswith("-"):
+        if words[0] not in command.commands:
+            return words[0]
+        command, words = command.commands[words[0]], words[1:]
+    known = {"-h", "--help"} | {name for one in command.params for name in (*one.opts, *one.secondary_opts)}
+    given = [word.split("=")[0] for word in words if re.match(r"^--?[a-z]", word)]
+    return next((word for word in given if word not in known), None)
+
+
+def slug(heading):
+    """The anchor that a page gives to a heading."""
+    plain = re.sub(r"[`*]", "", heading.lstrip("#").strip().lower())
+    return re.sub(r"[^\w\- ]", "", plain).replace(" ", "-")
+
+
+@pytest.mark.parametrize("doc", DOCS, ids=lambda doc: doc.name)
+def test_every_command_and_option_in_a_doc_exists(doc):
+    found = list(commands(doc.read_text(), r"(?:\.venv/bin/|torchrun .*-m )?tandem"))
+    wrong = [(word, line) for words, line in found if (word := wrong_words(words)) is not None]
+    assert wrong == []
+    if doc.name in ("README.md", "candidates.md", "ranker.md"):
+        assert len(found) >= 8
+
+
+def test_a_wrong_option_or_sub_command_would_be_noticed():
+    text = "```\ntandem demo --colour red\n```\nor `tandem candidates tarin`; `tandem report -w W`\n"
+    assert [wrong_words(words) for words, _ in commands(text, "tandem")] == ["--colour", "tarin", None]
+
+
+def test_every_benchmark_in_a_doc_is_there_and_knows_its_options():
+    asked = {}
+    for doc in DOCS:
+        for words, _ in commands(doc.read_text(), r"(?:time )?python(?= bench/)"):
+            options = asked.setdefault(words[0], set())
+            options |= {word.split("=")[0] for word in words[1:] if re.match(r"^--?[a-z]", word)}
+    assert len(asked) >= 12
+    for script, options in asked.items():
+        source = (ROOT / script).read_text()
+        for name in options:
+            word = name.lstrip("-")
+            shared = {
+                "w": "WorkspaceOption",
+                "workspace": "WorkspaceOption",
+                "json": "JsonOption",
+                "seed": "SeedOption",
+            }
+            there = (f'"{name}"', f"    {word.replace('-', '_')}: ", shared.get(word, f'"{name}"'))
+            assert any(one in source for one in there), f"{script} has no {name}"
+
+
+@pytest.mark.parametrize("doc", DOCS, ids=lambda doc: doc.name)
+def test_every_link_leads_somewhere(doc):
+    for link in re.findall(r"\]\(([^)\s]+)\)", doc.read_text()):
+        if link.startswith(("http://", "https://")):
+            continue
+        name, _, anchor = link.partition("#")
+        target = doc.parent / name if name else doc
+        assert target.exists(), link
+        if anchor:
+            assert anchor in {slug(line) for line in target.read_text().splitlines() if line.startswith("#")}, link
+
+
+@pytest.mark.parametrize("doc", DOCS, ids=lambda doc: doc.name)
+def test_every_file_and_test_a_doc_names_is_there(doc):
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True).stdout.splitlines()
+    if not tracked:
+        pytest.skip("not a checkout: nobody can tell the project's files from others")
+    names = {Path(one).name for one in tracked}
+    tests = "".join((ROOT / one).read_text() for one in tracked if one.startswith("tests/") and one.endswith(".py"))
+    for span in re.findall(r"`([^`\n]+)`", doc.read_text()):
+        if re.fullmatch(r"(data|candidates|ranker|gateway|proto|bench|tests|configs|deploy|docs)/[\w./-]+", span):
+            assert any(one.startswith(span) for one in tracked) or f"{Path(span).name}.py" in names, span
+        if re.fullmatch(r"test_\w+", span):
+            assert f"def {span}(" in tests or f"{span}.py" in names, span
