@@ -45,6 +45,9 @@ def main() -> None:
     except OSError as error:  # a full disk, a place that cannot be written, wherever no part has a better sentence
         _say(f"{error.filename or 'reading or writing'}: {error.strerror or error}")
         sys.exit(2)
+    except MemoryError as error:
+        _say(f"there is not enough memory: {error or 'expected more'}")
+        sys.exit(2)
     except KeyboardInterrupt:
         notices.print("interrupted")
         sys.exit(130)

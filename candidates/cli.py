@@ -29,7 +29,7 @@ EngineOption = Annotated[Literal["duckdb", "spark"], typer.Option(help="What run
 TuningOption = Annotated[
     Literal["full", "project"], typer.Option(help="LED: train every item vector, or one projection of them.")
 ]
-DimensionOption = Annotated[int, typer.Option(min=1, help="Of the item vectors.")]
+DimensionOption = Annotated[int, typer.Option(min=1, max=4096, help="Of the item vectors.")]
 LossOption = Annotated[
     Literal["bpr", "css", "negative_sampling", "multinomial"], typer.Option(help="What LED is trained with.")
 ]
@@ -88,6 +88,7 @@ def train_command(
 
 @app.command("evaluate")
 def evaluate_command(
+    context: typer.Context,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     split: Annotated[
         Literal["time", "user"], typer.Option(help="Hold out the newest events, or a share of the users.")
@@ -114,6 +115,7 @@ def evaluate_command(
     With --path, the models named are measured on a public data set by its protocol instead, as `benchmark` does.
     """
     if path is not None:
+        _refuse_given(context, [name for name in context.params if name not in _OF_PUBLIC_DATA])
         protocols.benchmark(path, dataset or "movielens-1m", model, seed=[seed], json=json_file)
         return
     if dataset is not None or model is not None:
@@ -127,6 +129,18 @@ def evaluate_command(
     title = "the newest events" if split == "time" else "users kept out of training"
     console.print(recall_table(figures["recall"], title, place.origin()))
     write_figures(json_file, figures)
+
+
+_OF_PUBLIC_DATA = ("path", "dataset", "model", "seed", "json_file")
+
+
+def _refuse_given(context: typer.Context, names: list[str]) -> None:
+    """Raises CandidatesError for the first of these options that was given: nothing given is passed over silently."""
+    for name in names:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            option = f"--{name.replace('_', '-')}"
+            raise CandidatesError(f"{option} is for a workspace; --path takes --dataset, --model, --seed and --json")
 
 
 @app.command("pool")

@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.logging import RichHandler
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from data.errors import DataError
 from data.workspace import write_text_atomically
 
 WIDTH = 120
@@ -31,8 +32,22 @@ notices = Console(stderr=True)
 WorkspaceOption = Annotated[
     Path, typer.Option("--workspace", "-w", help="The folder of this experiment's files.", show_default=True)
 ]
-JsonOption = Annotated[Path | None, typer.Option("--json", help="Also write the figures to this file.")]
-SeedOption = Annotated[int, typer.Option(help="Seed of everything random.")]
+
+
+def _writable(path: Path | None) -> Path | None:
+    """Told at once, not after hours of work: raises DataError where the file could not be written."""
+    if path is None:
+        return None
+    folder = next(place for place in path.absolute().parents if place.exists())
+    if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise DataError(f"--json {path}: expected a file in a folder that can be written")
+    return path
+
+
+JsonOption = Annotated[
+    Path | None, typer.Option("--json", callback=_writable, help="Also write the figures to this file.")
+]
+SeedOption = Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of everything random.")]
 
 DEFAULT_WORKSPACE = Path("workspace")
 

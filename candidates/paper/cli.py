@@ -86,7 +86,7 @@ def figure7(
 
 def table3(
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
-    days: Annotated[float, typer.Option(min=0.01, help="Length of the target part.")] = 7,
+    days: Annotated[float, typer.Option(min=0.01, max=36_500, help="Length of the target part.")] = 7,
     anchor: Annotated[
         Literal["log", "user"], typer.Option(help="Target days end with the log, or with each user's own activity.")
     ] = "log",

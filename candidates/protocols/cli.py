@@ -20,7 +20,8 @@ PathOption = Annotated[
 ModelOption = Annotated[list[str] | None, typer.Option("--model", "-m", help="Repeat for several; default: all.")]
 SetOption = Annotated[list[str] | None, typer.Option("--set", help="A setting, as in ease.l2=300. Repeatable.")]
 SeedsOption = Annotated[
-    list[int] | None, typer.Option("--seed", help="Of the models. Repeat for several runs; default: 0.")
+    list[int] | None,
+    typer.Option("--seed", min=0, max=2**63 - 1, help="Of the models. Repeat for several runs; default: 0."),
 ]
 AboveOption = Annotated[float | None, typer.Option(help="Only ratings above this are likes; MovieLens: 3.5.")]
 HeldOutOption = Annotated[int | None, typer.Option(min=1, help="Users for validation, and as many for test.")]

@@ -1,5 +1,6 @@
 """EASE: a linear item-item model in closed form (Steck 2019, "Embarrassingly Shallow Autoencoders for Sparse Data")."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,8 +24,8 @@ class EaseConfig:
     l2: float = 500.0
 
     def __post_init__(self) -> None:
-        if not self.l2 > 0:
-            raise CandidatesError(f"EASE's l2 must be positive, found {self.l2:g}")
+        if not 0 < self.l2 < math.inf:
+            raise CandidatesError(f"EASE's l2 must be positive and finite, found {self.l2:g}")
 
 
 class Ease(ReferenceModel):

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from candidates.checkpoints import CheckpointFile, Course, Epoch, TrainingState
+from candidates.errors import CandidatesError
 from candidates.protocols.metrics import VALIDATION, Scorer, evaluate
 from candidates.protocols.splits import HeldOutUsers
 from data.console import progress_bar
@@ -108,7 +109,14 @@ def train_epochs(
 
 
 def chosen_device(name: str) -> "torch.device":
-    """ "auto": a GPU if there is one."""
+    """ "auto": a GPU if there is one. Raises CandidatesError for a device that is not there."""
     import torch
 
-    return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
+    try:
+        device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
+        torch.empty(1, device=device)
+        return device
+    except (RuntimeError, AssertionError) as error:
+        raise CandidatesError(
+            f"the device {name!r} cannot be used ({str(error).splitlines()[0]}); expected auto, cpu or cuda"
+        ) from error

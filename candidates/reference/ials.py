@@ -44,12 +44,16 @@ class Ials(ReferenceModel):
         self.config = config or IalsConfig()
 
     def _fit(self, user_items: csr_matrix, validation: HeldOutUsers | None, show_progress: bool) -> None:
+        from implicit.recommender_base import ModelFitError
         from threadpoolctl import threadpool_limits
 
         with progress_bar("iALS", self.config.iterations, shown=show_progress) as bar, threadpool_limits(1, "blas"):
             # its own threads call BLAS: more BLAS threads beneath them only wait for each other
             self._model = self._new_model()
-            self._model.fit(user_items, show_progress=False, callback=lambda *_: bar.advance())
+            try:
+                self._model.fit(user_items, show_progress=False, callback=lambda *_: bar.advance())
+            except ModelFitError as error:
+                raise CandidatesError(f"iALS came to no solution with {self.config}: {error}") from error
         self.item_factors: NDArray[np.float32] = self._model.item_factors
 
     def _scores(self, user_items: csr_matrix) -> NDArray[np.float32]:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
+from candidates.errors import CandidatesError
 from candidates.matrices.spectral import Shrinkage, Spectrum, Weighting, decompose, item_vectors
 from candidates.matrices.spectral_choice import Choice, SpectralGrid, choose, weightings
 from candidates.protocols.metrics import VALIDATION, evaluate
@@ -31,6 +32,10 @@ class LedConfig:
     choose_by_validation: bool = True
     threads: int = 1
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if min(self.dimension, self.threads) < 1:
+            raise CandidatesError(f"LED expects dimension >= 1 and threads >= 1, found {self}")
 
 
 class Led(ReferenceModel):

@@ -69,6 +69,8 @@ def build_model(name: str, settings: Mapping[str, str] | None = None, seed: int 
         if key not in known:
             raise CandidatesError(f"model {name} has no setting {key!r}; expected one of {', '.join(known) or 'none'}")
         changes[key] = _value(f"{name}.{key}", types[key], text)
+    if changes.get("seed", 0) < 0:
+        raise CandidatesError(f"setting {name}.seed is {changes['seed']}; expected at least 0")
     return getattr(module, entry.model)(replace(config, **changes))
 
 

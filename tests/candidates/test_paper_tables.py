@@ -221,6 +221,15 @@ def test_figures_2_and_7_draw_a_point_for_every_setting(ratings, tmp_path):
         assert (tmp_path / picture).stat().st_size > 5000
 
 
+def test_a_log_that_cannot_be_divided_is_told_once_before_anything_is_fitted(tmp_path):
+    place = Workspace(tmp_path / "w")
+    write_marketplace(place, Marketplace.generate(preset("small", seed=3)))
+    words = ["table3", "-w", str(place.root), "--days", "30000", "--out", str(tmp_path / "out")]
+    with pytest.raises(CandidatesError, match="take fewer days"):
+        raise CliRunner().invoke(app, words).exception
+    assert not (tmp_path / "out").exists()
+
+
 def test_rows_that_memory_cannot_hold_are_left_out_of_table_2(monkeypatch):
     monkeypatch.setattr("candidates.reference.model.available_memory", lambda: 20 << 30)
     whole, less, least = ({row.model for row in table2._rows(items)} for items in (20_000, 45_000, 60_000))

@@ -13,6 +13,7 @@ from candidates.protocols.benchmark import load_split, run_model
 from candidates.protocols.cli import add_commands
 from candidates.reference.popularity import Popularity
 from candidates.reference.registry import MODELS
+from data.errors import TandemError
 
 app = typer.Typer()
 add_commands(app)
@@ -67,6 +68,28 @@ def test_the_command_prints_a_row_per_model_and_writes_the_figures(ratings, tmp_
     assert ease["settings"] == {"l2": 20.0}
     assert ease["users"] == 20
     assert ease["ndcg@100"]["mean"] > popularity["ndcg@100"]["mean"] + 2 * ease["ndcg@100"]["standard_error"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("-m", "led", "--set", "threads=0"), "LED expects dimension >= 1 and threads >= 1"),
+        (("-m", "ease", "--set", "l2=inf"), "positive and finite"),
+        (("-m", "elsa", "--set", "seed=-1"), "seed is -1; expected at least 0"),
+        (("-m", "ials", "--set", "alpha=inf", "--set", "factors=2"), "iALS came to no solution"),
+        (("-m", "elsa", "--set", "device=abacus"), "the device 'abacus' cannot be used"),
+        (("-m", "popularity", "--json", "/dev/null/figures.json"), "expected a file in a folder that can be written"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_one_sentence(ratings, arguments, expected):
+    with pytest.raises(TandemError, match=expected):
+        raise run("--path", str(ratings), "--held-out", "20", *arguments).exception
+
+
+def test_a_workspaces_options_are_not_passed_over_with_a_path(ratings):
+    words = ["evaluate", "--path", str(ratings), "-m", "popularity", "--split", "time"]
+    with pytest.raises(CandidatesError, match="--split is for a workspace"):
+        raise CliRunner().invoke(candidates_app, words).exception
 
 
 def test_a_model_that_memory_cannot_hold_is_refused_by_name_and_left_out_of_all(ratings, monkeypatch):
