@@ -99,6 +99,8 @@ class Bundle:
                 raise DataError(f"bundle {self.version}: {name} is not in its manifest")
             if name not in present:
                 raise DataError(f"bundle {self.version}: {name} is missing")
+            if (self.path / name).is_symlink():
+                raise DataError(f"bundle {self.version}: {name} is a link; expected a file of its own")
             if sha256_of(self.path / name) != self.files[name]:
                 expected = f"expected {self.files[name][:12]}…"
                 raise DataError(f"bundle {self.version}: {name} differs from its SHA-256 in the manifest; {expected}")

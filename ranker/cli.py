@@ -95,15 +95,19 @@ def train_command(
 def evaluate_command(
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     origin: OriginOption = None,
-    label: LabelOption = "click",
+    label: Annotated[
+        Literal["click", "sale"] | None,
+        typer.Option(help="What makes a slot positive; by default what the ranker was trained for."),
+    ] = None,
+    wait: WaitOption = None,
     json_file: JsonOption = None,
 ) -> None:
     """Measure the ranker in service on displays it has not learnt from, or on the later pooled examples."""
     from ranker.banner.bundling import evaluate_bundle
 
     place = Workspace(workspace)
-    figures = evaluate_bundle(place, origin, label)
-    title = f"{figures['rows']:,} later rows ({figures['origin']}), {figures['tables']} tables"
+    figures = evaluate_bundle(place, origin, label, wait)
+    title = f"{figures['rows']:,} later rows ({figures['origin']}, {figures['label']}s), {figures['tables']} tables"
     console.print(metrics_table(figures, title, place.origin().name))
     console.print(calibration_table(figures["DLRM"]))
     write_figures(json_file, figures)

@@ -83,17 +83,30 @@ def train_bundle(
     return bundle
 
 
-def evaluate_bundle(workspace: Workspace, origins: Origins | None = None, label: str = "click") -> dict[str, Any]:
+def trained_label(bundle: Bundle) -> str:
+    """What a slot was labelled with for the bundle's ranker, "click" or "sale"."""
+    return str(bundle.metrics.get("ranker", {}).get("examples", {}).get("label", "click"))
+
+
+def evaluate_bundle(
+    workspace: Workspace, origins: Origins | None = None, label: str | None = None, wait_minutes: float | None = None
+) -> dict[str, Any]:
     """Metrics of the ranker in service on displays it has not learnt from (by default, if there are), or on examples.
 
     Its bookmark tells which displays those are. Examples are cut as in training: what it was trained on stays out as
     long as rows were only added since.
+
+    Args:
+        label: of a slot, "click" or "sale"; None: what the ranker was trained for.
+        wait_minutes: as `train_bundle`.
     """
     bundle = _with_ranker(Bundle.open(workspace.current))
-    examples, origin = _later_rows(workspace, bundle, origins, label)
+    label = label or trained_label(bundle)
+    examples, origin = _later_rows(workspace, bundle, origins, label, wait_minutes)
     return {
         "bundle": bundle.version,
         "origin": origin,
+        "label": label,
         "rows": len(examples),
         "tables": read_serving(bundle.ranker).tables,
         "DLRM": _measured(bundle.ranker, examples),
@@ -106,7 +119,9 @@ def _with_ranker(bundle: Bundle) -> Bundle:
     return bundle
 
 
-def _later_rows(workspace: Workspace, bundle: Bundle, origins: Origins | None, label: str) -> tuple[Examples, str]:
+def _later_rows(
+    workspace: Workspace, bundle: Bundle, origins: Origins | None, label: str, wait_minutes: float | None = None
+) -> tuple[Examples, str]:
     """The rows that the bundle's ranker can be measured on, and where they are from: log or timelines."""
     items = ItemTable.load(bundle.catalog)
     specification = read_specification(bundle.ranker / "specification.yaml")
@@ -117,7 +132,7 @@ def _later_rows(workspace: Workspace, bundle: Bundle, origins: Origins | None, l
     if origins == "log":
         if not len(logged.displays):
             raise RankerError(f"bundle {bundle.version} has learnt from every display of the log; expected later ones")
-        later, _ = rows_of_log(specification, ripe(logged.displays, label).table, logged.tracked, label)
+        later, _ = rows_of_log(specification, ripe(logged.displays, label, wait_minutes).table, logged.tracked, label)
     else:
         timelines, defaults = Timelines.of(load_events(workspace), items), RankerConfig()
         rows, _ = rows_of_examples(specification, items, timelines, read_examples(workspace))
@@ -184,7 +199,7 @@ def _quantise_tables(source: Path, target: Path, names: list[str]) -> None:
 def _compared(workspace: Workspace, before: Bundle, after: Path) -> dict[str, Any]:
     """Metrics with the tables before and after; nothing, and a warning, if the workspace has no rows to measure on."""
     try:
-        examples, origin = _later_rows(workspace, before, None, "click")
+        examples, origin = _later_rows(workspace, before, None, trained_label(before))
     except TandemError as error:
         log.warning("the ranker before and after could not be measured: %s", error)
         return {}

@@ -12,7 +12,7 @@ from data.errors import DataError
 from data.eventlog import LoggedDisplays, LogPosition, read_displays_after, read_tracked
 from data.items import ItemTable
 from data.workspace import Workspace
-from ranker.banner.bundling import all_timelines
+from ranker.banner.bundling import all_timelines, trained_label
 from ranker.banner.logged import Log, Parts, ripe, split_log
 from ranker.banner.statistics import ItemStatistics
 from ranker.banner.training import write_ranker
@@ -115,7 +115,7 @@ class _Running:
             DlrmRanker.load(bundle.ranker, specification),
             {name: Vocabulary.load(folder, name) for name in specification.tables},
             Bookmark.load(bundle.ranker),
-            bundle.metrics.get("ranker", {}).get("examples", {}).get("label", "click"),
+            trained_label(bundle),
         )
 
 

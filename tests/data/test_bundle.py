@@ -104,6 +104,15 @@ def test_a_missing_an_added_and_a_shortened_file_are_named(workspace):
         Bundle.open(bundle.path)
 
 
+def test_a_link_in_a_bundle_is_refused_whatever_it_leads_to(workspace, tmp_path):
+    bundle = sealed(workspace)
+    vectors = bundle.path / "candidates" / "led" / "vectors.bin"
+    vectors.rename(tmp_path / "outside.bin")
+    vectors.symlink_to(tmp_path / "outside.bin")
+    with pytest.raises(DataError, match=r"led/vectors\.bin is a link; expected a file of its own"):
+        Bundle.open(bundle.path)
+
+
 @pytest.mark.parametrize("content", ["", "{", "[]", "null", "{}", '{"format_version": 2}', '{"format_version": 1}'])
 def test_a_manifest_that_is_none_is_refused(workspace, content):
     bundle = sealed(workspace)

@@ -215,6 +215,22 @@ def test_a_ranker_is_evaluated_on_displays_it_has_not_learnt_from(workspace: Wor
     assert found["rows"] == 4 * (500 - 30) and found["bundle"] == bundle.version  # type: ignore[union-attr]
 
 
+def test_a_ranker_is_evaluated_by_what_it_was_trained_for(workspace: Workspace) -> None:
+    from ranker.banner.bundling import evaluate_bundle
+
+    assert evaluate_bundle(workspace)["label"] == "click"
+    with BundleDraft(workspace) as draft:
+        draft.take(Bundle.open(workspace.current), ("catalog", "candidates", "ranker"))
+        draft.metrics["ranker"] = {"examples": {"label": "sale"}}
+        publish(workspace, draft.seal())
+    with pytest.raises(RankerError, match=r"minutes that a sale is waited for; .* \(--wait\)"):
+        evaluate_bundle(workspace)
+    assert evaluate_bundle(workspace, wait_minutes=30)["label"] == "sale"
+    code, said = tandem("evaluate", "-w", workspace.root, "--wait", 30)
+    assert code == 0 and "(log, sales)" in said
+    assert "(log, clicks)" in tandem("evaluate", "-w", workspace.root, "--label", "click")[1]
+
+
 def test_old_bundles_of_updates_are_removed_on_demand_and_no_others(workspace: Workspace, shop: Shop) -> None:
     (first,) = versions(workspace)
     made = []
