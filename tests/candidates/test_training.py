@@ -99,7 +99,7 @@ def test_without_events_of_known_items_there_is_nothing_to_train(trained: Any, t
     strangers = trained.events.set_column(4, "item_id", pa.array(["no such item"] * len(trained.events)))
     with pytest.raises(CandidatesError, match=r"none of the .* events names an item"):
         train_candidates(tmp_path, trained.items, strangers, QUICK)
-    with pytest.raises(CandidatesError, match="needs events"):
+    with pytest.raises(CandidatesError, match="needs at least 2 events"):
         train_candidates(tmp_path, trained.items, trained.events[:0], QUICK)
     with pytest.raises(CandidatesError, match="sources to train"):
         train_candidates(tmp_path, trained.items, trained.events, replace(QUICK, sources=("gbo", "magic")))
