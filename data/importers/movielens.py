@@ -6,6 +6,7 @@ timestamps, rows get times one second apart from 2000-01-01 on, in file order: a
 """
 
 import zipfile
+import zlib
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -128,7 +129,7 @@ def _encoding(file: Path, member: str | None) -> str:
             opened.read().decode()
     except UnicodeDecodeError:
         return "latin-1"
-    except (OSError, EOFError):
+    except (OSError, EOFError, zlib.error, zipfile.BadZipFile):
         pass  # reading it again will say so
     return "utf-8"
 

@@ -78,6 +78,8 @@ def open_source(
             start = opened.read(4)
         if not start:
             raise DataError(f"{file} is empty; expected a Parquet or CSV file")
+        if start == b"PK\x03\x04" and member is None:
+            raise DataError(f"{file} is a zip archive or a part of one; expected the file that is in it")
         if start == b"PAR1":
             return _open_parquet(file, columns)
         if file.suffix.lower() in (".parquet", ".pq"):

@@ -1,0 +1,30 @@
+"""Packed files of events that are damaged, cut short or not what was expected."""
+
+import gzip
+import zipfile
+
+import pytest
+
+from data.errors import DataError
+from data.importers import FORMATS, ImportOptions
+
+
+def test_a_damaged_or_unexpected_archive_is_named(tmp_path):
+    rows = "".join(f"{user}::{user % 7}::5::978300760\n" for user in range(1000)).encode()
+    packed = bytearray(gzip.compress(rows))
+    packed[len(packed) // 2] ^= 0xFF
+    (tmp_path / "ratings.dat.gz").write_bytes(packed)
+    with zipfile.ZipFile(tmp_path / "log.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("ml-1m/ratings.dat", rows)
+    whole = (tmp_path / "log.zip").read_bytes()
+    (tmp_path / "damaged.zip").write_bytes(whole[:80] + bytes(40) + whole[120:])
+    (tmp_path / "cut.zip").write_bytes(whole[: len(whole) // 2])
+    for name, expected in (
+        ("ratings.dat.gz", "to its end"),
+        ("damaged.zip", "to its end"),
+        ("cut.zip", "a part of one"),
+    ):
+        with pytest.raises(DataError, match=rf"{name}.*{expected}"):
+            FORMATS["movielens"](tmp_path / name, ImportOptions())
+    with pytest.raises(DataError, match="is a zip archive"):
+        FORMATS["events"](tmp_path / "log.zip", ImportOptions())
