@@ -77,12 +77,17 @@ def _answer_of(future: "Future[Answer]") -> Answer:
         ) from None
 
 
-def _start_worker() -> None:
-    """Leave Ctrl-C to the parent, and end when the parent ends, even by kill -9."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def end_with_parent() -> None:
+    """End this worker when its parent ends, even by kill -9: it would wait for tasks for ever."""
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+
+
+def _start_worker() -> None:
+    """Leave Ctrl-C to the parent, and end with it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    end_with_parent()
 
 
 def _end_with(sentinel: int) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from data.criteo.pool import end_with_parent
 from data.request import Request
 from data.simulator import METRICS, Answerer, Marketplace
 from data.simulator.behaviour import DEVICES
@@ -116,6 +117,7 @@ _worker: list[_Worker] = []  # one per process, made by the pool's initializer
 def _prepare(simulator: Path, populations: dict[str, Sequence[str]]) -> None:
     import torch
 
+    end_with_parent()
     torch.set_num_threads(1)
     _worker[:] = [_Worker(simulator, populations)]
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -14,7 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data.console import progress_bar
+from data.console import progress_bar, set_up_logging
+from data.criteo.pool import end_with_parent
 from data.criteo.rows import CriteoRows
 from data.workspace import write_text_atomically
 from ranker.metrics import all_metrics
@@ -120,9 +122,12 @@ def _results(jobs: list[Job], processes: int) -> Iterator[tuple[Job, dict[str, A
 
 
 def _quiet_worker() -> None:
-    """One thread each, and no progress bars of their own."""
+    """One thread each; ends with the command, by Ctrl-C at once."""
     import torch
 
+    set_up_logging()
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    end_with_parent()
     torch.set_num_threads(1)
     os.environ["OMP_NUM_THREADS"] = "1"
 

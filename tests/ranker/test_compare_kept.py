@@ -2,8 +2,12 @@
 
 import json
 import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from data.criteo.convert import convert
@@ -98,3 +102,21 @@ def test_a_damaged_result_is_passed_over_with_a_sentence(
     assert compared(rows) == first and len(runs) == 2
     assert f"{place}: expected the result of a finished run" in caplog.text
     assert compared(rows) == first and len(runs) == 2
+
+
+@pytest.mark.slow
+def test_no_process_outlives_a_killed_comparison_and_its_results_are_kept(rows: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tandem", "ranker", "compare", str(rows), "-o", str(tmp_path / "out")]
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    options = ["-m", "logistic", "-m", "trees", "--seeds", "20", "--processes", "2"]
+    process = subprocess.Popen([*command, *options], env=environment, stderr=subprocess.DEVNULL)
+    ends = time.monotonic() + 60
+    while not [*tmp_path.glob("out/*.json")]:
+        assert process.poll() is None and time.monotonic() < ends
+        time.sleep(0.01)
+    children = psutil.Process(process.pid).children(recursive=True)
+    process.kill()
+    process.wait()
+    _, alive = psutil.wait_procs(children, timeout=20)
+    assert children and alive == []
+    assert all(json.loads(one.read_text())["probability"] for one in tmp_path.glob("out/*.json"))
