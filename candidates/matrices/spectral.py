@@ -5,11 +5,15 @@ With X the binary user-item matrix, T_u the items of user u and n_i the users of
 and R ~ U S V^T. The least-squares map from a user's items back to themselves, with a ridge penalty l S_1^2, is
 V diag(f) V^T with f_k = S_k^2 / (S_k^2 + l S_1^2). Written as two sets of item vectors,
 
-    input_i = n_i^-b V_i diag(f),    output_j = n_j^c V_j,    score(u, j) = sum_{i in u} input_i . output_j,
+    input_i = n_i^-b V_i diag(f),    output_j = n_j^c g_j^-e V_j,    score(u, j) = sum_{i in u} input_i . output_j,
 
 it is LED: a (mean) encoder of item vectors and one inner product per item, at LED's serving cost. a keeps long
-timelines from deciding alone, b and c say how much popularity weighs on either side. a = b = c = 0 is PureSVD
-(Cremonesi, Koren and Turrin 2010) with a ridge, a = b = c = 1/2 the low-pass filter of GF-CF (Shen et al. 2021).
+timelines from deciding alone, b and c say how much popularity weighs on either side. g_j = |V_j diag(f)^1/2| is the
+length that the d kept vectors leave to item j. It is short for an item of a kind that the leading vectors do not know,
+which could then never win; e = 1 makes all output vectors equally long, e = 0 leaves them. The fewer vectors are kept
+of many items, the more e brings. a = b = c = e = 0 is PureSVD (Cremonesi, Koren and Turrin 2010) with a ridge,
+a = b = c = 1/2 and e = 0 the low-pass filter of GF-CF (Shen et al. 2021). Under a large ridge f goes with S^2, and
+all kept vectors together are weighted co-occurrence counts.
 """
 
 from dataclasses import dataclass
@@ -22,6 +26,9 @@ from candidates.errors import CandidatesError
 from candidates.matrices.rsvd import randomized_svd, row_blocks
 
 _BLOCK_ROWS = 25_000
+
+_SHORTEST = 1e-3
+"""Of the mean length: what is shorter is rounding as much as taste, and is not made longer than by this."""
 
 
 @dataclass(frozen=True)
@@ -40,11 +47,13 @@ class Shrinkage:
         ridge: l, relative to the largest squared singular value.
         output_power: c.
         dimension: leading singular vectors kept.
+        evening: e.
     """
 
     ridge: float
     output_power: float
     dimension: int
+    evening: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -103,13 +112,31 @@ def item_vectors(spectrum: Spectrum, shrinkage: Shrinkage) -> tuple[NDArray[np.f
     Raises:
         CandidatesError: a ridge below 0.
     """
+    vectors = spectrum.vectors[:, : shrinkage.dimension]
+    outputs = output_scale(spectrum, shrinkage)[:, None] * vectors
+    return input_vectors(spectrum, shrinkage), outputs.astype(np.float32)
+
+
+def input_vectors(spectrum: Spectrum, shrinkage: Shrinkage) -> NDArray[np.float32]:
+    """float32 [I, d]: of the shrinkage the ridge and the dimension matter alone."""
+    users = np.maximum(spectrum.users_of_item, 1)[:, None]
+    vectors = spectrum.vectors[:, : shrinkage.dimension] * _passed(spectrum, shrinkage)
+    return (users**-spectrum.weighting.item_power * vectors).astype(np.float32)
+
+
+def output_scale(spectrum: Spectrum, shrinkage: Shrinkage) -> NDArray[np.float64]:
+    """n_j^c g_j^-e, float64 [I], by which an item's singular vector becomes its output vector."""
+    scale = np.maximum(spectrum.users_of_item, 1) ** shrinkage.output_power
+    if not shrinkage.evening:
+        return scale
+    lengths = np.sqrt(spectrum.vectors[:, : shrinkage.dimension] ** 2 @ _passed(spectrum, shrinkage))
+    return scale * np.maximum(lengths, max(_SHORTEST * lengths.mean(), np.finfo(float).tiny)) ** -shrinkage.evening
+
+
+def _passed(spectrum: Spectrum, shrinkage: Shrinkage) -> NDArray[np.float64]:
+    """f, float64 [d]."""
     if shrinkage.ridge < 0:
         raise CandidatesError(f"a ridge must not be negative, found {shrinkage.ridge:g}")
-    kept = min(shrinkage.dimension, spectrum.dimension)
-    squared = spectrum.values[:kept] ** 2
+    squared = spectrum.values[: shrinkage.dimension] ** 2
     penalty = shrinkage.ridge * spectrum.values[0] ** 2
-    passed = np.divide(squared, squared + penalty, out=np.zeros(kept), where=squared + penalty > 0)
-    users = np.maximum(spectrum.users_of_item, 1)[:, None]
-    vectors = spectrum.vectors[:, :kept]
-    inputs = users**-spectrum.weighting.item_power * vectors * passed
-    return inputs.astype(np.float32), (users**shrinkage.output_power * vectors).astype(np.float32)
+    return np.divide(squared, squared + penalty, out=np.zeros_like(squared), where=squared + penalty > 0)

@@ -1,8 +1,9 @@
 """Which spectral vectors suit a data set: weightings, ridge, popularity and dimension are tried on held-out users."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from candidates.errors import CandidatesError
 from candidates.matrices.spectral import Shrinkage, Spectrum, Weighting
@@ -12,29 +13,37 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class SpectralGrid:
-    """What is tried: powers, ridge and popularity at `first_dimension`, then the dimension and the ridge again, and
-    wider vectors where the widest is the best.
+    """What is tried: powers, popularity, evening and every second ridge at `first_dimension`, then the dimension and
+    around it all but the powers again, and wider vectors where the widest is the best.
 
     Attributes:
         user_powers, item_powers: every pair of them.
         output_drops: how much smaller than the item power the output power is: more of it favours rarer items.
-        ridges: ascending. dimensions: ascending.
+        evenings: ascending; of how long output vectors are left.
+        ridges: ascending; the last ones leave little but co-occurrence counts, which suits users of few items.
+        dimensions: ascending.
         wider: ascending; each is tried as long as the widest before it is the best. The last bounds the serving cost.
     """
 
     user_powers: tuple[float, ...] = (0.25, 0.4, 0.5)
     item_powers: tuple[float, ...] = (0.25, 0.4, 0.5)
-    output_drops: tuple[float, ...] = (-0.1, 0.0, 0.1, 0.2, 0.3)
-    ridges: tuple[float, ...] = (0.00125, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16)
+    output_drops: tuple[float, ...] = (-0.1, 0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
+    evenings: tuple[float, ...] = (0.0, 0.5, 1.0)
+    ridges: tuple[float, ...] = (0.00125, 0.0025, 0.005, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12)
     dimensions: tuple[int, ...] = (50, 100, 200, 400)
     wider: tuple[int, ...] = (800, 1_200)
-    first_dimension: int = 100
+    first_dimension: int = 200
 
     def __post_init__(self) -> None:
-        if not (self.user_powers and self.item_powers and self.output_drops and self.ridges and self.dimensions):
+        tried = (self.user_powers, self.item_powers, self.output_drops, self.evenings, self.ridges, self.dimensions)
+        if not all(tried):
             raise CandidatesError("a grid of spectral vectors needs at least one value of everything it tries")
         if min(self.dimensions) < 1 or self.first_dimension < 1:
             raise CandidatesError(f"dimensions must be at least 1, found {min(*self.dimensions, self.first_dimension)}")
+
+    @property
+    def middle_ridge(self) -> float:
+        return self.ridges[::2][len(self.ridges[::2]) // 2]
 
     def within(self, dimension: int) -> "SpectralGrid":
         """The same grid with no vectors of more than `dimension`."""
@@ -68,51 +77,62 @@ def choose(
         quality: of the vectors on held-out users; greater is better.
         advance: called after every weighting and once at the end, with a note on the best so far.
     """
-    best: Choice | None = None
+    tried: list[Choice] = []
     for weighting in weightings(grid):
         spectrum = spectrum_of(weighting, grid.first_dimension)
-        for shrinkage in _shrinkages(grid, weighting):
-            best = _better(best, weighting, shrinkage, quality(spectrum, shrinkage))
-        assert best is not None
-        advance(f"validation {best.quality:.4f}")
-    assert best is not None
+        start = Shrinkage(grid.middle_ridge, weighting.item_power - grid.output_drops[0], grid.first_dimension)
+        tried.append(_climb(grid, weighting, start, grid.ridges[::2], partial(quality, spectrum)))
+        advance(f"validation {best_of(tried).quality:.4f}")
     for dimensions in (grid.dimensions, *((one,) for one in grid.wider)):
-        spectrum = spectrum_of(best.weighting, max(dimensions))
-        best = _best_dimension(best, grid, dimensions, lambda shrinkage: quality(spectrum, shrinkage))  # noqa: B023
-        advance(f"validation {best.quality:.4f}")
-        if best.shrinkage.dimension != max(dimensions):
+        weighting, start = best_of(tried).weighting, best_of(tried).shrinkage
+        spectrum, ridges = spectrum_of(weighting, max(dimensions)), _around(grid.ridges, start.ridge)
+        for dimension in dimensions:
+            begin = replace(start, dimension=dimension)
+            tried.append(_climb(grid, weighting, begin, ridges, partial(quality, spectrum)))
+        advance(f"validation {best_of(tried).quality:.4f}")
+        if best_of(tried).shrinkage.dimension != max(dimensions):
             break
-    log.info("spectral vectors: %s", best)
-    return best
-
-
-def _best_dimension(
-    best: Choice, grid: SpectralGrid, dimensions: tuple[int, ...], quality: Callable[[Shrinkage], float]
-) -> Choice:
-    """The dimension and, around the best so far, the ridge again."""
-    ridges = _around(grid.ridges, best.shrinkage.ridge)
-    for dimension in dimensions:
-        for ridge in ridges:
-            shrinkage = replace(best.shrinkage, ridge=ridge, dimension=dimension)
-            best = _better(best, best.weighting, shrinkage, quality(shrinkage))
-    return best
+    log.info("spectral vectors: %s", best_of(tried))
+    return best_of(tried)
 
 
 def weightings(grid: SpectralGrid) -> list[Weighting]:
     return [Weighting(user, item) for user in grid.user_powers for item in grid.item_powers]
 
 
-def _shrinkages(grid: SpectralGrid, weighting: Weighting) -> Iterator[Shrinkage]:
-    """A cross through the grid's middle would miss little, but every pair costs only one evaluation."""
-    for drop in grid.output_drops:
-        for ridge in grid.ridges:
-            yield Shrinkage(ridge, weighting.item_power - drop, grid.first_dimension)
+def best_of(tried: Sequence[Choice]) -> Choice:
+    """Of equals the first."""
+    return max(tried, key=lambda one: one.quality)
+
+
+def _climb(
+    grid: SpectralGrid,
+    weighting: Weighting,
+    start: Shrinkage,
+    ridges: Sequence[float],
+    quality: Callable[[Shrinkage], float],
+) -> Choice:
+    """From `start` every output vector and then every ridge, in turn, until neither finds a better one.
+
+    The output vectors come first and together: their popularity and their lengths make up for each other.
+    """
+    powers = [weighting.item_power - drop for drop in grid.output_drops]
+    best, before = Choice(weighting, start, quality(start)), None
+    while best is not before:
+        before = best
+        outputs = [
+            replace(best.shrinkage, output_power=power, evening=one) for power in powers for one in grid.evenings
+        ]
+        best = _improved(best, outputs, quality)
+        best = _improved(best, [replace(best.shrinkage, ridge=ridge) for ridge in ridges], quality)
+    return best
+
+
+def _improved(best: Choice, others: Sequence[Shrinkage], quality: Callable[[Shrinkage], float]) -> Choice:
+    measured = [Choice(best.weighting, other, quality(other)) for other in others if other != best.shrinkage]
+    return best_of([best, *measured])
 
 
 def _around(ridges: tuple[float, ...], ridge: float) -> tuple[float, ...]:
     place = ridges.index(ridge)
     return ridges[max(0, place - 1) : place + 2]
-
-
-def _better(best: Choice | None, weighting: Weighting, shrinkage: Shrinkage, quality: float) -> Choice:
-    return Choice(weighting, shrinkage, quality) if best is None or quality > best.quality else best

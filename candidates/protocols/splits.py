@@ -17,6 +17,12 @@ PROTOCOL_SEED = 98765
 FEWEST_EVENTS = 5
 """Users with fewer interactions are left out, and of shorter held-out rows nothing is hidden."""
 
+_FEWEST_KNOWN = 2
+"""Under weak generalisation users with so many items validate: one can be hidden and one told."""
+
+_VALIDATING = (500, 10_000)
+"""Under weak generalisation at least so many users validate (half of all where they are fewer), and at most so many."""
+
 
 @dataclass(frozen=True)
 class HeldOutUsers:
@@ -107,8 +113,10 @@ def strong_generalisation(interactions: Interactions, held_out: int, seed: int =
 def weak_generalisation(train: Interactions, test: Interactions, validation_share: float = 0.1, seed: int = 0) -> Split:
     """A published pair of files: the same users in both, their items divided (LightGCN's splits).
 
-    For validation, int(0.2 n) items of a random share of the users are hidden from `train_for_validation`; the test
-    never hides anything but the published test file.
+    For validation, int(0.2 n) items, but at least one, of a random share of the users are hidden from
+    `train_for_validation`; the test never hides anything but the published test file. Users of few items validate too,
+    since the test asks about them: a choice made for those of many items alone is another one. Few users choose
+    badly, so at least 500 validate, or half of them.
     """
     user_ids = np.union1d(train.user_ids, test.user_ids)
     item_ids = np.union1d(train.item_ids, test.item_ids)
@@ -119,15 +127,16 @@ def weak_generalisation(train: Interactions, test: Interactions, validation_shar
     targets = binary_matrix(asked, answers, shape)
     with_targets = np.flatnonzero(np.diff(targets.indptr))
 
-    enough = np.flatnonzero(np.diff(matrix.indptr) >= FEWEST_EVENTS)
+    enough = np.flatnonzero(np.diff(matrix.indptr) >= _FEWEST_KNOWN)
     if len(enough) == 0:
-        raise CandidatesError(f"no user has {FEWEST_EVENTS} training interactions; expected some to validate with")
-    drawn = max(1, min(round(validation_share * len(enough)), 10_000))
+        raise CandidatesError(f"no user has {_FEWEST_KNOWN} training interactions; expected some to validate with")
+    least, most = _VALIDATING
+    drawn = min(max(round(validation_share * len(enough)), least), max(1, len(enough) // 2), most)
     chosen = np.sort(np.random.default_rng(seed).permutation(enough)[:drawn])
     whole = matrix.tocoo()
     asked_about = np.isin(whole.row, chosen)
     hidden = np.zeros(matrix.nnz, bool)
-    hidden[asked_about] = _hidden(whole.row[asked_about], seed)
+    hidden[asked_about] = _hidden(whole.row[asked_about], seed, _FEWEST_KNOWN)
     left = binary_matrix(whole.row[~hidden], whole.col[~hidden], shape)
     validation = HeldOutUsers(left[chosen], binary_matrix(whole.row[hidden], whole.col[hidden], shape)[chosen])
     return Split("weak", matrix, left, validation, HeldOutUsers(matrix[with_targets], targets[with_targets]), item_ids)
@@ -167,16 +176,19 @@ def _items_in_order(item: NDArray[np.int32], of_training: NDArray[np.bool_]) -> 
     return items, column
 
 
-def _hidden(user: NDArray[np.integer], seed: int) -> NDArray[np.bool_]:
-    """bool [N]: which of these users' interactions are hidden; one draw per user, users ascending."""
+def _hidden(user: NDArray[np.integer], seed: int, fewest: int = FEWEST_EVENTS) -> NDArray[np.bool_]:
+    """bool [N]: which interactions of users with `fewest` or more are hidden: int(0.2 n), at least one.
+
+    One draw per user, users ascending.
+    """
     stream = np.random.RandomState(seed)
     order = np.argsort(user, kind="stable")
     starts = np.flatnonzero(np.diff(user[order], prepend=-1))
     hidden = np.zeros(len(user), bool)
     for start, end in zip(starts.tolist(), [*starts[1:].tolist(), len(user)], strict=True):
         n = end - start
-        if n >= FEWEST_EVENTS:
-            hidden[order[start + stream.choice(n, size=int(0.2 * n), replace=False)]] = True
+        if n >= fewest:
+            hidden[order[start + stream.choice(n, size=max(1, int(0.2 * n)), replace=False)]] = True
     return hidden
 
 

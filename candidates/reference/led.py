@@ -10,16 +10,12 @@ from scipy.sparse import csr_matrix
 from candidates.errors import CandidatesError
 from candidates.matrices.spectral import Shrinkage, Spectrum, Weighting, decompose, item_vectors
 from candidates.matrices.spectral_choice import Choice, SpectralGrid, choose, weightings
-from candidates.protocols.metrics import VALIDATION, evaluate
+from candidates.protocols.metrics import VALIDATION
 from candidates.protocols.splits import HeldOutUsers
-from candidates.reference.epochs import VALIDATION_NAME
+from candidates.reference.led_judge import Judge
 from candidates.reference.model import ReferenceModel
 from data.console import progress_bar
 
-_VALIDATION_SCORES = 20_000_000
-"""Scores computed per choice that is tried: with many items fewer validation users are asked."""
-
-_FEWEST_USERS = 300
 _USUAL = Choice(Weighting(0.4, 0.4), Shrinkage(0.02, 0.3, 100), float("nan"))
 """Without validation users: what was best on MovieLens-1M."""
 
@@ -68,18 +64,13 @@ class Led(ReferenceModel):
         self._popularity = spectrum.users_of_item.astype(np.float32)
 
     def _choice(self, user_items: csr_matrix, validation: HeldOutUsers, show_progress: bool) -> Choice:
-        asked = _some(validation, self.config.seed)
+        judge = Judge(validation, VALIDATION, self.config.seed)
         grid = self._grid.within(self.config.dimension)
-
-        def quality(spectrum: Spectrum, shrinkage: Shrinkage) -> float:
-            inputs, outputs = item_vectors(spectrum, shrinkage)
-            return evaluate(lambda rows: (rows @ inputs) @ outputs.T, asked, VALIDATION).mean(VALIDATION_NAME)
-
         with progress_bar("LED", len(weightings(grid)) + 1, shown=show_progress) as bar:
             return choose(
                 grid,
                 lambda weighting, dimension: self._spectrum(user_items, weighting, dimension),
-                quality,
+                judge.quality,
                 lambda note: bar.advance(note=note),
             )
 
@@ -90,12 +81,3 @@ class Led(ReferenceModel):
         scores = (user_items @ self.inputs) @ self.outputs.T
         scores[np.diff(user_items.indptr) == 0] = self._popularity
         return scores
-
-
-def _some(validation: HeldOutUsers, seed: int) -> HeldOutUsers:
-    """As many users, drawn at random, as keep one evaluation short."""
-    wanted = max(_FEWEST_USERS, _VALIDATION_SCORES // validation.targets.shape[1])
-    if len(validation) <= wanted:
-        return validation
-    rows = np.sort(np.random.default_rng(seed).permutation(len(validation))[:wanted])
-    return HeldOutUsers(validation.fold_in[rows], validation.targets[rows])

@@ -105,7 +105,7 @@ def test_weak_generalisation_asks_for_the_published_test_items_and_validates_wit
     assert split.test.targets[1].indices.tolist() == [22, 27]  # user 2
     assert split.test.fold_in[1].indices.tolist() == list(range(2, 14))
     hidden = split.train - split.train_for_validation
-    assert hidden.nnz == split.validation.targets.nnz == 3 * int(0.2 * 12)
+    assert hidden.nnz == split.validation.targets.nnz == 15 * int(0.2 * 12)  # half of the users: they are few
     assert split.validation.fold_in.multiply(split.validation.targets).nnz == 0
 
 
@@ -118,10 +118,29 @@ def test_a_weak_split_needs_both_files_and_one_way_of_naming(tmp_path):
         read_weak_split(tmp_path)
 
 
+def weak_split_of(lengths: list[int]):
+    """Users of so many training items each, and one item to be asked for of the first."""
+    users = np.repeat(np.arange(len(lengths)), lengths)
+    items = np.concatenate([(user + np.arange(n)) % 50 for user, n in enumerate(lengths)])
+    return weak_generalisation(Interactions.of(users, items), Interactions.of(np.array([0]), np.array([60])))
+
+
+def test_users_of_two_items_validate_a_weak_split_as_its_test_asks_about_them():
+    split = weak_split_of([2, 3, 4, 6, 12] * 400)
+    assert len(split.validation) == 500  # of 2,000 a tenth is fewer
+    told, hidden = (np.diff(part.indptr) for part in (split.validation.fold_in, split.validation.targets))
+    assert set(zip(told, hidden, strict=True)) == {(1, 1), (2, 1), (3, 1), (5, 1), (10, 2)}
+    assert split.train_for_validation.nnz + split.validation.targets.nnz == split.train.nnz
+
+
+@pytest.mark.parametrize(("users", "validating"), [(2, 1), (700, 350), (3_000, 500), (8_000, 800)])
+def test_so_many_users_validate_a_weak_split(users, validating):
+    assert len(weak_split_of([3] * users).validation) == validating
+
+
 def test_a_weak_split_of_short_rows_cannot_be_validated():
-    few = Interactions.of(np.array([0, 0, 1]), np.array([1, 2, 1]))
-    with pytest.raises(CandidatesError, match="expected some to validate with"):
-        weak_generalisation(few, Interactions.of(np.array([0]), np.array([3])))
+    with pytest.raises(CandidatesError, match="no user has 2 training interactions; expected some to validate with"):
+        weak_split_of([1, 1, 1])
 
 
 def test_movielens_1m_has_the_published_sizes(shared_data):
