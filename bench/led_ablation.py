@@ -28,9 +28,12 @@ VARIANTS: dict[str, tuple[SpectralGrid, int]] = {
     "users not weighted by their length (a = 0)": (replace(_GRID, user_powers=(0.0,)), 400),
     "items not weighted by their users (b = c = 0)": (replace(_GRID, item_powers=(0.0,), output_drops=(0.0,)), 400),
     "popularity alike on both sides (c = b)": (replace(_GRID, output_drops=(0.0,)), 400),
+    "output vectors as long as they are (e = 0)": (replace(_GRID, evenings=(0.0,)), 400),
     "spectrum not shrunk (no ridge)": (replace(_GRID, ridges=(NO_RIDGE,)), 400),
     "none of these: PureSVD": (
-        replace(_GRID, user_powers=(0.0,), item_powers=(0.0,), output_drops=(0.0,), ridges=(NO_RIDGE,)),
+        replace(
+            _GRID, user_powers=(0.0,), item_powers=(0.0,), output_drops=(0.0,), evenings=(0.0,), ridges=(NO_RIDGE,)
+        ),
         400,
     ),
     "at most 200 dimensions": (_GRID, 200),
@@ -77,7 +80,7 @@ def measured(grid: SpectralGrid, dimension: int, split: Any, seeds: int) -> dict
             weights, shrinkage = chosen.weighting, chosen.shrinkage
             choice = (
                 f"a {weights.user_power:g}, b {weights.item_power:g}, c {shrinkage.output_power:.2g}, "
-                f"l {shrinkage.ridge:.3g}, d {shrinkage.dimension}"
+                f"l {shrinkage.ridge:.3g}, d {shrinkage.dimension}, e {shrinkage.evening:g}"
             )
         for name, values in evaluation.per_user.items():
             per_user.setdefault(name, []).append(values)
