@@ -118,6 +118,18 @@ def test_more_threads_give_the_same_vectors_to_rounding():
     np.testing.assert_allclose(one, four, atol=1e-9)
 
 
+def test_a_large_matrix_is_decomposed_in_single_precision_to_the_same_scores(monkeypatch):
+    matrix, shrinkage = tastes(300, 60, seed=6), Shrinkage(0.02, 0.3, 12, 0.5)
+    scores = []
+    for large in (10**9, 0):
+        monkeypatch.setattr("candidates.matrices.spectral._LARGE", large)
+        spectrum = decompose(matrix, Weighting(0.4, 0.4), 12)
+        inputs, outputs = item_vectors(spectrum, shrinkage)
+        scores.append((matrix @ inputs) @ outputs.T)
+    assert spectrum.vectors.dtype == np.float32
+    np.testing.assert_allclose(scores[0], scores[1], atol=1e-4 * np.abs(scores[0]).max())
+
+
 def test_an_empty_matrix_and_a_negative_ridge_are_refused():
     with pytest.raises(CandidatesError, match="is empty"):
         decompose(csr_matrix((3, 4)), Weighting(0, 0), 2)
