@@ -1,8 +1,8 @@
 """Bounded sources are answered on the spot; whoever promises nothing, or breaks the promise, goes by the lanes."""
 
 import sys
-import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -20,11 +20,6 @@ from gateway.runtime import Runtime
 
 class BoundedSource(StepSource):
     bounded = True
-    pause = 0.0
-
-    def propose(self, request, k):
-        time.sleep(self.pause)
-        return super().propose(request, k)
 
 
 @pytest.fixture
@@ -59,16 +54,43 @@ def test_an_answer_on_the_spot_is_the_answer_of_the_steps(runtime):
     assert set(found.watch.stage_us) == {"gbo", "led"}
 
 
-def test_a_source_that_overran_its_limit_goes_by_the_lanes_for_a_while_and_others_do_not(runtime, monkeypatch):
-    monkeypatch.setattr(gateway.express, "BARRED_SECONDS", 0.2)
+@pytest.fixture
+def clock(monkeypatch):
+    """The time by which Express judges, in seconds; `led` takes 30 ms of it."""
+    now = [100.0]
+    monkeypatch.setattr(gateway.express, "time", SimpleNamespace(perf_counter=lambda: now[0]))
+    slow = BoundedSource.propose
+
+    def propose(self, request, k):
+        now[0] += 0.03 if self.name == "led" else 0
+        return slow(self, request, k)
+
+    monkeypatch.setattr(BoundedSource, "propose", propose)
+    return now
+
+
+def test_a_source_that_overran_its_limit_goes_by_the_lanes_for_a_moment_and_others_do_not(runtime, clock):
     express = Express(Limits(source_ms=10))
-    runtime.sources["led"].pause = 0.03
     late = express.finish(_draft(runtime, "gbo", "led"), lambda done: done)
     assert len(late.proposals["led"]) == 5  # it is there, so it is shown
     assert not express.takes(_draft(runtime, "led")) and not express.takes(_draft(runtime, "gbo", "led"))
     assert express.takes(_draft(runtime, "gbo"))
-    time.sleep(0.25)
+    clock[0] += 0.251
     assert express.takes(_draft(runtime, "gbo", "led"))
+
+
+def test_a_source_that_overruns_again_and_again_goes_by_the_lanes_ever_longer(runtime, clock, caplog):
+    express = Express(Limits(source_ms=10))
+    for seconds in (0.25, 0.5, 1, 2, 4, 8, 10, 10):
+        express.finish(_draft(runtime, "led"), lambda done: done)
+        assert f"for {seconds:.2f} s" in caplog.messages[-1]
+        clock[0] += seconds - 0.01
+        assert not express.takes(_draft(runtime, "led"))
+        clock[0] += 0.02
+        assert express.takes(_draft(runtime, "led"))
+    clock[0] += 10  # so long without one is forgotten
+    express.finish(_draft(runtime, "led"), lambda done: done)
+    assert "for 0.25 s" in caplog.messages[-1]
 
 
 def test_a_bounded_source_that_fails_is_left_out_and_marked(runtime, monkeypatch):
