@@ -14,6 +14,10 @@ import numpy as np
 _METHOD = "/tandem.v1.CandidateService/GetCandidates"
 _OWN_CONNECTION = [("grpc.use_local_subchannel_pool", 1)]
 
+CONNECTIONS = 2
+"""Of each call in flight, used in turn: the kernel gives a connection to one worker for good, and of a few connections
+most may fall to one worker. Users are many."""
+
 
 @dataclass(frozen=True)
 class Load:
@@ -40,19 +44,20 @@ async def _play(load: Load) -> tuple[list[float], int]:
     async with AsyncExitStack() as open_channels:
         channels = [
             await open_channels.enter_async_context(grpc.aio.insecure_channel(load.address, options=_OWN_CONNECTION))
-            for _ in range(load.in_flight)
+            for _ in range(load.in_flight * CONNECTIONS)
         ]
         starts = time.perf_counter() + 0.25
         ends = starts + load.seconds
 
         async def hand(number: int) -> None:
-            call = channels[number].unary_unary(_METHOD)
+            calls = [channel.unary_unary(_METHOD) for channel in channels[number :: load.in_flight]]
             while True:
                 before = time.perf_counter()
                 if before > ends:
                     return
                 try:
-                    await call(load.requests[number % len(load.requests)])
+                    turn = number // load.in_flight % CONNECTIONS
+                    await calls[turn](load.requests[number % len(load.requests)])
                 except grpc.aio.AioRpcError as error:
                     if error.code() != grpc.StatusCode.RESOURCE_EXHAUSTED:
                         raise
