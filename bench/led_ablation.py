@@ -15,9 +15,9 @@ import numpy as np
 import typer
 from rich.table import Table
 
+from candidates.benchmarks.benchmark import load_split, measures_of, run_model
+from candidates.led.spectral_model import Led, LedConfig
 from candidates.matrices.spectral_choice import SpectralGrid
-from candidates.protocols.benchmark import load_split, measures_of, run_model
-from candidates.reference.led import Led, LedConfig
 from data.console import JsonOption, console, write_figures
 
 NO_RIDGE = 1e-9

@@ -17,8 +17,8 @@ import typer
 from rich.table import Table
 from scipy.sparse import csr_matrix
 
-from candidates.reference.paper_led import PaperLedConfig
-from candidates.reference.paper_led_step import PaperLedNetwork, epoch_batches, optimizers_of, take_step
+from candidates.led.paper import PaperLedConfig
+from candidates.led.paper_step import PaperLedNetwork, epoch_batches, optimizers_of, take_step
 from data.console import console, progress_bar, write_figures
 
 USERS = (10_000, 20_000, 40_000, 80_000, 160_000)

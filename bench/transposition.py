@@ -19,8 +19,8 @@ import typer
 from rich.table import Table
 from scipy.sparse import csr_matrix
 
-from candidates.reference.paper_led import PaperLedConfig
-from candidates.reference.paper_led_step import LedBatch, PaperLedNetwork, batch_loss, epoch_batches
+from candidates.led.paper import PaperLedConfig
+from candidates.led.paper_step import LedBatch, PaperLedNetwork, batch_loss, epoch_batches
 from data.console import console, write_figures
 
 

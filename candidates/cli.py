@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from candidates.benchmarks import cli as benchmarks
 from candidates.errors import CandidatesError
 from candidates.paper import cli as paper
-from candidates.protocols import cli as protocols
 from candidates.retrieval import cli as retrieval_cli
 from data.console import (
     DEFAULT_WORKSPACE,
@@ -107,7 +107,7 @@ def evaluate_command(
     dataset: Annotated[
         str | None, typer.Option(help="With --path: movielens-1m (the default), movielens-20m or pairs.")
     ] = None,
-    model: protocols.ModelOption = None,
+    model: benchmarks.ModelOption = None,
     json_file: JsonOption = None,
 ) -> None:
     """Train on a part of the events and measure each source's recall on the rest; no bundle is written.
@@ -116,7 +116,7 @@ def evaluate_command(
     """
     if path is not None:
         _refuse_given(context, [name for name in context.params if name not in _OF_PUBLIC_DATA])
-        protocols.benchmark(path, dataset or "movielens-1m", model, seed=[seed], json=json_file)
+        benchmarks.benchmark(path, dataset or "movielens-1m", model, seed=[seed], json=json_file)
         return
     if dataset is not None or model is not None:
         raise CandidatesError("--dataset and --model belong to a public data set; expected its file with --path")
@@ -169,5 +169,5 @@ def pool_command(
 
 
 retrieval_cli.add_commands(app)
-protocols.add_commands(app)
+benchmarks.add_commands(app)
 paper.add_commands(app)

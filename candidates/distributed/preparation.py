@@ -18,7 +18,6 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from candidates.behaviour import Behaviour
-from candidates.checkpoints import digest
 from candidates.config import CandidatesConfig
 from candidates.distributed.behaviour import SparkBehaviour, country_folder
 from candidates.distributed.pmi import spark_item_vectors
@@ -27,6 +26,7 @@ from candidates.encoder import CountryItems
 from candidates.errors import CandidatesError
 from candidates.evaluation import HeldOut, drawn_users, refuse_unavailable, requests_of_users
 from candidates.matrices.statistics import popularity
+from candidates.models.checkpoints import digest
 from candidates.training_set import CountryTraining, Split, Stopwatch, TrainingSet, validation_and_test
 from data.engine import connect
 from data.items import ItemTable

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from candidates.behaviour import UserItems
-from candidates.checkpoints import digest
 from candidates.led.examples import LedTimelines
+from candidates.models.checkpoints import digest
 from candidates.training_set import CountryTraining, TrainingSet
 
 

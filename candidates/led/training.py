@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from candidates.best_of.unknown_items import UnknownItems
-from candidates.checkpoints import CheckpointFile, Course, Epoch, TrainingState
 from candidates.config import LedConfig
 from candidates.encoder import user_vector, write_countries
 from candidates.evaluation import evaluate_sources
@@ -22,6 +21,7 @@ from candidates.led.examples import Batch, LedTimelines, batches, split_timeline
 from candidates.led.model import Led
 from candidates.led.shards import LedShards
 from candidates.led.source import LedCountry
+from candidates.models.checkpoints import CheckpointFile, Course, Epoch, TrainingState
 from candidates.training_set import CountryTraining, TrainingSet
 from data.console import progress_bar
 from data.request import HISTORY_LIMIT

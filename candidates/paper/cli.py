@@ -5,8 +5,8 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from candidates.benchmarks.cli import AboveOption, DatasetOption, HeldOutOption, PathOption
 from candidates.errors import CandidatesError
-from candidates.protocols.cli import AboveOption, DatasetOption, HeldOutOption, PathOption
 from data.console import DEFAULT_WORKSPACE, JsonOption, WorkspaceOption, console, write_figures
 
 JobsOption = Annotated[int, typer.Option(min=1, help="Models fitted at a time, each in a process of one thread.")]

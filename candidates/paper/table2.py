@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from candidates.benchmarks.registry import build_model
 from candidates.errors import CandidatesError
 from candidates.paper import plots
 from candidates.paper.runner import run_tasks
 from candidates.paper.summary import Line, markdown, measured, percent, short
 from candidates.paper.tasks import ModelTask, Source
-from candidates.reference.registry import build_model
 from data.workspace import write_text_atomically
 
 logger = logging.getLogger(__name__)

@@ -11,17 +11,17 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from candidates.checkpoints import CheckpointFile
+from candidates.baselines.paper_vae import PaperVae
+from candidates.benchmarks.registry import build_model
 from candidates.errors import CandidatesError
+from candidates.led.paper import PaperLed
+from candidates.models.checkpoints import CheckpointFile
 from candidates.paper import plots
 from candidates.paper.runner import run_tasks
 from candidates.paper.summary import Line, markdown, measured, short
 from candidates.paper.tasks import FORMAT
 from candidates.protocols.metrics import Measures, evaluate
 from candidates.protocols.temporal import Anchor, TemporalSplit, click_ranks, temporal_split
-from candidates.reference.paper_led import PaperLed
-from candidates.reference.paper_vae import PaperVae
-from candidates.reference.registry import build_model
 from data.workspace import Workspace, write_text_atomically
 
 MEASURES = Measures(recall_at=(20,), ndcg_at=(100,), capped=True)

@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from candidates.checkpoints import CheckpointFile
+from candidates.benchmarks.benchmark import Part, load_split, run_model
+from candidates.benchmarks.registry import build_model
 from candidates.errors import CandidatesError
-from candidates.protocols.benchmark import Part, load_split, run_model
+from candidates.led.paper import PaperLed
+from candidates.models.checkpoints import CheckpointFile
 from candidates.protocols.splits import PROTOCOL_SEED, Split
-from candidates.reference.paper_led import PaperLed
-from candidates.reference.registry import build_model
 
 FORMAT = 1
 """Of a row; rows of another format are run again."""

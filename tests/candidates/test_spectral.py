@@ -6,14 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 
+from candidates.baselines.popularity import Popularity
+from candidates.benchmarks.benchmark import run_model
 from candidates.errors import CandidatesError
+from candidates.led.spectral_model import Led, LedConfig
 from candidates.matrices.spectral import Shrinkage, Weighting, decompose, item_vectors
 from candidates.matrices.spectral_choice import SpectralGrid, choose, weightings
-from candidates.protocols.benchmark import run_model
 from candidates.protocols.metrics import VALIDATION, WEAK, evaluate
 from candidates.protocols.splits import HeldOutUsers, Split
-from candidates.reference.led import Led, LedConfig
-from candidates.reference.popularity import Popularity
 
 
 def tastes(users: int, items: int, seed: int, groups: int = 4) -> csr_matrix:

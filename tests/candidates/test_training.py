@@ -178,7 +178,7 @@ def test_an_item_that_met_no_other_has_a_zero_vector() -> None:
 
 
 def test_a_training_that_dies_goes_on_from_its_checkpoint_to_the_same_vectors(trained, tmp_path, monkeypatch):
-    """The file itself is held by kill -9 in test_paper_led.py; here LED's epochs find their place again."""
+    """The file itself is held by kill -9 in led/test_paper.py; here LED's epochs find their place again."""
 
     def vectors(folder: Path, checkpoints: Path | None) -> np.ndarray:
         folder.mkdir()

@@ -8,12 +8,12 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from candidates.errors import CandidatesError
+from candidates.led.validation_scorer import Judge
 from candidates.matrices.spectral import Shrinkage, Spectrum, Weighting, decompose, item_vectors
 from candidates.matrices.spectral_choice import Choice, SpectralGrid, choose, weightings
+from candidates.models.model import ReferenceModel
 from candidates.protocols.metrics import VALIDATION
 from candidates.protocols.splits import HeldOutUsers
-from candidates.reference.led_judge import Judge
-from candidates.reference.model import ReferenceModel
 from data.console import progress_bar
 
 _USUAL = Choice(Weighting(0.4, 0.4), Shrinkage(0.02, 0.3, 100), float("nan"))

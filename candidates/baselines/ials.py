@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from candidates.errors import CandidatesError
+from candidates.models.model import ReferenceModel
 from candidates.protocols.splits import HeldOutUsers
-from candidates.reference.model import ReferenceModel
 from data.console import progress_bar
 
 

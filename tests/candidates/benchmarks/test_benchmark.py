@@ -7,12 +7,12 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from candidates.baselines.popularity import Popularity
+from candidates.benchmarks.benchmark import load_split, run_model
+from candidates.benchmarks.cli import add_commands
+from candidates.benchmarks.registry import MODELS
 from candidates.cli import app as candidates_app
 from candidates.errors import CandidatesError
-from candidates.protocols.benchmark import load_split, run_model
-from candidates.protocols.cli import add_commands
-from candidates.reference.popularity import Popularity
-from candidates.reference.registry import MODELS
 from data.errors import TandemError
 
 app = typer.Typer()
@@ -93,12 +93,12 @@ def test_a_workspaces_options_are_not_passed_over_with_a_path(ratings):
 
 
 def test_a_model_that_memory_cannot_hold_is_refused_by_name_and_left_out_of_all(ratings, monkeypatch):
-    monkeypatch.setattr("candidates.reference.model.available_memory", lambda: 40 * 40 * 10)
+    monkeypatch.setattr("candidates.models.model.available_memory", lambda: 40 * 40 * 10)
     refused = run("--path", str(ratings), "--held-out", "20", "-m", "popularity", "-m", "ease").exception
     with pytest.raises(CandidatesError, match=r"EASE compares every item with every other: 40 items need 0\.0 GiB"):
         raise refused
     every = {name: MODELS[name] for name in ("popularity", "ease")}
-    monkeypatch.setattr("candidates.reference.registry.MODELS", every)
+    monkeypatch.setattr("candidates.benchmarks.registry.MODELS", every)
     answer = run("--path", str(ratings), "--held-out", "20")
     assert answer.exit_code == 0, answer.output
     assert "left out: EASE" in answer.output and "Popularity" in answer.output
@@ -154,7 +154,7 @@ def test_models_measured_on_validation_have_not_seen_its_answers(tmp_path):
             super()._fit(user_items, *rest)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("candidates.reference.popularity.Popularity", Spy)
+        patch.setattr("candidates.baselines.popularity.Popularity", Spy)
         run_model("popularity", split, part="validation")
         run_model("popularity", split, part="test")
     assert fitted == [split.train_for_validation.nnz, split.train.nnz]

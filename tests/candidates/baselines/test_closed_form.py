@@ -5,14 +5,14 @@ import pytest
 from scipy.sparse import csr_matrix
 from sklearn.linear_model import ElasticNet
 
+from candidates.baselines.ease import Ease, EaseConfig
+from candidates.baselines.ials import Ials, IalsConfig
+from candidates.baselines.popularity import Popularity
+from candidates.baselines.slim import Slim, SlimConfig
+from candidates.benchmarks.registry import MODELS, build_model
 from candidates.errors import CandidatesError
-from candidates.reference import model as model_module
-from candidates.reference.ease import Ease, EaseConfig
-from candidates.reference.ials import Ials, IalsConfig
-from candidates.reference.model import item_gram
-from candidates.reference.popularity import Popularity
-from candidates.reference.registry import MODELS, build_model
-from candidates.reference.slim import Slim, SlimConfig
+from candidates.models import model as model_module
+from candidates.models.model import item_gram
 
 
 def made_up(users: int = 80, items: int = 25, seed: int = 0) -> csr_matrix:
@@ -44,14 +44,14 @@ def test_ease_is_the_constrained_ridge_regression_of_every_item_on_the_others(it
 
 def test_ease_is_the_same_whatever_the_size_of_its_blocks(monkeypatch):
     whole = Ease().fit(made_up(), show_progress=False).weights
-    monkeypatch.setattr("candidates.reference.ease._ROWS", 7)
+    monkeypatch.setattr("candidates.baselines.ease._ROWS", 7)
     monkeypatch.setattr(model_module, "GRAM_ROWS", 4)
     assert np.array_equal(Ease().fit(made_up(), show_progress=False).weights, whole)
 
 
 @pytest.mark.parametrize(("l1", "l2"), [(1.0, 2.0), (4.0, 10.0), (0.1, 1.0)])
 def test_slim_is_the_non_negative_elastic_net_of_every_item_on_the_others(monkeypatch, l1, l2):
-    monkeypatch.setattr("candidates.reference.slim.BLOCK_BYTES", 4 * 25 * 10)  # three blocks of columns
+    monkeypatch.setattr("candidates.baselines.slim.BLOCK_BYTES", 4 * 25 * 10)  # three blocks of columns
     matrix = made_up()
     dense = matrix.toarray().astype(np.float64)
     users, items = dense.shape

@@ -15,7 +15,7 @@ from candidates.led import losses
 from candidates.matrices.inner_products import pair_scores
 
 if TYPE_CHECKING:
-    from candidates.reference.paper_led import PaperLedConfig
+    from candidates.led.paper import PaperLedConfig
 
 Adam = Literal["adam", "lazy-adam"]
 

@@ -11,9 +11,9 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from candidates.benchmarks.cli import add_commands
 from candidates.errors import CandidatesError
 from candidates.protocols import movielens
-from candidates.protocols.cli import add_commands
 from candidates.protocols.interactions import read_interactions
 from data.errors import DataError
 

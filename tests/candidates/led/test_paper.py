@@ -14,11 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 
-from candidates.checkpoints import CheckpointFile
+from candidates.benchmarks.registry import build_model
 from candidates.errors import CandidatesError
-from candidates.protocols.splits import HeldOutUsers
-from candidates.reference.paper_led import LOSSES, PaperLed, PaperLedConfig, popularity_biases, svd_vectors
-from candidates.reference.paper_led_step import (
+from candidates.led.paper import LOSSES, PaperLed, PaperLedConfig, popularity_biases, svd_vectors
+from candidates.led.paper_step import (
     LedBatch,
     PaperLedNetwork,
     batch_loss,
@@ -27,7 +26,8 @@ from candidates.reference.paper_led_step import (
     redrawn,
     take_step,
 )
-from candidates.reference.registry import build_model
+from candidates.models.checkpoints import CheckpointFile
+from candidates.protocols.splits import HeldOutUsers
 
 SMALL = PaperLedConfig(dimension=8, negatives=20, batch_size=16, learning_rate=2e-2, epochs=12)
 
@@ -224,9 +224,9 @@ import sys
 import numpy as np, torch
 sys.path.insert(0, {tests!r})
 torch.set_num_threads(1)
-import test_paper_led as t
-from candidates.checkpoints import CheckpointFile
-from candidates.reference.registry import build_model
+import test_paper as t
+from candidates.models.checkpoints import CheckpointFile
+from candidates.benchmarks.registry import build_model
 from pathlib import Path
 model = build_model({name!r}, {settings!r})
 model.checkpoint = CheckpointFile(Path({path!r}), "this", every_seconds=0)

@@ -8,12 +8,12 @@ from typing import Any, Literal
 
 import numpy as np
 
+from candidates.benchmarks.registry import build_model
 from candidates.errors import CandidatesError
+from candidates.models.model import ReferenceModel
 from candidates.protocols.interactions import Interactions, read_interactions
 from candidates.protocols.metrics import STRONG, WEAK, Evaluation, Measures, evaluate
 from candidates.protocols.splits import FEWEST_EVENTS, PROTOCOL_SEED, Split, read_weak_split, strong_generalisation
-from candidates.reference.model import ReferenceModel
-from candidates.reference.registry import build_model
 
 Part = Literal["validation", "test"]
 

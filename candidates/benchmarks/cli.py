@@ -10,7 +10,7 @@ from candidates.errors import CandidatesError
 from data.console import JsonOption, console, progress_bar, write_figures
 
 if TYPE_CHECKING:
-    from candidates.protocols.benchmark import Result
+    from candidates.benchmarks.benchmark import Result
     from candidates.protocols.splits import Split
 
 DatasetOption = Annotated[str, typer.Option(help="movielens-1m, movielens-20m or pairs.")]
@@ -46,8 +46,8 @@ def benchmark(
     json: JsonOption = None,
 ) -> None:
     """Fit reference models on a public data set and print Recall@k and NDCG@k with standard errors over users."""
-    from candidates.protocols.benchmark import load_split, run_model
-    from candidates.reference.registry import MODELS, build_model
+    from candidates.benchmarks.benchmark import load_split, run_model
+    from candidates.benchmarks.registry import MODELS, build_model
 
     if part not in ("test", "validation"):
         raise CandidatesError(f"--part is {part!r}; expected test or validation")
@@ -74,7 +74,7 @@ def benchmark(
 
 def _fits(name: str, split: "Split", asked_for: bool) -> bool:
     """Whether memory holds what the model needs; a model that was asked for by name is refused instead."""
-    from candidates.reference.registry import build_model
+    from candidates.benchmarks.registry import build_model
 
     try:
         build_model(name).require_memory(split.train.shape[1])

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
+from candidates.models.model import ReferenceModel
 from candidates.protocols.splits import HeldOutUsers
-from candidates.reference.model import ReferenceModel
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 
+from candidates.benchmarks.benchmark import load_split, run_model
+from candidates.led.spectral_model import Led
+from candidates.led.validation_scorer import Judge
 from candidates.matrices.spectral import Shrinkage, Weighting, decompose, item_vectors
-from candidates.protocols.benchmark import load_split, run_model
 from candidates.protocols.metrics import STRONG, VALIDATION, WEAK, evaluate
 from candidates.protocols.splits import HeldOutUsers
-from candidates.reference.led import Led
-from candidates.reference.led_judge import Judge
 
 
 def held_out(rng: np.random.Generator, users: int, items: int) -> HeldOutUsers:

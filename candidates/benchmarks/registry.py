@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, get_type_hints
 
 from candidates.errors import CandidatesError
-from candidates.reference.model import ReferenceModel
+from candidates.models.model import ReferenceModel
 
 
 @dataclass(frozen=True)
@@ -22,24 +22,24 @@ class Entry:
     preset: Mapping[str, Any] = field(default_factory=dict)
 
 
-_PAPER_LED = "candidates.reference.paper_led"
+_PAPER_LED = "candidates.led.paper"
 
 MODELS: dict[str, Entry] = {
-    "popularity": Entry("candidates.reference.popularity", "Popularity", "PopularityConfig"),
-    "ease": Entry("candidates.reference.ease", "Ease", "EaseConfig"),
-    "slim": Entry("candidates.reference.slim", "Slim", "SlimConfig"),
-    "ials": Entry("candidates.reference.ials", "Ials", "IalsConfig"),
-    "elsa": Entry("candidates.reference.elsa", "Elsa", "ElsaConfig"),
+    "popularity": Entry("candidates.baselines.popularity", "Popularity", "PopularityConfig"),
+    "ease": Entry("candidates.baselines.ease", "Ease", "EaseConfig"),
+    "slim": Entry("candidates.baselines.slim", "Slim", "SlimConfig"),
+    "ials": Entry("candidates.baselines.ials", "Ials", "IalsConfig"),
+    "elsa": Entry("candidates.baselines.elsa", "Elsa", "ElsaConfig"),
     "mult-dae": Entry(
-        "candidates.reference.autoencoder",
+        "candidates.baselines.autoencoder",
         "Autoencoder",
         "AutoencoderConfig",
         {"variational": False, "weight_decay": 2e-5},
     ),
-    "mult-vae": Entry("candidates.reference.autoencoder", "Autoencoder", "AutoencoderConfig"),
-    "mult-vae-css": Entry("candidates.reference.autoencoder", "Autoencoder", "AutoencoderConfig", {"loss": "css"}),
-    "paper-vae": Entry("candidates.reference.paper_vae", "PaperVae", "PaperVaeConfig"),
-    "led": Entry("candidates.reference.led", "Led", "LedConfig"),
+    "mult-vae": Entry("candidates.baselines.autoencoder", "Autoencoder", "AutoencoderConfig"),
+    "mult-vae-css": Entry("candidates.baselines.autoencoder", "Autoencoder", "AutoencoderConfig", {"loss": "css"}),
+    "paper-vae": Entry("candidates.baselines.paper_vae", "PaperVae", "PaperVaeConfig"),
+    "led": Entry("candidates.led.spectral_model", "Led", "LedConfig"),
     "led-mult": Entry(_PAPER_LED, "PaperLed", "PaperLedConfig", {"loss": "multinomial"}),
     "led-css": Entry(_PAPER_LED, "PaperLed", "PaperLedConfig", {"loss": "css"}),
     "led-bpr": Entry(_PAPER_LED, "PaperLed", "PaperLedConfig", {"loss": "bpr"}),

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from scipy.sparse import csr_matrix
 
+from candidates.baselines.autoencoder import Autoencoder, AutoencoderConfig
 from candidates.errors import CandidatesError
+from candidates.led.paper import svd_vectors
 from candidates.protocols.splits import HeldOutUsers
-from candidates.reference.autoencoder import Autoencoder, AutoencoderConfig
-from candidates.reference.paper_led import svd_vectors
 
 if TYPE_CHECKING:
-    from candidates.reference.network import Network
+    from candidates.baselines.network import Network
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class PaperVae(Autoencoder):
     def _new_network(self, inputs: csr_matrix) -> "Network":
         import torch
 
-        from candidates.reference.network import Network
+        from candidates.baselines.network import Network
 
         config, items = self.config, inputs.shape[1]
         project = config.tuning == "project"

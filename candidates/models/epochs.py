@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from candidates.checkpoints import CheckpointFile, Course, Epoch, TrainingState
 from candidates.errors import CandidatesError
+from candidates.models.checkpoints import CheckpointFile, Course, Epoch, TrainingState
 from candidates.protocols.metrics import VALIDATION, Scorer, evaluate
 from candidates.protocols.splits import HeldOutUsers
 from data.console import progress_bar

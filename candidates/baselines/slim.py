@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 from scipy.sparse import csc_matrix, csr_matrix, hstack
 
 from candidates.errors import CandidatesError
+from candidates.models.model import ReferenceModel, item_gram
 from candidates.protocols.splits import HeldOutUsers
-from candidates.reference.model import ReferenceModel, item_gram
 from data.console import progress_bar
 
 BLOCK_BYTES = 256 << 20

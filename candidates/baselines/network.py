@@ -7,10 +7,10 @@ from torch import Tensor, nn
 from torch.nn.functional import embedding_bag
 
 from candidates.matrices.inner_products import pair_scores
-from candidates.reference.epochs import Batch
+from candidates.models.epochs import Batch
 
 if TYPE_CHECKING:
-    from candidates.reference.autoencoder import AutoencoderConfig
+    from candidates.baselines.autoencoder import AutoencoderConfig
 
 
 class Network(nn.Module):

@@ -7,11 +7,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from candidates.checkpoints import TrainingState
 from candidates.errors import CandidatesError
+from candidates.models.checkpoints import TrainingState
+from candidates.models.epochs import Batch, Epoch, chosen_device, shuffled_batches, train_epochs
+from candidates.models.model import ReferenceModel
 from candidates.protocols.splits import HeldOutUsers
-from candidates.reference.epochs import Batch, Epoch, chosen_device, shuffled_batches, train_epochs
-from candidates.reference.model import ReferenceModel
 
 if TYPE_CHECKING:
     from torch import Tensor

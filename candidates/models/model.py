@@ -1,4 +1,4 @@
-"""What every reference model is: fitted on a user-item matrix, then asked to score all items for users told of."""
+"""What every model of a user-item matrix is: fitted on it, then asked to score all items for users told of."""
 
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar, Self
@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, issparse
 
-from candidates.checkpoints import CheckpointFile
 from candidates.errors import CandidatesError
+from candidates.models.checkpoints import CheckpointFile
 from candidates.protocols.splits import HeldOutUsers
 from data.memory import available_memory
 

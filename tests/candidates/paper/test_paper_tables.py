@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from candidates.benchmarks.benchmark import load_split, run_model
 from candidates.cli import app
 from candidates.errors import CandidatesError
 from candidates.paper import table2, table3
 from candidates.paper.runner import run_tasks
 from candidates.paper.summary import Line, markdown, measured, percent, short
 from candidates.paper.tasks import ModelTask, Source, with_share
-from candidates.protocols.benchmark import load_split, run_model
 from data.errors import TandemError
 from data.simulator import Marketplace, preset
 from data.simulator.cli import write_marketplace
@@ -231,7 +231,7 @@ def test_a_log_that_cannot_be_divided_is_told_once_before_anything_is_fitted(tmp
 
 
 def test_rows_that_memory_cannot_hold_are_left_out_of_table_2(monkeypatch):
-    monkeypatch.setattr("candidates.reference.model.available_memory", lambda: 20 << 30)
+    monkeypatch.setattr("candidates.models.model.available_memory", lambda: 20 << 30)
     whole, less, least = ({row.model for row in table2._rows(items)} for items in (20_000, 45_000, 60_000))
     assert (whole - less, less - least) == ({"ease"}, {"slim"})
 

@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 from torch.nn.functional import normalize
 
+from candidates.baselines import autoencoder
+from candidates.baselines.autoencoder import Autoencoder, AutoencoderConfig, css_loss, multinomial_loss
+from candidates.baselines.elsa import Elsa, ElsaConfig, cosine_loss
+from candidates.baselines.network import Network
+from candidates.models.epochs import Batch, shuffled_batches
 from candidates.protocols.metrics import VALIDATION, evaluate
 from candidates.protocols.splits import HeldOutUsers
-from candidates.reference import autoencoder
-from candidates.reference.autoencoder import Autoencoder, AutoencoderConfig, css_loss, multinomial_loss
-from candidates.reference.elsa import Elsa, ElsaConfig, cosine_loss
-from candidates.reference.epochs import Batch, shuffled_batches
-from candidates.reference.network import Network
 
 CPU = torch.device("cpu")
 

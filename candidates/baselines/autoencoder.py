@@ -8,17 +8,17 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, hstack
 
-from candidates.checkpoints import TrainingState
 from candidates.errors import CandidatesError
+from candidates.models.checkpoints import TrainingState
+from candidates.models.epochs import Batch, Epoch, chosen_device, shuffled_batches, train_epochs
+from candidates.models.model import ReferenceModel
 from candidates.protocols.splits import HeldOutUsers
-from candidates.reference.epochs import Batch, Epoch, chosen_device, shuffled_batches, train_epochs
-from candidates.reference.model import ReferenceModel
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from candidates.reference.network import Network
+    from candidates.baselines.network import Network
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ class Autoencoder(ReferenceModel):
         )
 
     def _new_network(self, inputs: csr_matrix) -> "Network":
-        from candidates.reference.network import Network
+        from candidates.baselines.network import Network
 
         return Network(inputs.shape[1], self.config)
 

@@ -9,8 +9,8 @@ from scipy.linalg import lapack
 from scipy.sparse import csr_matrix
 
 from candidates.errors import CandidatesError
+from candidates.models.model import ReferenceModel, item_gram
 from candidates.protocols.splits import HeldOutUsers
-from candidates.reference.model import ReferenceModel, item_gram
 from data.console import progress_bar
 
 _ROWS = 1024

@@ -9,12 +9,12 @@ from scipy import sparse
 from scipy.sparse import csr_matrix
 
 from candidates.errors import CandidatesError
+from candidates.models.epochs import Epoch, train_epochs
+from candidates.models.model import ReferenceModel
 from candidates.protocols.splits import HeldOutUsers
-from candidates.reference.epochs import Epoch, train_epochs
-from candidates.reference.model import ReferenceModel
 
 if TYPE_CHECKING:
-    from candidates.reference.paper_led_step import Adam
+    from candidates.led.paper_step import Adam
 
 LOSSES = ("multinomial", "css", "bpr", "negative_sampling")
 _TITLES = {"multinomial": "Mult", "css": "Mult-CSS", "bpr": "BPR", "negative_sampling": "NS"}
@@ -122,14 +122,14 @@ class PaperLed(ReferenceModel):
         """Targets None: some or all of the inputs, as configured."""
         import torch
 
-        from candidates.checkpoints import TrainingState
-        from candidates.reference.paper_led_step import (
+        from candidates.led.paper_step import (
             PaperLedNetwork,
             epoch_batches,
             optimizers_of,
             redrawn,
             take_step,
         )
+        from candidates.models.checkpoints import TrainingState
 
         config, rng = self.config, np.random.default_rng(self.config.seed)
         vectors, biases = self._start(inputs, rng)
@@ -190,7 +190,7 @@ class PaperLed(ReferenceModel):
         self.vectors, self.biases = vectors, biases
 
     def _scores(self, user_items: csr_matrix) -> NDArray[np.float32]:
-        from candidates.reference.paper_led_step import mean_vectors
+        from candidates.led.paper_step import mean_vectors
 
         scores = mean_vectors(self.vectors, user_items, self.config.length_power) @ self.vectors.T
         scores += self.biases
