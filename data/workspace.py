@@ -1,12 +1,11 @@
 """Where one experiment's files live: a folder that every command takes with `--workspace`."""
 
-import contextlib
 import json
-import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from data.errors import DataError
+from data.files import write_text_atomically as write_text_atomically
 
 
 @dataclass(frozen=True)
@@ -54,25 +53,3 @@ class Workspace:
 
     def write_origin(self, origin: Origin) -> None:
         write_text_atomically(self._origin, json.dumps(asdict(origin), indent=2) + "\n")
-
-
-def write_text_atomically(path: Path, text: str) -> None:
-    """Replace `path` so that a reader sees the old text or the new, never half.
-
-    Raises:
-        DataError: its folder cannot be made or written.
-    """
-    if not path.name or path.is_dir():
-        raise DataError(f"{path}: expected the name of a file to write, found a folder")
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with beside.open("w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            beside.unlink()
-        raise DataError(f"{path}: expected a place that can be written, found {error}") from error

@@ -1,0 +1,170 @@
+"""Settings of every command: pydantic models, checked as they are read, refused with one sentence.
+
+The sentence says which file, which field, what was expected there and what was found.
+"""
+
+import difflib
+import re
+import reprlib
+from collections.abc import Hashable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Self, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, ValidationError
+from pydantic_core import CoreSchema, ErrorDetails
+
+from data.errors import DataError, TandemError
+
+Count = Annotated[int, Field(ge=1)]
+AtLeastZero = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+"""A fraction below 1."""
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+
+MAX_BYTES = 1 << 20
+"""Of a settings file."""
+
+
+def _make_scalars_strict(schema: Any) -> None:
+    if isinstance(schema, dict):
+        if schema.get("type") in ("int", "float", "bool", "str"):
+            schema["strict"] = True
+        for name, part in schema.items():
+            if name not in ("metadata", "serialization"):
+                _make_scalars_strict(part)
+    elif isinstance(schema, list | tuple):
+        for part in schema:
+            _make_scalars_strict(part)
+
+
+class Settings(BaseModel):
+    """Base of all settings: values that do not change; unknown fields are errors.
+
+    A text is no number and `yes` is no share of 1, but a list is a tuple and a text a path.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: type[BaseModel], handler: GetCoreSchemaHandler) -> CoreSchema:
+        schema = handler(source)
+        _make_scalars_strict(schema)
+        return schema
+
+    def changed(self, **changes: Any) -> Self:
+        """The same with other values of some fields, checked. Raises DataError."""
+        return checked(type(self), {**dict(self), **changes}, type(self).__name__)
+
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+def read_settings(path: Path, model: type[_Model], error: type[TandemError] = DataError) -> _Model:
+    """Read a YAML file. Raises `error` naming the file and the field that is wrong."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+        text = content.decode()
+    except OSError as found:
+        raise error(f"{path}: expected a YAML file there, found {found.strerror or found}") from None
+    except UnicodeDecodeError as found:
+        raise error(f"{path}: expected UTF-8 text, found {found}") from None
+    if len(content) > MAX_BYTES:
+        raise error(f"{path}: expected at most {MAX_BYTES:,} bytes of settings, found more")
+    return parse_settings(text, model, str(path), error)
+
+
+def parse_settings(text: str, model: type[_Model], where: str, error: type[TandemError] = DataError) -> _Model:
+    """Read a YAML text; `where` names it. Raises `error` naming the field that is wrong."""
+    try:
+        found = parse_yaml(text)
+    except ValueError as wrong:
+        raise error(f"{where}: {wrong}") from None
+    if not isinstance(found, dict):
+        raise error(f"{where}: expected a mapping of fields to values, found {_shown(found)}")
+    return checked(model, found, where, error)
+
+
+def checked(model: type[_Model], values: Mapping[str, Any], where: str, error: type[TandemError] = DataError) -> _Model:
+    """The model of these values. Raises `error` with the first field that is wrong."""
+    try:
+        return model.model_validate(dict(values))
+    except ValidationError as wrong:
+        raise error(": ".join(part for part in (where, *_first_fault(wrong, model)) if part)) from None
+    except TandemError as wrong:  # of a model's own checks
+        raise error(f"{where}: {wrong}") from None
+
+
+def dump_settings(settings: BaseModel) -> str:
+    """YAML that `parse_settings` reads back."""
+    return str(yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False))
+
+
+def _first_fault(wrong: ValidationError, model: type[BaseModel]) -> tuple[str, str]:
+    """The field, and what is wrong with it. Of a field that may be of several kinds, the kind that fits it furthest."""
+    errors = wrong.errors(include_url=False)
+    field = _names(errors[0]["loc"])
+    same = [one for one in errors if _names(one["loc"])[: len(field)] == field]
+    chosen = max(same, key=lambda one: len(_names(one["loc"])))
+    return ".".join(_names(chosen["loc"])), _sentence(chosen, model)
+
+
+def _sentence(fault: ErrorDetails, model: type[BaseModel]) -> str:
+    kind, said = fault["type"], fault["msg"].removeprefix("Value error, ")
+    if kind == "extra_forbidden":
+        return f"{said}{_meant(str(fault['loc'][-1]), model if len(fault['loc']) == 1 else None)}"
+    if kind in ("missing", "value_error"):
+        return said
+    if kind in ("model_type", "dict_type", "model_attributes_type"):
+        said = "expected a mapping of fields to values"
+    return f"{said}, found {_shown(fault['input'])}"
+
+
+def _meant(name: str, model: type[BaseModel] | None) -> str:
+    """The fields there are, or the one that looks most like an unknown name."""
+    known = [] if model is None else list(model.model_fields)
+    close = difflib.get_close_matches(name, known, n=1)
+    if close:
+        return f"; did you mean {close[0]}?"
+    return f"; expected some of {', '.join(known)}" if known else ""
+
+
+def _names(location: tuple[int | str, ...]) -> list[str]:
+    """The names in a YAML file, without the names that pydantic gives to the kinds of a union."""
+    return [str(part) for part in location if not re.match(r"(literal|dict|tuple|list|constrained-\w+)\[", str(part))]
+
+
+def _shown(value: object) -> str:
+    return "nothing" if value is None else f"{reprlib.repr(value):.80}"
+
+
+class _Loader(yaml.SafeLoader):
+    """A key that stands twice in one mapping is an error, instead of its last value; 1e-3 is a number."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        keys: set[Hashable] = set()
+        for key_node, _ in node.value:
+            if not isinstance(key_node, yaml.ScalarNode) or key_node.tag == "tag:yaml.org,2002:merge":
+                continue
+            key = self.construct_object(key_node)
+            if key in keys:
+                raise yaml.YAMLError(f"{key!r} twice, again in line {key_node.start_mark.line + 1}")
+            keys.add(key)
+        return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver(  # YAML 1.1, which PyYAML reads, wants a point in it
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
+)
+
+
+def parse_yaml(text: str) -> Any:
+    """Plain values of a YAML text. Raises ValueError: one sentence on what is wrong in it."""
+    try:
+        return _Loader(text).get_single_data()
+    except RecursionError:
+        raise ValueError("expected YAML, found values nested hundreds of levels deep") from None
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date such as 2026-02-30
+        raise ValueError(f"expected YAML, found {' '.join(str(error).split())}") from None
