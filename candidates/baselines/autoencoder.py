@@ -11,7 +11,7 @@ from scipy.sparse import csr_matrix, hstack
 from candidates.errors import CandidatesError
 from candidates.models.checkpoints import TrainingState
 from candidates.models.epochs import Batch, Epoch, chosen_device, shuffled_batches, train_epochs
-from candidates.models.model import ReferenceModel
+from candidates.models.model import UserItemModel
 from candidates.protocols.splits import HeldOutUsers
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class AutoencoderConfig:
             raise CandidatesError(f"an autoencoder's loss is 'multinomial' or 'css', found {self.loss!r}")
 
 
-class Autoencoder(ReferenceModel):
+class Autoencoder(UserItemModel):
     """Scores are the logits of the decoder, from the encoder's mean. `history`: one Epoch per epoch."""
 
     title = "Autoencoder"

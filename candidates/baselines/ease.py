@@ -9,7 +9,7 @@ from scipy.linalg import lapack
 from scipy.sparse import csr_matrix
 
 from candidates.errors import CandidatesError
-from candidates.models.model import ReferenceModel, item_gram
+from candidates.models.model import UserItemModel, item_gram
 from candidates.protocols.splits import HeldOutUsers
 from data.console import progress_bar
 
@@ -28,7 +28,7 @@ class EaseConfig:
             raise CandidatesError(f"EASE's l2 must be positive and finite, found {self.l2:g}")
 
 
-class Ease(ReferenceModel):
+class Ease(UserItemModel):
     """Scores X B, where B has a zero diagonal and minimises |X - X B|^2 + lambda |B|^2.
 
     With P = (X^T X + lambda I)^-1, B_ij = -P_ij / P_jj off the diagonal (equation 8). P is computed by Cholesky

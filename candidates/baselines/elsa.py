@@ -10,7 +10,7 @@ from scipy.sparse import csr_matrix
 from candidates.errors import CandidatesError
 from candidates.models.checkpoints import TrainingState
 from candidates.models.epochs import Batch, Epoch, chosen_device, shuffled_batches, train_epochs
-from candidates.models.model import ReferenceModel
+from candidates.models.model import UserItemModel
 from candidates.protocols.splits import HeldOutUsers
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class ElsaConfig:
             )
 
 
-class Elsa(ReferenceModel):
+class Elsa(UserItemModel):
     """Scores x (A A^T - I) with rows of A of length 1, so that no item explains itself.
 
     A user is the sum of their items' vectors and an item is scored by an inner product, as in LED: the same index

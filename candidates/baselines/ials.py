@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from candidates.errors import CandidatesError
-from candidates.models.model import ReferenceModel
+from candidates.models.model import UserItemModel
 from candidates.protocols.splits import HeldOutUsers
 from data.console import progress_bar
 
@@ -31,7 +31,7 @@ class IalsConfig:
             )
 
 
-class Ials(ReferenceModel):
+class Ials(UserItemModel):
     """Scores U V^T (Hu, Koren and Volinsky 2008). `item_factors`: V, float32 [items, factors].
 
     A user's row of U is solved anew, exactly, from what the model is told of them with V fixed (equation 4), so users

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from candidates.models.model import ReferenceModel
+from candidates.models.model import UserItemModel
 from candidates.protocols.splits import HeldOutUsers
 
 
@@ -15,7 +15,7 @@ class PopularityConfig:
     """Nothing to set."""
 
 
-class Popularity(ReferenceModel):
+class Popularity(UserItemModel):
     """Scores are the numbers of users who took each item, whoever asks. `counts`: float32 [items]."""
 
     title = "Popularity"

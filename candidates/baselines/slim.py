@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csc_matrix, csr_matrix, hstack
 
 from candidates.errors import CandidatesError
-from candidates.models.model import ReferenceModel, item_gram
+from candidates.models.model import UserItemModel, item_gram
 from candidates.protocols.splits import HeldOutUsers
 from data.console import progress_bar
 
@@ -33,7 +33,7 @@ class SlimConfig:
             raise CandidatesError(f"SLIM expects l1 >= 0, l2 > 0, tolerance > 0 and sweeps >= 1, found {self}")
 
 
-class Slim(ReferenceModel):
+class Slim(UserItemModel):
     """Scores X W with W >= 0 and a zero diagonal. `weights`: W, csr float32 [items, items].
 
     Only X^T X enters, so the cost does not depend on the number of users. All columns of a block descend together: item

@@ -10,7 +10,7 @@ import numpy as np
 
 from candidates.benchmarks.registry import build_model
 from candidates.errors import CandidatesError
-from candidates.models.model import ReferenceModel
+from candidates.models.model import UserItemModel
 from candidates.protocols.interactions import Interactions, read_interactions
 from candidates.protocols.metrics import STRONG, WEAK, Evaluation, Measures, evaluate
 from candidates.protocols.splits import FEWEST_EVENTS, PROTOCOL_SEED, Split, read_weak_split, strong_generalisation
@@ -105,7 +105,7 @@ def run_model(
     settings: Mapping[str, str] | None = None,
     seed: int = 0,
     part: Part = "test",
-    model: ReferenceModel | None = None,
+    model: UserItemModel | None = None,
 ) -> Result:
     """Fit one model and measure it on the test users (or, to choose settings by, on the validation users).
 

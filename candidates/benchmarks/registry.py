@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, get_type_hints
 
 from candidates.errors import CandidatesError
-from candidates.models.model import ReferenceModel
+from candidates.models.model import UserItemModel
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ MODELS: dict[str, Entry] = {
 }
 
 
-def build_model(name: str, settings: Mapping[str, str] | None = None, seed: int = 0) -> ReferenceModel:
+def build_model(name: str, settings: Mapping[str, str] | None = None, seed: int = 0) -> UserItemModel:
     """A model not yet fitted.
 
     Args:

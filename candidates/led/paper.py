@@ -10,7 +10,7 @@ from scipy.sparse import csr_matrix
 
 from candidates.errors import CandidatesError
 from candidates.models.epochs import Epoch, train_epochs
-from candidates.models.model import ReferenceModel
+from candidates.models.model import UserItemModel
 from candidates.protocols.splits import HeldOutUsers
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class PaperLedConfig:
             raise CandidatesError(f"LED's drop-out must be in [0, 1) and its target share in (0, 1), found {self}")
 
 
-class PaperLed(ReferenceModel):
+class PaperLed(UserItemModel):
     """s(u, i) = <u, v_i> + b_i with u the mean of the user's item vectors.
 
     `vectors`: v, float32 [items, d]; `biases`: float32 [items]; `history`: one Epoch per epoch. What the start is made

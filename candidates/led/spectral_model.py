@@ -11,7 +11,7 @@ from candidates.errors import CandidatesError
 from candidates.led.validation_scorer import Judge
 from candidates.matrices.spectral import Shrinkage, Spectrum, Weighting, decompose, item_vectors
 from candidates.matrices.spectral_choice import Choice, SpectralGrid, choose, weightings
-from candidates.models.model import ReferenceModel
+from candidates.models.model import UserItemModel
 from candidates.protocols.metrics import VALIDATION
 from candidates.protocols.splits import HeldOutUsers
 from data.console import progress_bar
@@ -34,7 +34,7 @@ class LedConfig:
             raise CandidatesError(f"LED expects dimension >= 1 and threads >= 1, found {self}")
 
 
-class Led(ReferenceModel):
+class Led(UserItemModel):
     """Scores the inner product of the history's summed input vectors with an item's output vector (`spectral`).
 
     A row without history is scored by popularity. `choice` says what validation chose.

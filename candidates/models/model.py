@@ -16,7 +16,7 @@ GRAM_ROWS = 1024
 """Rows of X^T X that are computed at a time."""
 
 
-class ReferenceModel(ABC):
+class UserItemModel(ABC):
     """A model of a binary user-item matrix.
 
     The matrix has one row per user and one column per item; an entry is 1 where the user took the item, and absent
