@@ -91,7 +91,7 @@ class Autoencoder(UserItemModel):
         rng = np.random.default_rng(config.seed)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)  # the layers' first weights
-            self.network = self._new_network(inputs).to(self._device)
+            self.network = self._network(inputs.shape[1], self._start_vectors(inputs)).to(self._device)
         learnt = [one for one in self.network.parameters() if one.requires_grad]
         optimizer = torch.optim.Adam(learnt, lr=config.learning_rate, fused=True)
         batches = math.ceil(np.count_nonzero(np.diff(inputs.indptr)) / config.batch_size)
@@ -124,10 +124,14 @@ class Autoencoder(UserItemModel):
             self.checkpoint,
         )
 
-    def _new_network(self, inputs: csr_matrix) -> "Network":
+    def _start_vectors(self, inputs: csr_matrix) -> "Tensor | None":
+        """Float32 [items, hidden], what the first and the last layer begin with; None: at random."""
+        return None
+
+    def _network(self, items: int, vectors: "Tensor | None") -> "Network":
         from candidates.baselines.network import Network
 
-        return Network(inputs.shape[1], self.config)
+        return Network(items, self.config.hidden, self.config.latent, self.config.variational, vectors)
 
     def _loss(self, told: Batch, asked: Batch, kl_weight: float, generator: "torch.Generator") -> "Tensor":
         """The negative evidence lower bound, KL weighed (equation 7), mean over the batch's users."""

@@ -1,16 +1,11 @@
 """The layers of Mult-DAE and Mult-VAE, with lookups where the input is sparse."""
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import embedding_bag
 
 from candidates.matrices.inner_products import pair_scores
 from candidates.models.epochs import Batch
-
-if TYPE_CHECKING:
-    from candidates.baselines.autoencoder import AutoencoderConfig
 
 
 class Network(nn.Module):
@@ -24,18 +19,20 @@ class Network(nn.Module):
     def __init__(
         self,
         items: int,
-        config: "AutoencoderConfig",
+        hidden: int,
+        latent: int,
+        variational: bool,
         vectors: Tensor | None = None,
         project: bool = False,
     ) -> None:
         """`vectors`: float32 [items, hidden], what both layers begin with; None: at random."""
         super().__init__()
-        self.items, self.variational = items, config.variational
-        self.first = nn.Parameter(torch.empty(items, config.hidden))
-        self.first_bias = nn.Parameter(torch.empty(config.hidden))
-        self.encoder = nn.Linear(config.hidden, 2 * config.latent if config.variational else config.latent)
-        self.decoder = nn.Linear(config.latent, config.hidden)
-        self.last = nn.Parameter(torch.empty(items, config.hidden))
+        self.items, self.variational = items, variational
+        self.first = nn.Parameter(torch.empty(items, hidden))
+        self.first_bias = nn.Parameter(torch.empty(hidden))
+        self.encoder = nn.Linear(hidden, 2 * latent if variational else latent)
+        self.decoder = nn.Linear(latent, hidden)
+        self.last = nn.Parameter(torch.empty(items, hidden))
         self.last_bias = nn.Parameter(torch.empty(items))
         for weight in self.weights():
             nn.init.xavier_normal_(weight)
@@ -44,7 +41,7 @@ class Network(nn.Module):
         if vectors is not None:
             for layer in (self.first, self.last):
                 layer.data.copy_(vectors)
-        self.projections = nn.ParameterList(torch.eye(config.hidden) for _ in range(2 * project))
+        self.projections = nn.ParameterList(torch.eye(hidden) for _ in range(2 * project))
         self.first.requires_grad_(not project)
         self.last.requires_grad_(not project)
 

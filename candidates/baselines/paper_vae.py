@@ -13,6 +13,8 @@ from candidates.led.paper import svd_vectors
 from candidates.protocols.splits import HeldOutUsers
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from candidates.baselines.network import Network
 
 
@@ -69,18 +71,22 @@ class PaperVae(Autoencoder):
         self._train(inputs, targets, validation, show_progress)
         return self
 
-    def _new_network(self, inputs: csr_matrix) -> "Network":
+    def _start_vectors(self, inputs: csr_matrix) -> "Tensor | None":
         import torch
 
-        from candidates.baselines.network import Network
-
         config, items = self.config, inputs.shape[1]
-        project = config.tuning == "project"
         if config.start == "random":
-            return Network(items, config, None, project)
+            return None
         basis = inputs if self.pretrain_on is None else self.pretrain_on
         found = svd_vectors(basis, config.hidden, config.context_power, config.value_power, config.seed)
         deviation = float(found.std())
         if deviation > 0:
             found *= np.float32(np.sqrt(2 / (items + config.hidden)) / deviation)  # Xavier's, as the random start has
-        return Network(items, config, torch.from_numpy(found), project)
+        return torch.from_numpy(found)
+
+    def _network(self, items: int, vectors: "Tensor | None") -> "Network":
+        from candidates.baselines.network import Network
+
+        config = self.config
+        project = config.tuning == "project"
+        return Network(items, config.hidden, config.latent, config.variational, vectors, project)

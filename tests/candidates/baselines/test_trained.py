@@ -105,7 +105,7 @@ def test_the_css_loss_with_every_other_item_drawn_is_the_multinomial_loss():
 
 def test_the_networks_lookups_are_a_dense_layer_on_normalised_rows():
     users = made_up(6)
-    network = Network(30, AutoencoderConfig(hidden=7, latent=3))
+    network = Network(30, hidden=7, latent=3, variational=True)
     hidden, divergence = network(Batch.of(users, CPU), 0.0, None)
     dense = normalize(torch.tensor(users.toarray()), dim=1)
     mean, log_variance = network.encoder(torch.tanh(dense @ network.first + network.first_bias)).chunk(2, dim=1)
@@ -122,7 +122,7 @@ def test_the_networks_lookups_are_a_dense_layer_on_normalised_rows():
 
 
 def test_drop_out_keeps_the_mean_of_the_input():
-    network = Network(30, AutoencoderConfig(hidden=4, latent=2, variational=False))
+    network = Network(30, hidden=4, latent=2, variational=False)
     batch, generator = Batch.of(made_up(1), CPU), torch.Generator().manual_seed(0)
     network.first.data *= 1e-3  # where tanh and its means are linear
     network.first_bias.data.zero_()
