@@ -6,10 +6,10 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-import candidates.cli
 import data.cli
 import gateway.cli
-import gateway.new_items_cli
+import pipeline.candidates_cli
+import pipeline.training_cli
 import ranker.cli
 from data.console import notices, set_up_logging
 from data.errors import TandemError
@@ -23,11 +23,11 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(data.cli.app, name="data", help="Events and catalog: import real logs, or simulate a marketplace.")
-app.add_typer(candidates.cli.app, name="candidates", help="Stage one: train and evaluate candidate sources.")
+app.add_typer(pipeline.candidates_cli.app, name="candidates", help="Stage one: train and evaluate candidate sources.")
 app.add_typer(ranker.cli.app, name="ranker", help="Stage two: train, evaluate and export the ranker.")
 app.add_typer(gateway.cli.app, name="gateway", help="Online: serve banners over gRPC, ask for one, look at the log.")
+pipeline.training_cli.add_commands(app)
 gateway.cli.add_top_level_commands(app)
-gateway.new_items_cli.add_commands(candidates.cli.app)  # stage one's, but the ranker's part of the bundle comes along
 
 
 @app.callback()

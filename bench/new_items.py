@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 import typer
 from rich.table import Table
 
-from candidates.bundling import train_bundle
+from pipeline.bundling import train_bundle
 from candidates.config import CandidatesConfig
 from candidates.evaluation import HeldOut, split_events
 from candidates.new_items.addition import AdditionConfig, add_items

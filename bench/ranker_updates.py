@@ -27,7 +27,7 @@ from data.workspace import Workspace
 from gateway.demo.offline import serve_and_log, slates
 from gateway.demo.simulated import POPULATIONS
 from gateway.populations import load_experiment
-from gateway.training import TrainingPlan, train_bundle
+from pipeline.training import TrainingPlan, train_bundle
 from ranker.updates.update import UpdateConfig, update_ranker
 
 

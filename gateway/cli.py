@@ -16,12 +16,11 @@ DEFAULT_ADDRESS = "127.0.0.1:50051"
 
 
 def add_top_level_commands(root: typer.Typer) -> None:
-    """Commands that need every part: `tandem demo`, `tandem train`, `tandem report`."""
+    """Commands that need every part: `tandem demo`, `tandem report`."""
     import gateway.demo.cli
     import gateway.report.cli
-    import gateway.training_cli
 
-    for commands in (gateway.demo.cli, gateway.training_cli, gateway.report.cli):
+    for commands in (gateway.demo.cli, gateway.report.cli):
         commands.add_commands(root)
 
 

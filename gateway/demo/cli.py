@@ -63,7 +63,7 @@ def _simulated(
     from data import simulator
     from gateway.demo.simulated import DemoConfig, run_simulated
     from gateway.demo.tables import print_simulated, simulated_figures
-    from gateway.training import TrainingPlan
+    from pipeline.training import TrainingPlan
 
     changes: dict[str, Any] = {"seed": seed, "users": users, "personalisation": personalisation}
     marketplace = simulator.preset(preset, **{name: value for name, value in changes.items() if value is not None})
@@ -80,7 +80,7 @@ def _real(
     from gateway.demo.real import RealConfig, run_real
     from gateway.demo.simulated import check_room, make_room
     from gateway.demo.tables import print_real, real_figures
-    from gateway.training import TrainingPlan
+    from pipeline.training import TrainingPlan
 
     check_room(place, format_name)
     imported = import_file(place, events, format_name, replace=True)

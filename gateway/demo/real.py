@@ -21,7 +21,7 @@ from gateway.demo.simulated import POPULATIONS, Clock
 from gateway.errors import GatewayError
 from gateway.populations import load_experiment
 from gateway.requests import EXCLUDE_LENGTH
-from gateway.training import TrainingPlan, train_bundle
+from pipeline.training import TrainingPlan, train_bundle
 from proto.tandem.v1 import tandem_pb2 as pb
 
 CUTOFF = 20

@@ -24,7 +24,7 @@ from gateway.demo.twin import Twin, replay
 from gateway.errors import GatewayError
 from gateway.populations import load_experiment
 from gateway.report.model import Report
-from gateway.training import TrainingPlan, train_bundle
+from pipeline.training import TrainingPlan, train_bundle
 
 POPULATIONS = Path(__file__).with_name("populations.yaml")
 _MARK = ".demo"

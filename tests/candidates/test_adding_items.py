@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from candidates.bundling import train_bundle
+from pipeline.bundling import train_bundle
 from candidates.config import CandidatesConfig, CboConfig, EmbeddingConfig, IndexConfig, LedConfig
 from candidates.errors import CandidatesError
 from candidates.index import exact_search

@@ -8,8 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
-from candidates.bundling import carry_ranker, train_bundle
-from candidates.cli import app
+from pipeline.bundling import carry_ranker, train_bundle
+from pipeline.candidates_cli import app
 from candidates.config import CandidatesConfig, CboConfig, EmbeddingConfig, LedConfig
 from candidates.errors import CandidatesError
 from data.bundle import Bundle, BundleDraft, publish

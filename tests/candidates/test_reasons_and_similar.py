@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from candidates.bundling import train_bundle
-from candidates.cli import app
+from pipeline.bundling import train_bundle
+from pipeline.candidates_cli import app
 from candidates.config import CandidatesConfig, CboConfig, EmbeddingConfig, LedConfig
 from candidates.errors import CandidatesError
 from candidates.index import NEVER, MerchantIndexes, cosine_search, inverse_norms

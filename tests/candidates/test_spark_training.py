@@ -14,7 +14,7 @@ import pytest
 from candidates import sources
 from candidates.behaviour import LocalBehaviour, UserItems, spark_xxhash64
 from candidates.best_of.cbo_training import MerchantVisits
-from candidates.bundling import train_bundle
+from pipeline.bundling import train_bundle
 from candidates.config import CandidatesConfig, CboConfig, EmbeddingConfig, LedConfig
 from candidates.distributed.behaviour import SparkBehaviour, country_folder
 from candidates.distributed.stages import Stages

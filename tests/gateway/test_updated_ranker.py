@@ -19,7 +19,7 @@ from gateway.demo.simulated import POPULATIONS
 from gateway.demo.traffic import banner_context
 from gateway.errors import RefusalError
 from gateway.populations import load_experiment
-from gateway.training import TrainingPlan, train_bundle
+from pipeline.training import TrainingPlan, train_bundle
 from ranker.banner.training import RankerConfig
 from ranker.training import TrainingConfig
 from ranker.updates.update import UpdateConfig, update_ranker

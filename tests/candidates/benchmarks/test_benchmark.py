@@ -11,9 +11,9 @@ from candidates.baselines.popularity import Popularity
 from candidates.benchmarks.benchmark import load_split, run_model
 from candidates.benchmarks.cli import add_commands
 from candidates.benchmarks.registry import MODELS
-from candidates.cli import app as candidates_app
 from candidates.errors import CandidatesError
 from data.errors import TandemError
+from pipeline.candidates_cli import app as candidates_app
 
 app = typer.Typer()
 add_commands(app)

@@ -14,7 +14,6 @@ import pytest
 from typer.testing import CliRunner
 
 from candidates.benchmarks.benchmark import load_split, run_model
-from candidates.cli import app
 from candidates.errors import CandidatesError
 from candidates.paper import table2, table3
 from candidates.paper.runner import run_tasks
@@ -24,6 +23,7 @@ from data.errors import TandemError
 from data.simulator import Marketplace, preset
 from data.simulator.cli import write_marketplace
 from data.workspace import Workspace
+from pipeline.candidates_cli import app
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ def train(
     """
     from candidates.tables import recall_table
     from data.engine import engine_named
-    from gateway.training import TrainingPlan, train_bundle
+    from pipeline.training import TrainingPlan, train_bundle
     from ranker.cli import metrics_table
 
     place = Workspace(workspace)

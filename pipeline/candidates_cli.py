@@ -19,6 +19,7 @@ from data.console import (
     write_figures,
 )
 from data.workspace import Workspace
+from pipeline import new_items_cli
 
 if TYPE_CHECKING:
     from candidates.config import CandidatesConfig
@@ -73,7 +74,7 @@ def train_command(
 
     Shows the recall@20 and @50 of each source on users kept out of training.
     """
-    from candidates.bundling import train_bundle
+    from pipeline.bundling import train_bundle
     from candidates.tables import recall_table
 
     place = Workspace(workspace)
@@ -120,7 +121,7 @@ def evaluate_command(
         return
     if dataset is not None or model is not None:
         raise CandidatesError("--dataset and --model belong to a public data set; expected its file with --path")
-    from candidates.bundling import evaluate_split
+    from pipeline.bundling import evaluate_split
     from candidates.tables import recall_table
 
     place = Workspace(workspace)
@@ -159,7 +160,7 @@ def pool_command(
 
     Sources trained on the older events propose at moments of the newer ones; what the user then took is a positive.
     """
-    from candidates.bundling import write_examples
+    from pipeline.bundling import write_examples
 
     figures = write_examples(Workspace(workspace), later_share, k, requests, engine, seed)
     console.print(
@@ -171,3 +172,4 @@ def pool_command(
 retrieval_cli.add_commands(app)
 benchmarks.add_commands(app)
 paper.add_commands(app)
+new_items_cli.add_commands(app)

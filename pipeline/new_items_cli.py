@@ -33,7 +33,7 @@ def add_items_command(
     on old items, before and after. The next training learns the items properly: the workspace keeps the rows.
     """
     from candidates.new_items.addition import AdditionConfig
-    from gateway.new_items import add_new_items
+    from pipeline.new_items import add_new_items
 
     place = Workspace(workspace)
     bundle, figures = add_new_items(place, file, events, AdditionConfig(held_out=held_out, seed=seed))
