@@ -22,7 +22,6 @@ import pyarrow.parquet as pq
 import typer
 from rich.table import Table
 
-from pipeline.bundling import train_bundle
 from candidates.config import CandidatesConfig
 from candidates.evaluation import HeldOut, split_events
 from candidates.new_items.addition import AdditionConfig, add_items
@@ -36,6 +35,7 @@ from data.simulator import Marketplace, preset
 from data.simulator.cli import write_marketplace
 from data.tables import load_catalog, load_events, store
 from data.workspace import Origin, Workspace
+from pipeline.bundling import train_bundle
 
 Parts = tuple[pa.Table, pa.Table, pa.Table, pa.Table, list[HeldOut]]
 

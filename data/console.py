@@ -61,7 +61,7 @@ def set_up_logging(verbose: bool = False) -> None:
         handler = logging.StreamHandler()
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%d %H:%M:%S"))
     logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[handler])
-    for part in ("data", "candidates", "ranker", "gateway"):
+    for part in ("data", "candidates", "ranker", "pipeline", "gateway"):
         logging.getLogger(part).setLevel(logging.DEBUG if verbose else logging.INFO)
     logging.getLogger("torch.fx").setLevel(logging.ERROR)  # it warns of a renamed function that torchrec calls
 

@@ -74,8 +74,8 @@ def train_command(
 
     Shows the recall@20 and @50 of each source on users kept out of training.
     """
-    from pipeline.bundling import train_bundle
     from candidates.tables import recall_table
+    from pipeline.bundling import train_bundle
 
     place = Workspace(workspace)
     config = _config(dimension, tuning, loss, epochs, window_days, half_life_days)
@@ -121,8 +121,8 @@ def evaluate_command(
         return
     if dataset is not None or model is not None:
         raise CandidatesError("--dataset and --model belong to a public data set; expected its file with --path")
-    from pipeline.bundling import evaluate_split
     from candidates.tables import recall_table
+    from pipeline.bundling import evaluate_split
 
     place = Workspace(workspace)
     config = _config(dimension, tuning, loss, epochs, window_days, half_life_days)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
-import tandem
+import tandem.cli
 
 ROOT = Path(__file__).parents[1]
 DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -26,7 +26,7 @@ def commands(text, start):
 
 def wrong_words(words):
     """What of a `tandem` command's words names no sub-command and no option."""
-    command = get_command(tandem.app)
+    command = get_command(tandem.cli.app)
     while hasattr(command, "commands") and words and not words[0].startswith("-"):
         if words[0] not in command.commands:
             return words[0]

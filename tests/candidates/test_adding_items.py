@@ -17,7 +17,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.bundling import train_bundle
 from candidates.config import CandidatesConfig, CboConfig, EmbeddingConfig, IndexConfig, LedConfig
 from candidates.errors import CandidatesError
 from candidates.index import exact_search
@@ -30,6 +29,7 @@ from data.items import ItemTable
 from data.request import History, Request
 from data.tables import load_catalog, load_events, store
 from data.workspace import Origin, Workspace
+from pipeline.bundling import train_bundle
 
 CONFIG = CandidatesConfig(
     embedding=EmbeddingConfig(dimension=12, oversampling=8),

@@ -8,14 +8,14 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
-from pipeline.bundling import carry_ranker, train_bundle
-from pipeline.candidates_cli import app
 from candidates.config import CandidatesConfig, CboConfig, EmbeddingConfig, LedConfig
 from candidates.errors import CandidatesError
 from data.bundle import Bundle, BundleDraft, publish
 from data.errors import DataError
 from data.examples import EXAMPLE_SCHEMA
 from data.workspace import Origin, Workspace
+from pipeline.bundling import carry_ranker, train_bundle
+from pipeline.candidates_cli import app
 
 QUICK = CandidatesConfig(
     embedding=EmbeddingConfig(dimension=8, oversampling=4), cbo=CboConfig(clusters=(4,)), led=LedConfig(epochs=1)

@@ -11,8 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from pipeline.bundling import train_bundle
-from pipeline.candidates_cli import app
 from candidates.config import CandidatesConfig, CboConfig, EmbeddingConfig, LedConfig
 from candidates.errors import CandidatesError
 from candidates.index import NEVER, MerchantIndexes, cosine_search, inverse_norms
@@ -22,6 +20,8 @@ from candidates.retrieval.similar import SimilarItems, shared_path
 from candidates.sources import load_sources_from
 from data.request import History, Request
 from data.workspace import Origin, Workspace
+from pipeline.bundling import train_bundle
+from pipeline.candidates_cli import app
 
 NOBODY = np.empty(0, np.int32)
 

@@ -14,7 +14,6 @@ import pytest
 from candidates import sources
 from candidates.behaviour import LocalBehaviour, UserItems, spark_xxhash64
 from candidates.best_of.cbo_training import MerchantVisits
-from pipeline.bundling import train_bundle
 from candidates.config import CandidatesConfig, CboConfig, EmbeddingConfig, LedConfig
 from candidates.distributed.behaviour import SparkBehaviour, country_folder
 from candidates.distributed.stages import Stages
@@ -26,6 +25,7 @@ from candidates.training import prepared, train_candidates
 from candidates.training_set import Stopwatch
 from data.timelines import Timelines
 from data.workspace import Origin, Workspace
+from pipeline.bundling import train_bundle
 
 SMALL = CandidatesConfig(
     embedding=EmbeddingConfig(dimension=8, oversampling=6, power_iterations=0, block_rows=100),

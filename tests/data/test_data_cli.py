@@ -5,7 +5,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-import tandem
+import tandem.cli
 from data.cli import app
 from data.errors import DataError
 
@@ -91,7 +91,7 @@ def test_what_a_user_can_mend_is_said_in_one_sentence(events, tmp_path, words, e
 def test_the_command_prints_the_sentence_alone_and_exits_with_2(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["tandem", "data", "describe", "-w", str(tmp_path)])
     with pytest.raises(SystemExit) as stopped:
-        tandem.main()
+        tandem.cli.main()
     assert stopped.value.code == 2
     printed = capsys.readouterr().err
     assert "holds no events" in printed
@@ -102,21 +102,21 @@ def test_the_command_prints_the_sentence_alone_and_exits_with_2(tmp_path, monkey
 def test_a_name_in_brackets_is_shown_as_it_is(tmp_path, monkeypatch, capsys, name):
     monkeypatch.setattr("sys.argv", ["tandem", "data", "import", f"{name}/b].csv", "-w", str(tmp_path)])
     with pytest.raises(SystemExit) as stopped:
-        tandem.main()
+        tandem.cli.main()
     assert stopped.value.code == 2 and f"{name}/b].csv: expected" in capsys.readouterr().err
 
 
 def test_control_characters_of_a_name_do_not_reach_the_terminal(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["tandem", "data", "import", "\x1b[31mlog.csv", "-w", str(tmp_path)])
     with pytest.raises(SystemExit):
-        tandem.main()
+        tandem.cli.main()
     assert r"\x1b[31mlog.csv: expected" in capsys.readouterr().err
 
 
 def test_what_the_system_refuses_is_one_sentence(events, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["tandem", "data", "import", str(events), "-w", str(events / "workspace")])
     with pytest.raises(SystemExit) as stopped:
-        tandem.main()
+        tandem.cli.main()
     assert stopped.value.code == 2
     assert "Not a directory" in capsys.readouterr().err
 

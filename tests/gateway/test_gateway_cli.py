@@ -15,13 +15,13 @@ sys.path.insert(0, str(Path(__file__).parent))
 from gateway_process import GatewayProcess, context, free_port
 from stand_ins import catalog, make_bundle
 
-from pipeline.bundling import read_catalog, read_workspace
 from data.errors import DataError
 from data.schema import DISPLAY_SCHEMA, EVENT_SCHEMA
 from data.workspace import Origin, Workspace
 from gateway.demo.real import RealConfig, run_real
 from gateway.report.cli import views_before
 from gateway.request_view import asker_of
+from pipeline.bundling import read_catalog, read_workspace
 from pipeline.training import TrainingPlan, train_bundle
 
 

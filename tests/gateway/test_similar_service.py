@@ -19,13 +19,13 @@ sys.path.insert(0, str(Path(__file__).parent))
 from gateway_process import GatewayProcess, context, free_port
 from stand_ins import make_bundle
 
-from pipeline.bundling import train_bundle
 from candidates.config import CandidatesConfig, CboConfig, EmbeddingConfig, LedConfig
 from data.schema import CATALOG_SCHEMA, EVENT_SCHEMA
 from data.workspace import Origin, Workspace
 from gateway.client import GatewayClient
 from gateway.errors import RefusalError
 from gateway.runtime import Runtime
+from pipeline.bundling import train_bundle
 from proto.tandem.v1 import tandem_pb2 as pb
 
 MERCHANTS = ("bikes", "shoes")

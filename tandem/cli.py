@@ -57,7 +57,3 @@ def _say(sentence: str) -> None:
     """As it is: a file's name in brackets is no markup, and no terminal is to obey what a file holds."""
     shown = "".join(sign if sign.isprintable() or sign == "\n" else repr(sign)[1:-1] for sign in sentence)
     notices.print(f"[bold red]error:[/] {escape(shown)}", highlight=False, soft_wrap=True)
-
-
-if __name__ == "__main__":
-    main()

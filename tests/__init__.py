@@ -1,0 +1,1 @@
+"""Tandem's tests: folders mirror the parts and their rooms; what they share lies in tests/support."""

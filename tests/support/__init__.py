@@ -1,0 +1,1 @@
+"""What tests share: made-up tables, stand-ins, processes. Import it as `tests.support.<module>`."""
