@@ -4,11 +4,14 @@ PYTEST ?= .venv/bin/python -m pytest -n 2 --dist loadfile
 WORKSPACE ?= workspace
 # CI adds "spark": pip extras of pyproject.toml.
 EXTRAS ?= cpu,dev
+# Of `make figures`: names with commas (all), and minutes.
+ONLY ?=
+BUDGET ?= 100000
 
-.PHONY: help install demo serve test lint proto clean
+.PHONY: help install demo serve test check lint figures render proto clean
 
 help:  ## show this list
-	@grep -E '^[a-z]+:.*##' Makefile | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
+	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 16
 
 install:  ## make .venv and install everything into it
 	@deploy/install.sh $(EXTRAS)
@@ -22,10 +25,20 @@ serve: install  ## start the gateway on the bundle the demo left
 test: install lint  ## lint, types and the whole test suite
 	$(PYTEST)
 
+check: install lint  ## lint, types and the quick tests: under 2 minutes
+	$(PYTEST) -m "not slow"
+
 lint: install  ## ruff and mypy
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
+
+figures: install  ## measure the figures of README and docs anew, then render: ONLY=name,name BUDGET=minutes
+	.venv/bin/python -m bench.figures measure --only "$(ONLY)" --budget $(BUDGET)
+	.venv/bin/python -m bench.figures render
+
+render: install  ## fill the tables of README and docs from docs/figures
+	.venv/bin/python -m bench.figures render
 
 proto: install  ## regenerate the Python of proto/
 	.venv/bin/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. --grpc_python_out=. proto/tandem/v1/tandem.proto proto/tandem/v1/log.proto
