@@ -32,7 +32,7 @@ from data.request import Request
 from data.tables import load_events
 from data.timelines import Timelines
 from data.workspace import Workspace
-from ranker.serving.scorer import BannerScorer
+from ranker.banner.scorer import BannerScorer
 
 WARM_UP = 50
 

@@ -13,14 +13,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ranker.learning_rates import TrainingConfig
+from ranker.features.specification import Specification, banner_specification
+from ranker.networks.quantisation import TableType
 from ranker.networks.shape import DlrmShape
 from ranker.serving.compiled import CompiledGraph, padded_bags
 from ranker.serving.export import write_serving
 from ranker.serving.graph import ServingGraph, Wiring
-from ranker.serving.quantisation import TableType
-from ranker.specification import Specification, banner_specification
-from ranker.training import DlrmRanker
+from ranker.training.learning_rates import TrainingConfig
+from ranker.training.ranker import DlrmRanker
 
 _ROWS = 100_000
 """Of every table that is not small by nature."""

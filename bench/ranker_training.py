@@ -27,14 +27,14 @@ from torchrec.distributed.train_pipeline import TrainPipelineSparseDist
 
 from data.console import JsonOption, console, progress_bar, set_up_logging, write_figures
 from data.generators.random_data import RandomBatch, RandomConfig, random_batch
-from ranker.distributed.batch import Batch, batch_of
-from ranker.distributed.launch import Place, launch
-from ranker.distributed.model import sharded_network
-from ranker.distributed.optimizers import Optimizers
-from ranker.distributed.plan import ShardingConstraints
-from ranker.distributed.settings import FitSettings
-from ranker.distributed.sources import HostRows
-from ranker.specification import Specification
+from ranker.features.specification import Specification
+from ranker.training.batch import Batch, batch_of
+from ranker.training.launch import Place, launch
+from ranker.training.model import sharded_network
+from ranker.training.optimizers import Optimizers
+from ranker.training.plan import ShardingConstraints
+from ranker.training.settings import FitSettings
+from ranker.training.sources import HostRows
 
 _DISTINCT = 4  # batches, gone through again and again
 _WARM = 3  # steps before the clock runs

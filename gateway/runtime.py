@@ -54,7 +54,7 @@ class Runtime:
             TandemError: no bundle there, or a part of it is not as it was sealed.
         """
         from candidates.sources import load_sources
-        from ranker.serving.scorer import BannerScorer
+        from ranker.banner.scorer import BannerScorer
 
         bundle = Bundle.open(path, verify=verify)
         items = ItemTable.load(bundle.catalog)

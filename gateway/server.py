@@ -28,7 +28,7 @@ def run_gateway(config: ServerConfig) -> None:
     supervisor = Supervisor(config, Runtime.load)
     Bundle.open(config.bundle)
     logging.disable(logging.INFO)  # one of the libraries announces each of its files as it loads
-    import ranker.serving.scorer  # noqa: F401
+    import ranker.banner.scorer  # noqa: F401
 
     logging.disable(logging.NOTSET)
     supervisor.run()

@@ -26,7 +26,7 @@ def train(
     from candidates.tables import recall_table
     from data.engine import engine_named
     from pipeline.training import TrainingPlan, train_bundle
-    from ranker.cli import metrics_table
+    from ranker.tables import metrics_table
 
     place = Workspace(workspace)
     bundle = train_bundle(place, TrainingPlan(engine=engine_named(engine), seed=seed))

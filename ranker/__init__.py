@@ -1,8 +1,9 @@
 """Stage two: predict the click (or sale) of every pooled candidate.
 
-specification (which features) -> features (their values for a request) -> examples (labelled rows) -> models (DLRM,
-logistic regression) -> training -> metrics -> export (AOTInductor) -> scorer (one batch per request).
+In the order in which data flows: `features` (which features there are, vocabularies, labelled rows) -> `networks`
+(DLRM, DCN) -> `training` (one process or many, tables sharded) -> `evaluation` (metrics, calibration) -> `serving` (a
+graph compiled ahead of time) -> `banner` (the banner's features, its part of a bundle, the online scorer) -> `updates`
+(continuous training).
 
-networks: DLRM's rivals. distributed: training over several processes, tables sharded. tabular: rankers compared on the
-rows of a click log. profiling: where a training step's time goes.
+`comparison`: DLRM beside its `baselines` on the rows of a click log. `profiling`: where a training step's time goes.
 """

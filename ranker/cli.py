@@ -2,11 +2,9 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
-from rich.markup import escape
-from rich.table import Table
 
 from data.console import (
     DEFAULT_WORKSPACE,
@@ -17,9 +15,10 @@ from data.console import (
     write_figures,
 )
 from data.workspace import Workspace
-from ranker.distributed.cli import add_commands as add_distributed_commands
+from ranker.comparison.cli import add_commands as add_tabular_commands
 from ranker.profiling.cli import add_commands as add_profile_command
-from ranker.tabular.cli import add_commands as add_tabular_commands
+from ranker.tables import calibration_table, metrics_table
+from ranker.training.cli import add_commands as add_distributed_commands
 from ranker.updates.cli import add_commands as add_update_command
 
 app = typer.Typer(no_args_is_help=True)
@@ -47,8 +46,6 @@ WaitOption = Annotated[
         min=0, help="Minutes until a display's outcome is known; by default 30, of sales a week.", show_default=False
     ),
 ]
-
-_COLUMNS = ("auc", "log_loss", "normalised_entropy", "calibration_error", "ndcg@10", "grouped_auc")
 
 
 @app.command("train")
@@ -135,24 +132,3 @@ def export_command(
 
 
 add_update_command(app)
-
-
-def metrics_table(figures: dict[str, Any], rows: str, origin: str) -> Table:
-    """One line per ranker."""
-    table = Table(title=f"Rankers on {rows} · {escape(origin)}")
-    table.add_column("ranker")
-    for name in _COLUMNS:
-        table.add_column(name.replace("_", " "), justify="right")
-    for name in ("DLRM", "DLRM, int8 tables", "running ranker", "logistic regression", "popularity", "constant"):
-        if name in figures:
-            table.add_row(name, *(f"{figures[name][one]:.4f}" if one in figures[name] else "" for one in _COLUMNS))
-    return table
-
-
-def calibration_table(figures: dict[str, Any]) -> Table:
-    table = Table(title="Calibration of DLRM: equally many rows per line, by rising prediction")
-    for name in ("rows", "predicted", "observed"):
-        table.add_column(name, justify="right")
-    for part in figures["calibration"]:
-        table.add_row(f"{part['rows']:,}", f"{part['predicted']:.4f}", f"{part['observed']:.4f}")
-    return table

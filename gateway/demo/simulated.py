@@ -105,7 +105,7 @@ def _update(workspace: Workspace, seed: int) -> Bundle:
 
     With so few displays that nothing can be learnt from them, the bundle stays.
     """
-    from ranker.specification import RankerError
+    from ranker.errors import RankerError
     from ranker.updates.update import UpdateConfig, update_ranker
 
     try:

@@ -17,17 +17,19 @@ from data.items import ItemTable
 from data.tables import load_events
 from data.timelines import Timelines
 from data.workspace import Workspace
+from ranker.banner.log_cursor import LogCursor
 from ranker.banner.logged import Log, read_log, ripe
 from ranker.banner.rows import rows_of_examples, rows_of_log
 from ranker.banner.training import INT8, RankerConfig, train_ranker
-from ranker.examples import Examples, encode, split_by_time
-from ranker.metrics import all_metrics
+from ranker.errors import RankerError
+from ranker.evaluation.metrics import all_metrics
+from ranker.features.examples import Examples, encode, split_by_time
+from ranker.features.specification import Specification, read_specification
+from ranker.features.vocabulary import Vocabulary
+from ranker.networks.quantisation import TableType, load_table, save_table
 from ranker.serving.export import read_serving, write_serving
 from ranker.serving.graph import Wiring
-from ranker.serving.quantisation import TableType, load_table, save_table
-from ranker.specification import RankerError, Specification, Vocabulary, read_specification
-from ranker.training import DlrmRanker
-from ranker.updates.bookmark import Bookmark
+from ranker.training.ranker import DlrmRanker
 
 log = logging.getLogger(__name__)
 
@@ -93,7 +95,7 @@ def evaluate_bundle(
 ) -> dict[str, Any]:
     """Metrics of the ranker in service on displays it has not learnt from (by default, if there are), or on examples.
 
-    Its bookmark tells which displays those are. Examples are cut as in training: what it was trained on stays out as
+    Its cursor tells which displays those are. Examples are cut as in training: what it was trained on stays out as
     long as rows were only added since.
 
     Args:
@@ -125,7 +127,7 @@ def _later_rows(
     """The rows that the bundle's ranker can be measured on, and where they are from: log or timelines."""
     items = ItemTable.load(bundle.catalog)
     specification = read_specification(bundle.ranker / "specification.yaml")
-    logged = read_log(workspace.log, Bookmark.load(bundle.ranker).tuned)
+    logged = read_log(workspace.log, LogCursor.load(bundle.ranker).tuned)
     origins = origins or ("log" if len(logged.displays) else "timelines")
     if origins == "both":
         raise RankerError("evaluation is on one origin at a time; expected log or timelines")

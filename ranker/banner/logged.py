@@ -9,10 +9,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from data.eventlog import LoggedDisplays, LogPosition, read_displays_after, read_tracked
+from ranker.banner.log_cursor import LogCursor
 from ranker.banner.rows import SALE_WINDOW_US, displays_with_features, rows_of_log
-from ranker.examples import Rows
-from ranker.specification import RankerError, Specification
-from ranker.updates.bookmark import Bookmark
+from ranker.errors import RankerError
+from ranker.features.examples import Rows
+from ranker.features.specification import Specification
 
 MINUTE_US = 60_000_000
 CLICK_WAIT_MINUTES = 30.0
@@ -34,10 +35,10 @@ class Log:
 
 @dataclass(frozen=True)
 class Parts:
-    """Labelled rows by what they are for, and, of a log, the bookmark of who has used them so.
+    """Labelled rows by what they are for, and, of a log, the cursor of who has used them so.
 
     Attributes:
-        bookmark: the next reader trains on what was not trained on.
+        cursor: the next reader trains on what was not trained on.
         counted: item ids and labels of the slots that nobody has counted before.
         left_out: slots without features, for the ranker had failed.
     """
@@ -45,7 +46,7 @@ class Parts:
     train: Rows
     validation: Rows
     test: Rows
-    bookmark: Bookmark | None = None
+    cursor: LogCursor | None = None
     counted: tuple[pa.Array, NDArray[np.float32]] | None = None
     left_out: int = 0
 
@@ -106,7 +107,7 @@ def split_log(
         train=parts[0],
         validation=parts[1],
         test=parts[2],
-        bookmark=Bookmark(*(displays.position_after(_displays_before(usable, end, len(displays))) for end in ends)),
+        cursor=LogCursor(*(displays.position_after(_displays_before(usable, end, len(displays))) for end in ends)),
         counted=(rows.item_columns["item"].filter(pa.array(seen)), rows.label[seen]),
         left_out=left_out,
     )

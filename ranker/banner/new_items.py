@@ -15,7 +15,8 @@ from data.items import ItemTable
 from data.timelines import Timelines
 from ranker.banner.statistics import ItemStatistics
 from ranker.banner.training import write_catalog_arrays
-from ranker.specification import Vocabulary, read_specification
+from ranker.features.specification import read_specification
+from ranker.features.vocabulary import Vocabulary
 
 
 def extend_ranker(

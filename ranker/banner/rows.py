@@ -13,8 +13,9 @@ from data.items import ItemTable
 from data.timelines import Timelines
 from ranker.banner.features import DENSE_VALUES, Catalogue, Visits, dense_values, item_values
 from ranker.banner.statistics import PastStatistics, positions_of_column
-from ranker.examples import Rows
-from ranker.specification import RankerError, Specification
+from ranker.errors import RankerError
+from ranker.features.examples import Rows
+from ranker.features.specification import Specification
 
 log = logging.getLogger(__name__)
 

@@ -5,9 +5,9 @@ from typing import Self
 
 from pydantic import model_validator
 
-from ranker.feature_settings import FeatureSettings, changed_specification
-from ranker.specification import Dimension, Specification, banner_specification
-from ranker.tabular.settings import NetworkChanges
+from ranker.features.settings import FeatureSettings, changed_specification
+from ranker.features.specification import Dimension, Specification, banner_specification
+from ranker.training.changes import NetworkChanges
 from ranker.yaml_settings import Strict, checked, read_yaml_mapping
 
 

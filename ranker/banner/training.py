@@ -4,7 +4,7 @@ specification.yaml   the features                     model.json, weights.safete
 vocabularies/        ids of each table's rows         tables/                           the embedding tables
 statistics/          counts per item                  scorer.pt2, serving.json          the compiled graph
 item_values.npy, item_rows.npy, merchant_rows.npy     what the scorer needs per item and merchant
-log_position.json    how far the display log was read (ranker/updates/bookmark.py), if it was
+log_position.json    how far the display log was read (ranker/banner/log_cursor.py), if it was
 """
 
 import logging
@@ -22,22 +22,18 @@ from ranker.banner.features import Catalogue, item_values
 from ranker.banner.logged import Log, Parts, split_log
 from ranker.banner.rows import rows_of_examples
 from ranker.banner.statistics import ItemStatistics
-from ranker.examples import Examples, Rows, concatenate, encode, split_by_time
-from ranker.metrics import all_metrics, area_under_curve, grouped_area_under_curve, ndcg
-from ranker.rivals.logistic import LogisticRanker
+from ranker.baselines.logistic import LogisticRanker
+from ranker.errors import RankerError
+from ranker.evaluation.metrics import all_metrics, area_under_curve, grouped_area_under_curve, ndcg
+from ranker.features.examples import Examples, Rows, concatenate, encode, split_by_time
+from ranker.features.specification import MISSING_ROW, Specification, banner_specification, write_specification
+from ranker.features.vocabulary import Vocabulary
+from ranker.features.vocabulary_growth import grow_vocabularies, save_waiting
+from ranker.networks.quantisation import TableType
 from ranker.serving.export import write_serving
 from ranker.serving.graph import Wiring
-from ranker.serving.quantisation import TableType
-from ranker.specification import (
-    MISSING_ROW,
-    RankerError,
-    Specification,
-    Vocabulary,
-    banner_specification,
-    write_specification,
-)
-from ranker.training import DlrmRanker, TrainingConfig
-from ranker.updates.growth import grow_vocabularies, save_waiting
+from ranker.training.learning_rates import TrainingConfig
+from ranker.training.ranker import DlrmRanker
 
 log = logging.getLogger(__name__)
 
@@ -54,8 +50,8 @@ class RankerConfig:
         validation, test: shares of the requests, by time: the last are the test, before them validation.
         label: what a logged slot is labelled with: "click" (landed) or "sale" (landed and bought).
         rivals: also train the logistic regression, for comparison.
-        tables: how the embedding tables are served, float32 or int8 (ranker/serving/quantisation.py); None: as those of
-            the ranker in service, or float32.
+        tables: how the embedding tables are served, float32 or int8 (ranker/networks/quantisation.py); None: as
+            those of the ranker in service, or float32.
     """
 
     training: TrainingConfig = field(default_factory=TrainingConfig)
@@ -117,8 +113,8 @@ def train_ranker(
         served = DlrmRanker.load(folder, spec)
         metrics[INT8] = all_metrics(later.label, served.platt.probability(served.logits(later)), later.request)
     save_waiting(waiting, folder / "vocabularies")
-    if parts.bookmark is not None:
-        parts.bookmark.save(folder)
+    if parts.cursor is not None:
+        parts.cursor.save(folder)
     return metrics
 
 

@@ -7,10 +7,10 @@ from torch import Tensor, nn
 from torchrec import EmbeddingBagCollection, KeyedJaggedTensor
 from torchrec.modules.crossnet import CrossNet, VectorCrossNet
 
+from ranker.features.specification import Specification
 from ranker.networks.dlrm import Network, OverArch, Standardised, table_configs
 from ranker.networks.layers import BatchNorm, Lookups
 from ranker.networks.shape import DlrmShape
-from ranker.specification import Specification
 
 CROSS_LAYERS = 3
 

@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torchrec import EmbeddingBagCollection, EmbeddingBagConfig, KeyedJaggedTensor, PoolingType
 
-from ranker.examples import NO_ROW, Examples, row_of_position
+from ranker.errors import RankerError
+from ranker.features.examples import NO_ROW, Examples, row_of_position
+from ranker.features.specification import Specification
 from ranker.networks.interaction import trained_interactions
 from ranker.networks.layers import Lookups, activated, linears, norms, sum_tables
 from ranker.networks.shape import DlrmShape, interactions
-from ranker.specification import RankerError, Specification
 
 
 class Standardised(nn.Module):

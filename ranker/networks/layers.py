@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torchrec import EmbeddingBagCollection, KeyedJaggedTensor
 
+from ranker.features.specification import Specification
 from ranker.networks.shape import DlrmShape
-from ranker.specification import Specification
 
 EPSILON = 1e-5
 MOMENTUM = 0.1

@@ -13,10 +13,11 @@ import torch
 from torch import Tensor, nn
 from torchrec import EmbeddingBagCollection, KeyedJaggedTensor
 
+from ranker.errors import RankerError
+from ranker.features.specification import Specification
 from ranker.networks.dlrm import DlrmBody, Network, Standardised, draw, table_configs
 from ranker.networks.layers import Lookups
 from ranker.networks.shape import DlrmShape
-from ranker.specification import RankerError, Specification
 
 
 class Members(Network):

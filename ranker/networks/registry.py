@@ -8,11 +8,12 @@
 from collections.abc import Callable
 from functools import partial
 
+from ranker.errors import RankerError
+from ranker.features.specification import Specification
 from ranker.networks.dcn import DCN
 from ranker.networks.dlrm import DLRM, Network
 from ranker.networks.members import Members
 from ranker.networks.shape import DlrmShape
-from ranker.specification import RankerError, Specification
 
 NETWORKS: dict[str, Callable[..., Network]] = {
     "dlrm": DLRM,

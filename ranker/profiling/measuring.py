@@ -11,12 +11,6 @@ import torch
 from torch.autograd.profiler_util import EventList, FunctionEvent
 from torch.profiler import ProfilerActivity, profile, record_function
 
-from ranker.distributed.batch import batch_of
-from ranker.distributed.launch import Place, launch
-from ranker.distributed.model import ShardedNetwork, sharded_network
-from ranker.distributed.optimizers import Optimizers
-from ranker.distributed.plan import ShardingConstraints
-from ranker.distributed.settings import FitSettings
 from ranker.profiling.attribution import (
     BOTTOM,
     DATA,
@@ -36,6 +30,12 @@ from ranker.profiling.attribution import (
     times_by_part,
 )
 from ranker.profiling.workloads import Workload
+from ranker.training.batch import batch_of
+from ranker.training.launch import Place, launch
+from ranker.training.model import ShardedNetwork, sharded_network
+from ranker.training.optimizers import Optimizers
+from ranker.training.plan import ShardingConstraints
+from ranker.training.settings import FitSettings
 
 _WARM_UP = 3
 _DISTINCT = 4

@@ -5,9 +5,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ranker.distributed.sources import HostRows
+from ranker.errors import RankerError
+from ranker.features.specification import Bag, Specification, banner_specification
 from ranker.networks.shape import DlrmShape
-from ranker.specification import Bag, RankerError, Specification, banner_specification
+from ranker.training.sources import HostRows
 
 _LEAST_ROWS = 16
 

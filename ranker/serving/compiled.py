@@ -12,12 +12,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from ranker.calibration import Platt
+from ranker.errors import RankerError
+from ranker.evaluation.calibration import Platt
+from ranker.features.specification import Bag, Specification
+from ranker.networks.quantisation import mapped_table
 from ranker.networks.shape import DlrmShape
 from ranker.serving.export import Serving, instruction_set, package_key, read_serving
 from ranker.serving.graph import Wiring, weights_of
-from ranker.serving.quantisation import mapped_table
-from ranker.specification import Bag, RankerError, Specification
 
 
 class CompiledGraph:

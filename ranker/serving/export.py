@@ -16,9 +16,9 @@ from typing import Any, get_args
 
 import torch
 
+from ranker.errors import RankerError
+from ranker.networks.quantisation import TableType
 from ranker.serving.graph import ServingGraph, Wiring
-from ranker.serving.quantisation import TableType
-from ranker.specification import RankerError
 
 log = logging.getLogger(__name__)
 

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from ranker.calibration import Platt
+from ranker.errors import RankerError
+from ranker.evaluation.calibration import Platt
+from ranker.features.specification import Specification
 from ranker.networks.shape import DlrmShape, interactions
-from ranker.specification import RankerError, Specification
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Wiring:
         own_dimensions: for each table its own dimension, where that is a smaller one, or 0.
         bottom, top: widths of the hidden layers.
         first_order, dense_to_top, itself, interaction, activation: options of the network, as in `DlrmShape`.
-        int8: the tables are quantised by row (ranker/serving/quantisation.py).
+        int8: the tables are quantised by row (ranker/networks/quantisation.py).
     """
 
     request: tuple[int, ...]
@@ -187,7 +188,7 @@ class ServingGraph(nn.Module):
         return torch.sigmoid(calibration[0] * logit + calibration[1])
 
     def _hidden(self, inputs: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        """A hidden layer. A large one goes through oneDNN: see ranker/distributed/fast_linear.py."""
+        """A hidden layer. A large one goes through oneDNN: see ranker/training/fast_linear.py."""
         if self._onednn and weight.numel() >= _LARGE:
             return torch.ops.mkldnn._linear_pointwise(inputs, weight, bias, self.wiring.activation, [], "")
         hidden = linear(inputs, weight, bias)

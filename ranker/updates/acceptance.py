@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ranker.metrics import ndcg_of_requests
+from ranker.evaluation.metrics import ndcg_of_requests
 
 SURE = 2.0
 """A difference of so many standard errors is not put down to chance."""

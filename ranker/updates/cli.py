@@ -67,7 +67,7 @@ def update_command(
 
 
 def _show(update: "Update", place: Workspace) -> None:
-    from ranker.cli import metrics_table
+    from ranker.tables import metrics_table
     from ranker.updates.loop import sentence
 
     rows, found = update.figures["examples"], update.comparison

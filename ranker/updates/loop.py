@@ -15,7 +15,7 @@ from data.bundle import Bundle
 from data.errors import DataError, TandemError
 from data.eventlog import LogPosition
 from data.workspace import Workspace
-from ranker.specification import RankerError
+from ranker.errors import RankerError
 from ranker.updates.update import NothingNewError, Update, UpdateConfig, update_ranker
 
 log = logging.getLogger(__name__)

@@ -13,18 +13,20 @@ from data.eventlog import LoggedDisplays, LogPosition, read_displays_after, read
 from data.items import ItemTable
 from data.workspace import Workspace
 from ranker.banner.bundling import all_timelines, trained_label
+from ranker.banner.log_cursor import LogCursor
 from ranker.banner.logged import Log, Parts, ripe, split_log
 from ranker.banner.statistics import ItemStatistics
 from ranker.banner.training import write_ranker
-from ranker.calibration import Platt, fit_platt
-from ranker.examples import encode
-from ranker.metrics import all_metrics
+from ranker.errors import RankerError
+from ranker.evaluation.calibration import Platt, fit_platt
+from ranker.evaluation.metrics import all_metrics
+from ranker.features.examples import encode
+from ranker.features.specification import MISSING_ROW, Specification, read_specification
+from ranker.features.vocabulary import Vocabulary
+from ranker.features.vocabulary_growth import grow_vocabularies, load_waiting, save_waiting
 from ranker.serving.export import read_serving
-from ranker.specification import MISSING_ROW, RankerError, Specification, Vocabulary, read_specification
-from ranker.training import DlrmRanker
+from ranker.training.ranker import DlrmRanker
 from ranker.updates.acceptance import Comparison, compare
-from ranker.updates.bookmark import Bookmark
-from ranker.updates.growth import grow_vocabularies, load_waiting, save_waiting
 
 log = logging.getLogger(__name__)
 
@@ -95,7 +97,7 @@ class _Running:
     bundle: Bundle
     ranker: DlrmRanker
     vocabularies: dict[str, Vocabulary]
-    bookmark: Bookmark
+    cursor: LogCursor
     label: str
 
     @property
@@ -114,7 +116,7 @@ class _Running:
             bundle,
             DlrmRanker.load(bundle.ranker, specification),
             {name: Vocabulary.load(folder, name) for name in specification.tables},
-            Bookmark.load(bundle.ranker),
+            LogCursor.load(bundle.ranker),
             trained_label(bundle),
         )
 
@@ -152,18 +154,18 @@ def update_ranker(
     running = _Running.of(workspace)
     label = config.label or running.label
     displays = _new_displays(workspace, running, config, label)
-    fresh = int((displays.beyond(running.bookmark.seen) & displays.beyond(attempted or LogPosition())).sum())
+    fresh = int((displays.beyond(running.cursor.seen) & displays.beyond(attempted or LogPosition())).sum())
     if fresh < config.minimum:
         raise NothingNewError(
             f"{fresh} displays were logged since bundle {running.bundle.version} was trained, old enough for their "
             f"outcome to be known; expected at least {config.minimum} (--minimum)"
         )
     logged = Log(displays, read_tracked(workspace.log))
-    parts = split_log(running.specification, logged, config.validation, config.held_out, label, running.bookmark.seen)
-    assert parts.bookmark is not None
+    parts = split_log(running.specification, logged, config.validation, config.held_out, label, running.cursor.seen)
+    assert parts.cursor is not None
     newcomer = _train(running, parts, config, seed)
     if not newcomer.learnt:  # then these displays are not used up: with more of them, the next update may learn
-        parts = replace(parts, bookmark=replace(parts.bookmark, trained=running.bookmark.trained))
+        parts = replace(parts, cursor=replace(parts.cursor, trained=running.cursor.trained))
     comparison, figures = _measure(running, newcomer, parts)
     figures["examples"]["label"] = label
     figures["update"] |= {"instead_of": running.bundle.version, "new_displays": fresh}
@@ -176,13 +178,13 @@ def update_ranker(
                 f"{workspace.bundles}: expected to write a bundle there, found {error.strerror or error}"
             ) from error
         _put_into_service(workspace, bundle, running.bundle)
-    seen = parts.bookmark.seen if parts.bookmark is not None else LogPosition()
+    seen = parts.cursor.seen if parts.cursor is not None else LogPosition()
     return Update(running.bundle, bundle, comparison, seen, figures)
 
 
 def _new_displays(workspace: Workspace, running: _Running, config: UpdateConfig, label: str) -> LoggedDisplays:
     """What the running ranker was not trained on, as far as it is ripe; not more than `config.at_most`, the newest."""
-    logged = read_displays_after(workspace.log, running.bookmark.trained)
+    logged = read_displays_after(workspace.log, running.cursor.trained)
     if not len(logged):
         raise NothingNewError(
             f"no display was logged in {workspace.log} since bundle {running.bundle.version} was trained; expected "
@@ -272,8 +274,8 @@ def _seal(
         tables = read_serving(running.bundle.ranker).tables
         write_ranker(folder, newcomer.ranker, newcomer.vocabularies, items, statistics, position_row, tables)
         save_waiting(newcomer.waiting, folder / "vocabularies")
-        assert parts.bookmark is not None
-        parts.bookmark.save(folder)
+        assert parts.cursor is not None
+        parts.cursor.save(folder)
         draft.metrics["ranker"] = figures
         return draft.seal()
 

@@ -20,7 +20,7 @@ from data.criteo.made_up import write_made_up
 from data.criteo.manifest import Options
 from data.criteo.partition import Partition
 from data.errors import DataError
-from ranker.specification import read_specification
+from ranker.features.specification import read_specification
 
 SMALL = 1 << 14
 SPLITS = ("train", "validation", "test")

@@ -21,7 +21,7 @@ from gateway.errors import RefusalError
 from gateway.populations import load_experiment
 from pipeline.training import TrainingPlan, train_bundle
 from ranker.banner.training import RankerConfig
-from ranker.training import TrainingConfig
+from ranker.training.learning_rates import TrainingConfig
 from ranker.updates.update import UpdateConfig, update_ranker
 
 

@@ -1,14 +1,10 @@
 """What the ranker's tests share: a made-up shop, and one ranker trained on it."""
 
 import os
-import sys
-from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from toy_banners import Shop, make_examples, make_shop
+from tests.support.shop import Shop, make_examples, make_shop
 
 
 @pytest.fixture(scope="session")

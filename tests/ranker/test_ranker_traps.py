@@ -8,21 +8,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from criteo_folder import make_criteo_folder
-from distributed_work import fit_all
-from test_tabular import ROOT, _environment, made_up_rows
 
 from data.criteo.made_up import write_made_up
-from ranker.distributed.launch import launch
-from ranker.distributed.loop import FitJob
-from ranker.distributed.optimizers import fused_parameters
-from ranker.distributed.plan import ShardingConstraints
-from ranker.distributed.settings import FitSettings, TableSettings, read_settings
-from ranker.specification import RankerError
-from ranker.tabular.comparison import compare
-from ranker.tabular.jobs import Division
-from ranker.tabular.models import build_ranker
-from ranker.tabular.preparation import Preparation, PreparationConfig
+from ranker.comparison.jobs import Division
+from ranker.comparison.models import build_ranker
+from ranker.comparison.preparation import Preparation, PreparationConfig
+from ranker.comparison.runs import compare
+from ranker.errors import RankerError
+from ranker.training.launch import launch
+from ranker.training.loop import FitJob
+from ranker.training.optimizers import fused_parameters
+from ranker.training.plan import ShardingConstraints
+from ranker.training.settings import FitSettings, TableSettings, read_settings
+from tests.support.criteo_folder import make_criteo_folder
+from tests.support.criteo_rows import made_up_rows
+from tests.support.processes import ROOT, environment
+from tests.support.ranker_runs import fit_all
 
 
 def test_the_libraries_that_must_fit_each_other_are_the_pinned_ones() -> None:
@@ -45,7 +46,7 @@ def test_help_loads_no_torch_and_training_none_of_torchrecs_own_models() -> None
     """torchrec.models.dlrm takes seconds to import, and brings test utilities along."""
     code = "import tandem.cli, sys; assert 'torch' not in sys.modules; import ranker.training; print(*sys.modules)"
     found = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, env=_environment(), capture_output=True, text=True, check=False
+        [sys.executable, "-c", code], cwd=ROOT, env=environment(), capture_output=True, text=True, check=False
     )
     assert found.returncode == 0, found.stderr
     assert "torchrec.modules.crossnet" in found.stdout and "torchrec.models.dlrm" not in found.stdout

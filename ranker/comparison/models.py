@@ -1,0 +1,111 @@
+"""The models that are compared on Criteo's rows, by name, with the settings that suit so few rows."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ranker.errors import RankerError
+from ranker.evaluation.calibration import Platt
+from ranker.features.examples import Examples
+from ranker.features.specification import Specification
+from ranker.networks.shape import DlrmShape
+from ranker.training.changes import NetworkChanges
+from ranker.training.learning_rates import TrainingConfig
+
+DIMENSION = 12
+FIRST_ORDER = 4
+MEMBERS = 4
+
+
+class Ranker(Protocol):
+    """What is compared. `refit` learns from more rows, with new vocabularies, for as long as `fit` found best."""
+
+    platt: Platt
+
+    def fit(self, train: Examples, validation: Examples, seed: int) -> None: ...
+
+    def refit(self, train: Examples, rows: dict[str, int], seed: int) -> None: ...
+
+    def logits(self, examples: Examples) -> NDArray[np.float64]: ...
+
+
+DLRM_DEFAULT = TrainingConfig(
+    shape=DlrmShape(
+        bottom=(128,),
+        top=(64, 32),
+        dropout=0.3,
+        first_order=FIRST_ORDER,
+        dense_to_top=True,
+        deviation=0.01,
+        members=MEMBERS,
+    ),
+    batch=512,
+    epochs=6,
+    checks=2,
+    patience=4,
+    learning_rate=2e-3,
+    weight_decay=1e-2,
+    table_learning_rate=0.001,
+    table_weight_decay=0.0,
+    final_rate=0.02,
+)
+"""How it was found: docs/ranker.md."""
+
+DLRM_ALONE = replace(DLRM_DEFAULT, shape=replace(DLRM_DEFAULT.shape, members=1))
+
+_CROSS = replace(
+    DLRM_DEFAULT,
+    network="dcn",
+    shape=DlrmShape(bottom=(), top=(256, 128), dropout=0.5, deviation=0.01),
+    learning_rate=1e-3,
+)
+
+
+def _network(config: TrainingConfig) -> "Build":
+    def build(specification: Specification, rows: dict[str, int], changes: NetworkChanges) -> Ranker:
+        from ranker.training.ranker import DlrmRanker
+
+        return DlrmRanker(specification, rows, changes.of(config))
+
+    return build
+
+
+def _logistic(specification: Specification, rows: dict[str, int], changes: NetworkChanges) -> Ranker:
+    from ranker.baselines.logistic import LogisticRanker
+
+    return LogisticRanker(specification, rows)
+
+
+def _trees(specification: Specification, rows: dict[str, int], changes: NetworkChanges) -> Ranker:
+    from ranker.baselines.trees import TreesRanker
+
+    return TreesRanker(specification, rows)
+
+
+Build = Callable[[Specification, dict[str, int], NetworkChanges], Ranker]
+
+MODELS: dict[str, tuple[str, Build]] = {
+    "dlrm": ("DLRM", _network(DLRM_DEFAULT)),
+    "dlrm-1": ("DLRM of one member", _network(DLRM_ALONE)),
+    "dcn": ("DCN", _network(_CROSS)),
+    "dcnv2": ("DCNv2", _network(replace(_CROSS, network="dcnv2"))),
+    "trees": ("boosted trees", _trees),
+    "logistic": ("logistic regression", _logistic),
+}
+
+
+def settings_of(name: str) -> str:
+    """What a model's result depends on beside its name: another setting is another result."""
+    return repr({"dlrm": DLRM_DEFAULT, "dlrm-1": DLRM_ALONE}.get(name, (_CROSS, DIMENSION)))
+
+
+def build_ranker(
+    name: str, specification: Specification, rows: dict[str, int], changes: NetworkChanges | None = None
+) -> Ranker:
+    """A model not yet fitted; `changes` to its settings if it is a network. Raises RankerError for another name."""
+    if name not in MODELS:
+        raise RankerError(f"there is no model {name!r}; expected one of {', '.join(MODELS)}")
+    return MODELS[name][1](specification, rows, changes or NetworkChanges())

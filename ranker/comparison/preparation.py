@@ -1,0 +1,183 @@
+"""Rows of a click log become examples that every model takes. All that is learnt comes from training rows alone."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.criteo.layout import CATEGORICAL, DENSE
+from data.criteo.rows import NO_ID, CriteoRows
+from ranker.comparison.pairs import Pair, choose_pairs, pair_ids
+from ranker.comparison.statistics import STATISTICS, ColumnStatistics, Smoothing, out_of_fold, statistics_of
+from ranker.errors import RankerError
+from ranker.features.examples import Examples
+from ranker.features.numbers import NumberUse, NumberUses, dense_values, logarithmic_buckets, uses_of
+from ranker.features.settings import bucket_name
+from ranker.features.specification import MISSING_ROW, RESERVED_ROWS, UNKNOWN_ROW, Specification
+from ranker.yaml_settings import checked
+
+
+@dataclass(frozen=True)
+class PreparationConfig:
+    """What the models see.
+
+    Attributes:
+        threshold: ids seen fewer times in training share the row for unknown ids.
+        integers: as logarithms, as they are, cut into logarithmic buckets that have embeddings, or as logarithms and
+            buckets both; of all or by name (unnamed ones are both).
+        missing: a dense feature per integer that says whether it is missing.
+        target_statistics: three dense features per id: what clicks did on its rows (`statistics.py`).
+        pairs: with them, so many pairs of id columns have such features too (`pairs.py`), but at most one per
+            `rows_per_pair` training rows: fewer rows cannot tell which pairs say something.
+        dimensions: of embeddings, by id column, where it is not the common one.
+    """
+
+    threshold: int = 4
+    integers: NumberUses = "both"
+    missing: bool = True
+    target_statistics: bool = True
+    pairs: int = 40
+    rows_per_pair: int = 2_000
+    smoothing: Smoothing = field(default_factory=Smoothing)
+    dimensions: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def uses(self) -> dict[str, NumberUse]:
+        """What becomes of each of the 13 integers. Raises RankerError where that cannot be."""
+        return uses_of(DENSE, self.integers, "both")
+
+    @property
+    def bucketed(self) -> list[str]:
+        """The integers that have buckets."""
+        return [name for name, use in self.uses.items() if use in ("buckets", "both")]
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """Learnt by `learn`; `transform` turns later rows into examples, `training` the very rows it was learnt from.
+
+    Attributes:
+        specification: the examples' features: dense ones already transformed, then one table per id column.
+        vocabularies: per id column the ids with a row of their own, ascending; their rows begin at RESERVED_ROWS.
+        rate: share of clicks among the training rows.
+        pairs: the pairs of id columns that have statistics, which stand behind the single columns'.
+    """
+
+    config: PreparationConfig
+    specification: Specification
+    vocabularies: tuple[NDArray[np.int64], ...]
+    statistics: tuple[ColumnStatistics, ...]
+    rate: float
+    pairs: tuple[Pair, ...]
+
+    @classmethod
+    def learn(
+        cls, rows: CriteoRows, config: PreparationConfig, dimension: int, pairs: tuple[Pair, ...] | None = None
+    ) -> "Preparation":
+        """`dimension`: of the embeddings. `pairs`: of columns, chosen before; None: choose them on these rows.
+
+        Raises:
+            RankerError: the rows are all clicks, or none is.
+        """
+        rate = float(rows.label.mean()) if len(rows) else 0.0
+        if not 0 < rate < 1:
+            raise RankerError(f"{len(rows)} training rows with a click rate of {rate:g}: expected clicks and none")
+        columns = _id_columns(rows, config)
+        statistics = [ColumnStatistics.of(column, rows.label) for column in columns.T]
+        kept = tuple(one.ids[(one.seen >= config.threshold) & (one.ids != NO_ID)] for one in statistics)
+        if pairs is None:
+            pairs = _pairs(rows, columns, config, rate)
+        statistics += [ColumnStatistics.of(column, rows.label) for column in _paired(columns, pairs)]
+        return cls(config, _specification(config, dimension, pairs), kept, tuple(statistics), rate, pairs)
+
+    @property
+    def rows(self) -> dict[str, int]:
+        """Rows of each embedding table."""
+        names = [one.table for one in self.specification.item]
+        return {name: len(ids) + RESERVED_ROWS for name, ids in zip(names, self.vocabularies, strict=True)}
+
+    def training(self, rows: CriteoRows) -> Examples:
+        """The rows that were learnt from, each with statistics that its own part of the log had no share in."""
+        columns, smoothing = _id_columns(rows, self.config), self.config.smoothing
+        counted = [*columns.T, *_paired(columns, self.pairs)]
+        return self._examples(rows, columns, [out_of_fold(column, rows.label, smoothing) for column in counted])
+
+    def transform(self, rows: CriteoRows) -> Examples:
+        """Later rows; their labels are passed on and not looked at."""
+        columns = _id_columns(rows, self.config)
+        every = [*columns.T, *_paired(columns, self.pairs)]
+        counted = [one.look_up(column) for one, column in zip(self.statistics, every, strict=True)]
+        return self._examples(rows, columns, counted)
+
+    def _examples(
+        self,
+        rows: CriteoRows,
+        columns: NDArray[np.int64],
+        counted: list[tuple[NDArray[np.float64], NDArray[np.float64]]],
+    ) -> Examples:
+        dense = [dense_values(rows.dense, [*self.config.uses.values()])]
+        if self.config.missing:
+            dense.append(np.isnan(rows.dense).astype(np.float32))
+        if self.config.target_statistics:
+            for seen, clicked in counted:
+                dense.append(statistics_of(seen, clicked, self.rate, self.config.smoothing))
+        single = [_table_rows(ids, column) for ids, column in zip(self.vocabularies, columns.T, strict=True)]
+        return Examples(
+            dense=np.concatenate(dense, axis=1),
+            single=np.stack(single, axis=1),
+            bags=(),
+            request=np.arange(len(rows)),
+            position=np.full(len(rows), -1, np.int32),
+            label=rows.label,
+        )
+
+
+def _id_columns(rows: CriteoRows, config: PreparationConfig) -> NDArray[np.int64]:
+    bucketed = [DENSE.index(name) for name in config.bucketed]
+    return np.concatenate([rows.ids, logarithmic_buckets(rows.dense[:, bucketed])], axis=1) if bucketed else rows.ids
+
+
+def _paired(columns: NDArray[np.int64], pairs: tuple[Pair, ...]) -> Iterator[NDArray[np.int64]]:
+    return (pair_ids(columns[:, first], columns[:, second]) for first, second in pairs)
+
+
+def _pairs(rows: CriteoRows, columns: NDArray[np.int64], config: PreparationConfig, rate: float) -> tuple[Pair, ...]:
+    """Those worth statistics of their own, by the training rows."""
+    count = min(config.pairs, len(rows) // config.rows_per_pair)
+    if not config.target_statistics or not count:
+        return ()
+    counted = (out_of_fold(column, rows.label, config.smoothing) for column in columns.T)
+    single = [statistics_of(*one, rate, config.smoothing) for one in counted]
+    return choose_pairs(columns, np.concatenate(single, axis=1), rows.label, count, config.smoothing)
+
+
+def _table_rows(ids: NDArray[np.int64], column: NDArray[np.int64]) -> NDArray[np.int32]:
+    """int32 [n]: the table row of each id."""
+    found = np.full(len(column), UNKNOWN_ROW, np.int32)
+    if len(ids):
+        place = np.minimum(np.searchsorted(ids, column), len(ids) - 1)
+        known = ids[place] == column
+        found[known] = place[known] + RESERVED_ROWS
+    found[column == NO_ID] = MISSING_ROW
+    return found
+
+
+def _specification(config: PreparationConfig, dimension: int, pairs: tuple[Pair, ...]) -> Specification:
+    columns = [*CATEGORICAL, *map(bucket_name, config.bucketed)]
+    unknown = next((name for name in config.dimensions if name not in columns), None)
+    if unknown is not None:
+        raise RankerError(f"dimensions: there is no id column {unknown!r}; expected some of {', '.join(columns)}")
+    dense = [name for name, use in config.uses.items() if use != "buckets"]
+    dense += [f"{name}_missing" for name in DENSE] if config.missing else []
+    if config.target_statistics:
+        counted = [*columns, *(f"{columns[first]}_{columns[second]}" for first, second in pairs)]
+        dense += [f"{name}_{what}" for name in counted for what in STATISTICS]
+    described = {
+        "name": "criteo",
+        "dimension": dimension,
+        "dense": [{"name": name} for name in dense],
+        "item": [{"name": name, "table": name} for name in columns],
+        "tables": {name: {"threshold": config.threshold, "dimension": config.dimensions.get(name)} for name in columns},
+    }
+    return checked(Specification, described, "the models' features")

@@ -1,0 +1,166 @@
+"""Which features a ranker reads: a YAML file, checked on load.
+
+A categorical feature reads a table. Row 0 of every table stands for "missing" and row 1 for "out of vocabulary":
+unknown ids, and ids seen fewer than `threshold` times in training. An id of the vocabulary has a row of its own.
+"""
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from data.yaml_text import parse_yaml
+from ranker.errors import RankerError
+
+MISSING_ROW = 0
+UNKNOWN_ROW = 1
+RESERVED_ROWS = 2
+
+
+Dimension = Annotated[int, Field(ge=4, le=1024, multiple_of=4)]
+"""Of an embedding; fbgemm's kernels want a multiple of 4."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Feature(_Strict):
+    name: str
+
+
+class TableFeature(Feature):
+    """Features that name the same table share its rows and its vocabulary."""
+
+    table: str
+
+
+class Dense(Feature):
+    """A number. `log` asks a loader of raw columns for sign(x) log(1 + |x|); the banner's come transformed."""
+
+    log: bool = False
+
+
+class Categorical(TableFeature):
+    """A single id. `buckets_of` names a column of numbers whose logarithmic buckets are the ids (`numbers`)."""
+
+    buckets_of: str | None = None
+
+
+class Bag(TableFeature):
+    """Up to `length` ids of a request, whose embeddings are averaged or added up (a multi-hot feature)."""
+
+    length: Annotated[int, Field(ge=1, le=1000)]
+    pooling: Literal["mean", "sum"] = "mean"
+
+
+class Table(_Strict):
+    """An embedding table: ids seen fewer than `threshold` times share one row; at most `limit` ids, commonest first.
+
+    `dimension`: of this table's embeddings, at most the specification's, which is the default. DLRM projects shorter
+    embeddings to the common dimension by a learnt matrix (mixed dimensions: Ginart et al., arXiv 1909.11810).
+    """
+
+    threshold: Annotated[int, Field(ge=1)] = 1
+    limit: Annotated[int, Field(ge=0)] = 10_000_000
+    dimension: Dimension | None = None
+
+
+class Specification(_Strict):
+    """A whole feature specification.
+
+    Attributes:
+        dimension: of the embeddings as they interact; a table may have a smaller one of its own.
+        dense, request, item, bags: features in the order of the model's inputs. `request` features have one value per
+            request, `item` features one per candidate; a table of plain rows (Criteo) lists everything under `item`.
+        tables: by name.
+        positions: slots whose position has a bias of its own, an additive term of the logit; 0 for none.
+    """
+
+    name: str
+    dimension: Dimension
+    dense: tuple[Dense, ...]
+    request: tuple[Categorical, ...] = ()
+    item: tuple[Categorical, ...] = ()
+    bags: tuple[Bag, ...] = ()
+    tables: dict[str, Table]
+    positions: Annotated[int, Field(ge=0, le=1000)] = 0
+
+    @model_validator(mode="after")
+    def _names_agree(self) -> "Specification":
+        features = [one.name for one in (*self.dense, *self.table_features)]
+        twice = sorted({name for name in features if features.count(name) > 1})
+        if twice:
+            raise ValueError(f"feature names must be distinct, but {twice[0]!r} occurs twice")
+        if not self.dense:
+            raise ValueError("at least one dense feature is needed: the bottom MLP reads them")
+        used = {one.table for one in self.table_features}
+        if used - self.tables.keys():
+            raise ValueError(f"table {sorted(used - self.tables.keys())[0]!r} is used but not described under tables")
+        if self.tables.keys() - used:
+            raise ValueError(f"table {sorted(self.tables.keys() - used)[0]!r} is described but no feature uses it")
+        wide = [name for name in self.tables if self.dimension_of(name) > self.dimension]
+        if wide:
+            raise ValueError(
+                f"table {wide[0]!r} has dimension {self.dimension_of(wide[0])}; expected at most the specification's "
+                f"own, {self.dimension}"
+            )
+        return self
+
+    def dimension_of(self, table: str) -> int:
+        """Of one table's embeddings."""
+        return self.tables[table].dimension or self.dimension
+
+    @property
+    def mixed(self) -> tuple[str, ...]:
+        """The tables whose dimension is not the common one."""
+        return tuple(name for name in self.tables if self.dimension_of(name) != self.dimension)
+
+    @property
+    def dense_names(self) -> tuple[str, ...]:
+        return tuple(one.name for one in self.dense)
+
+    @property
+    def singles(self) -> tuple[Categorical, ...]:
+        """Single-valued features in the order of `Examples.single`: the request's, then the item's."""
+        return (*self.request, *self.item)
+
+    @property
+    def table_features(self) -> tuple[TableFeature, ...]:
+        """Every categorical feature: the single-valued ones, then the bags."""
+        return (*self.request, *self.item, *self.bags)
+
+
+def read_specification(path: Path) -> Specification:
+    """Raises RankerError naming the file and the field that is wrong."""
+    try:
+        text = path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise RankerError(f"{path}: expected a feature specification there, found {error}") from None
+    return parse_specification(text, str(path))
+
+
+def parse_specification(text: str, where: str) -> Specification:
+    try:
+        found = parse_yaml(text)
+    except ValueError as error:
+        raise RankerError(f"{where}: {error}") from None
+    if not isinstance(found, dict):
+        raise RankerError(f"{where}: expected a mapping with name, dimension, dense and tables")
+    try:
+        return Specification.model_validate(found)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"]) or "the specification"
+        raise RankerError(f"{where}: {field}: {first['msg'].removeprefix('Value error, ')}") from None
+
+
+def banner_specification() -> Specification:
+    """The banner's own features, as shipped."""
+    return parse_specification((files("ranker") / "banner.yaml").read_text(), "ranker/banner.yaml")
+
+
+def write_specification(specification: Specification, path: Path) -> None:
+    path.write_text(yaml.safe_dump(specification.model_dump(mode="json"), sort_keys=False))

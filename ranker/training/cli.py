@@ -1,0 +1,129 @@
+"""`tandem ranker fit` and `figure5`."""
+
+import math
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from rich.table import Table
+
+from data.console import JsonOption, console, write_figures
+
+FolderArgument = Annotated[
+    Path,
+    typer.Argument(help="A folder of `tandem data criteo` or of `tandem data generate`.", show_default=False),
+]
+RunOption = Annotated[Path, typer.Option("--out", "-o", help="The run's folder.", show_default=False)]
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", help="What to train and how (YAML). [DLRM's own settings for Kaggle]")
+]
+ProcessesOption = Annotated[
+    int, typer.Option(min=1, max=1024, help="On this host; under torchrun its own number counts.")
+]
+DeviceOption = Annotated[Literal["cpu", "cuda"], typer.Option(help="cuda takes a GPU for each process.")]
+ThreadsOption = Annotated[int | None, typer.Option(min=1, help="Of torch per process. [the cores shared out]")]
+ShardingOption = Annotated[
+    Path | None, typer.Option("--sharding", help="Constraints of the sharding plan (YAML). [the planner decides]")
+]
+ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on from the last whole checkpoint in --out.")]
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Add this module's commands to `tandem ranker`."""
+    app.command("fit")(fit_command)
+    app.command("figure5")(figure5_command)
+
+
+def fit_command(
+    folder: FolderArgument,
+    out: RunOption,
+    config: ConfigOption = None,
+    sharding: ShardingOption = None,
+    processes: ProcessesOption = 1,
+    device: DeviceOption = "cpu",
+    threads: ThreadsOption = None,
+    resume: ResumeOption = False,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the rows, instead of the config's.")] = None,
+    batch: Annotated[int | None, typer.Option(min=1, help="Rows per step over all processes.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Of everything random.")] = None,
+    json_file: JsonOption = None,
+) -> None:
+    """Train a network on columnar rows, its tables spread over processes; stop and go on at any time.
+
+    On several hosts, or under a scheduler: `torchrun --nproc-per-node N -m tandem ranker fit ...` on each host, with
+    the run's folder on a file system that all of them see.
+    """
+    from ranker.evaluation.calibration_plot import calibration_plot
+    from ranker.training.launch import launch, under_torchrun
+    from ranker.training.loop import FitJob, fit
+    from ranker.training.plan import ShardingConstraints
+    from ranker.training.settings import FitSettings, read_settings
+
+    settings = read_settings(config) if config else FitSettings()
+    settings = settings.changed(epochs=epochs, batch=batch, seed=seed)
+    constraints = ShardingConstraints.read(sharding) if sharding else ShardingConstraints()
+    job = FitJob(folder.resolve(), out.resolve(), settings, constraints, resume)
+    figures = launch(processes, device, threads, fit, job)
+    if under_torchrun() and not figures:
+        return
+    console.print(_summary(figures, str(out)))
+    measured = [{"model": split, **figures[split]} for split in ("validation", "test") if figures[split]["rows"]]
+    if measured:
+        calibration_plot(measured, out / "calibration.png")
+        console.print(f"calibration: {out / 'calibration.png'}")
+    write_figures(json_file, figures)
+
+
+def figure5_command(
+    folder: FolderArgument,
+    out: RunOption,
+    config: ConfigOption = None,
+    networks: Annotated[list[str] | None, typer.Option("--network", help="Repeat to compare. [dlrm and dcn]")] = None,
+    points: Annotated[int, typer.Option(min=2, help="Measurements of every curve.")] = 20,
+    sgd_rate: Annotated[float, typer.Option(min=0, help="Learning rate of SGD.")] = 0.1,
+    dcn_sgd_rate: Annotated[
+        float, typer.Option(min=0, help="The same for DCN and DCNv2, whose cross layers diverge at DLRM's.")
+    ] = 0.01,
+    adagrad_rate: Annotated[float, typer.Option(min=0, help="Learning rate of Adagrad.")] = 0.01,
+    processes: ProcessesOption = 1,
+    device: DeviceOption = "cpu",
+    threads: ThreadsOption = None,
+    json_file: JsonOption = None,
+) -> None:
+    """Train DLRM and DCN for one epoch with SGD and with Adagrad; plot their accuracies (DLRM paper, Figure 5).
+
+    Killed in the middle, the same command goes on where it was.
+    """
+    from ranker.training.figure5 import draw, figure5, markdown
+    from ranker.training.settings import FitSettings, read_settings
+
+    settings = read_settings(config) if config else FitSettings()
+    chosen = networks or ["dlrm", "dcn"]
+    rates = {name: {"sgd": sgd_rate if name == "dlrm" else dcn_sgd_rate, "adagrad": adagrad_rate} for name in chosen}
+    curves = figure5(folder.resolve(), out.resolve(), settings, rates, points, processes, device, threads)
+    draw(curves, out / "figure5.png")
+    text = markdown(curves)
+    (out / "figure5.md").write_text(text)
+    console.print(text, highlight=False, soft_wrap=True)
+    console.print(f"{out / 'figure5.png'}, {out / 'figure5.md'}")
+    write_figures(json_file, {"curves": [one.figures() for one in curves], "seed": settings.seed})
+
+
+def _summary(figures: dict[str, Any], title: str) -> Table:
+    table = Table(title=f"{title}: {figures['network']}, {figures['steps']:,} steps")
+    table.add_column("split")
+    names = ("rows", "auc", "log_loss", "normalised_entropy", "accuracy", "calibration_error")
+    for name in names:
+        table.add_column(name.replace("_", " "), justify="right")
+    for split in ("validation", "test"):
+        found = figures[split]
+        cells = [_shown(found[name]) if name in found else "" for name in names[1:]]
+        table.add_row(split, f"{found['rows']:,}", *cells)
+    count = figures["processes"]
+    table.caption = f"{figures['samples_per_second']:,.0f} samples/s with {count} process{'' if count == 1 else 'es'}"
+    return table
+
+
+def _shown(value: float) -> str:
+    """A dash for what rows of one class do not have."""
+    return f"{value:.4f}" if math.isfinite(value) else "–"

@@ -1,0 +1,79 @@
+"""How good the network is on held-out rows, measured by all processes together; AUC from every score, not from bins."""
+
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as distributed
+from torch import nn
+
+from ranker.evaluation.metrics import (
+    accuracy,
+    area_under_curve,
+    calibration,
+    calibration_error,
+    log_loss,
+    normalised_entropy,
+)
+from ranker.training.batch import Batch
+from ranker.training.feed import share_of
+from ranker.training.launch import Place
+from ranker.training.sources import Source
+
+SHOWN = ("auc", "log_loss", "normalised_entropy", "accuracy", "calibration_error")
+
+
+def evaluate(
+    model: nn.Module, source: Source, split: str, place: Place, batch: int, most: int | None = None
+) -> dict[str, Any]:
+    """Figures of one split; of every process the same call, the first one gets the figures, the others {}.
+
+    The first process gathers 8 bytes per row. `batch`: rows of a step, over all processes. `most`: look at about so
+    many rows, whole steps spread evenly over the split.
+    """
+    every = 1 if most is None else max(1, -(-source.rows(split) // most))
+    was_training = model.training
+    model.eval()
+    found = []
+    with torch.no_grad():
+        for number, rows in enumerate(source.batches(split, batch, None, 0)):
+            if number % every == 0:
+                share = share_of(rows, source, place.rank, place.world)
+                found.append(_predicted(model, share.to(place.device)))
+    model.train(was_training)
+    gathered = _gather(torch.cat(found, dim=1) if found else torch.empty(3, 0), place)
+    return figures_of(gathered[0], gathered[1]) if place.first else {}
+
+
+def figures_of(logit: np.ndarray, label: np.ndarray) -> dict[str, Any]:
+    """All figures from logits and labels, float [n]."""
+    probability = 1 / (1 + np.exp(-np.clip(logit.astype(np.float64), -500, 500)))
+    if not len(label):
+        return {"rows": 0}
+    return {
+        "rows": len(label),
+        "auc": area_under_curve(label, logit),
+        "log_loss": log_loss(label, probability),
+        "normalised_entropy": normalised_entropy(label, probability),
+        "accuracy": accuracy(label, probability),
+        "calibration_error": calibration_error(label, probability),
+        "predicted_rate": float(probability.mean()),
+        "observed_rate": float(label.mean()),
+        "calibration": calibration(label, probability),
+    }
+
+
+def _predicted(model: nn.Module, batch: Batch) -> torch.Tensor:
+    """float32 [3, b] on the CPU: logit, label, and whether the row is real."""
+    _, (logits, _) = model(batch)
+    return torch.stack([logits.float(), batch.label, batch.weight]).cpu()
+
+
+def _gather(own: torch.Tensor, place: Place) -> np.ndarray:
+    """The rows of all processes on the first one, padding left out. Shares have one size, so `own` has too."""
+    parts = [own]
+    if place.world > 1:
+        parts = [torch.empty_like(own) for _ in range(place.world)] if place.first else []
+        distributed.gather(own.contiguous(), parts or None)
+    together = torch.cat(parts, dim=1).numpy() if parts else np.empty((3, 0), np.float32)
+    return together[:2, together[2] > 0]
