@@ -39,9 +39,6 @@ OWN_SEARCH_PATH = {
     "test_paper_tables.py",
     "test_compare_inputs.py",
     "test_feature_options.py",
-    "test_ranker_traps.py",
-    "test_serving_forms.py",
-    "test_serving_graph.py",
 }
 
 
