@@ -8,7 +8,7 @@ EXTRAS ?= cpu,dev
 ONLY ?=
 BUDGET ?= 100000
 
-.PHONY: help install demo serve test check lint figures render proto clean
+.PHONY: help install demo serve test check lint figures render reference proto clean
 
 help:  ## show this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -39,6 +39,9 @@ figures: install  ## measure the figures of README and docs anew, then render: O
 
 render: install  ## fill the tables of README and docs from docs/figures
 	.venv/bin/python -m bench.figures render
+
+reference: install  ## regenerate docs/reference from the command line, the settings and the schemas
+	.venv/bin/python -m bench.reference
 
 proto: install  ## regenerate the Python of proto/
 	.venv/bin/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. --grpc_python_out=. proto/tandem/v1/tandem.proto proto/tandem/v1/log.proto

@@ -9,9 +9,11 @@ import pytest
 from typer.main import get_command
 
 import tandem.cli
+from bench.reference.pages import PAGES
 
 ROOT = Path(__file__).parents[2]
-DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+GENERATED = [ROOT / "docs" / "reference" / name for name in PAGES]
+DOCS = [page for page in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))) if page not in GENERATED]
 
 
 def commands(text, start):
