@@ -7,9 +7,6 @@ bundles/<version>/ranker/         what stage two's scorer loads
 bundles/current                   a link to the version in service, replaced atomically
 """
 
-import contextlib
-import fcntl
-import hashlib
 import json
 import os
 import shutil
@@ -21,7 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from data.errors import DataError
-from data.workspace import Origin, Workspace, write_text_atomically
+from data.files import sha256_of as sha256_of
+from data.files import sha256_of_json, temporary_beside, write_text_atomically
+from data.locks import lock_if_free, locked
+from data.workspace import Origin, Workspace
 
 FORMAT_VERSION = 1
 PARTS = ("catalog", "candidates", "ranker")
@@ -73,7 +73,7 @@ class Bundle:
             raise DataError(f"{manifest}: expected JSON, found {error}") from None
         if not isinstance(found, dict) or found.get("format_version") != FORMAT_VERSION:
             raise DataError(f"{manifest}: expected format_version {FORMAT_VERSION}; this Tandem reads no other")
-        if found.pop("manifest_sha256", None) != _digest_of(found):
+        if found.pop("manifest_sha256", None) != sha256_of_json(found):
             raise DataError(f"{manifest} differs from its own digest; it was changed since it was sealed")
         try:
             bundle = cls(
@@ -127,7 +127,7 @@ class BundleDraft:
         held = None
         while held is None:  # a sweep may take a folder away before we hold its lock
             self.path.mkdir(parents=True, exist_ok=True)
-            held = _lock_folder(self.path)
+            held = lock_if_free(self.path)
         self._lock = held
         return self
 
@@ -151,7 +151,7 @@ class BundleDraft:
     def seal(self) -> Bundle:
         """Give the bundle its version and its final place. It is not in service until `publish`."""
         files = {_inside(self.path, file): sha256_of(file) for file in _files_under(self.path)}
-        version = f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{_digest_of(files)[:8]}"
+        version = f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{sha256_of_json(files)[:8]}"
         manifest = {
             "format_version": FORMAT_VERSION,
             "version": version,
@@ -162,7 +162,7 @@ class BundleDraft:
             "files": files,
         }
         manifest = json.loads(json.dumps(manifest))  # as it will be read: keys are strings, and sort as strings
-        manifest["manifest_sha256"] = _digest_of(manifest)
+        manifest["manifest_sha256"] = sha256_of_json(manifest)
         write_text_atomically(self.path / "manifest.json", json.dumps(manifest, indent=2, sort_keys=True) + "\n")
         final = self._workspace.bundles / version
         if final.exists():  # the same bytes, sealed within the same second
@@ -175,26 +175,12 @@ def sweep_drafts(workspace: Workspace) -> int:
     """Remove the drafts whose writers were killed, and say how many there were. Those being written stay."""
     swept = 0
     for path in workspace.bundles.glob(".draft-*"):
-        held = _lock_folder(path)
+        held = lock_if_free(path)
         if held is not None:
             shutil.rmtree(path, ignore_errors=True)
             os.close(held)
             swept += 1
     return swept
-
-
-def _lock_folder(path: Path) -> int | None:
-    """A descriptor that holds the folder's lock; None if somebody else holds it, or the folder has gone."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return None
-    with contextlib.suppress(BlockingIOError):
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if path.exists():
-            return descriptor
-    os.close(descriptor)
-    return None
 
 
 def publish(workspace: Workspace, bundle: Bundle, instead_of: Bundle | None = None) -> None:
@@ -206,8 +192,7 @@ def publish(workspace: Workspace, bundle: Bundle, instead_of: Bundle | None = No
     Raises:
         DataError: another bundle than `instead_of` is in service.
     """
-    with (workspace.bundles / ".publishing").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with locked(workspace.bundles / ".publishing", "", patience_seconds=float("inf")):
         found = followed(workspace.current).name
         if instead_of is not None and found != instead_of.version:
             raise DataError(
@@ -218,20 +203,9 @@ def publish(workspace: Workspace, bundle: Bundle, instead_of: Bundle | None = No
 
 
 def _switch(workspace: Workspace, bundle: Bundle) -> None:
-    beside = workspace.bundles / f".current-{os.getpid()}"
-    beside.unlink(missing_ok=True)
+    beside = temporary_beside(workspace.current)
     beside.symlink_to(bundle.version)
     beside.replace(workspace.current)
-
-
-def _digest_of(value: dict[str, Any]) -> str:
-    """SHA-256 of a JSON value, whatever the order of its keys."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
-
-
-def sha256_of(file: Path) -> str:
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def _files_under(folder: Path) -> list[Path]:

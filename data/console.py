@@ -18,7 +18,7 @@ from rich.logging import RichHandler
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from data.errors import DataError
-from data.workspace import write_text_atomically
+from data.files import write_text_atomically
 
 WIDTH = 120
 """Characters of a table that goes to a file or a pipe, unless COLUMNS says another: no figure of it is cut."""

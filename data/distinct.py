@@ -12,6 +12,17 @@ def first_places(keys: NDArray[np.generic]) -> NDArray[np.int64]:
 
 def first_of_each(table: pa.Table, key: str) -> pa.Table:
     """The first row of every value of the column `key`, in the order of the table; nulls are one value."""
-    codes = table[key].combine_chunks().dictionary_encode(null_encoding="encode").indices.to_numpy()
-    first = first_places(codes)
+    first = first_places(_codes(table[key]))
     return table if len(first) == len(table) else table.take(pa.array(first))
+
+
+def first_repeat(column: pa.ChunkedArray) -> int | None:
+    """The first row whose value has occurred before; None if all are distinct."""
+    first = first_places(_codes(column))
+    late = np.flatnonzero(first != np.arange(len(first)))
+    at = int(late[0]) if len(late) else len(first)
+    return at if at < len(column) else None
+
+
+def _codes(column: pa.ChunkedArray) -> NDArray[np.int32]:
+    return column.combine_chunks().dictionary_encode(null_encoding="encode").indices.to_numpy()

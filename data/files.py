@@ -27,18 +27,19 @@ def temporary_beside(path: Path) -> Path:
 
 
 @contextmanager
-def replaced_file(path: Path, *, durable: bool = False, error: type[TandemError] = DataError) -> Iterator[Path]:
+def replaced_file(path: Path, *, durable: bool = False, error: type[TandemError] | None = DataError) -> Iterator[Path]:
     """`with replaced_file(path) as beside:` write the file `beside`; it becomes `path` when the block ends well.
 
     A reader sees the old file or the new one. Left by an error, nothing changes. Missing folders are made.
 
     Args:
         durable: force the content and the name to disk: the file outlives the machine once the block has ended.
+        error: of which class a sentence is raised; None leaves an OSError as it is.
 
     Raises:
         error: the place cannot be written.
     """
-    if not path.name or path.is_dir():
+    if error is not None and (not path.name or path.is_dir()):
         raise error(f"{path}: expected the name of a file to write, found a folder")
     beside = temporary_beside(path)
     try:
@@ -50,6 +51,8 @@ def replaced_file(path: Path, *, durable: bool = False, error: type[TandemError]
         if durable:
             force_to_disk(path.parent)
     except OSError as found:
+        if error is None:
+            raise
         raise error(f"{path}: expected a place that can be written, found {found}") from found
     finally:
         with suppress(OSError):

@@ -1,7 +1,6 @@
 """A workspace's events and catalog on disk: put there together or not at all, and read back with types checked."""
 
 import json
-import os
 import shutil
 from dataclasses import asdict
 from dataclasses import replace as replace_fields
@@ -11,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data.errors import DataError
+from data.files import force_to_disk, replaced_file, temporary_beside, write_text_atomically
 from data.schema import CATALOG_SCHEMA, EVENT_SCHEMA
 from data.workspace import Origin, Workspace
 
@@ -31,12 +31,12 @@ def store(workspace: Workspace, events: pa.Table, catalog: pa.Table, origin: Ori
         DataError: the workspace holds events already and `replace` is false, or its folder cannot be written.
     """
     refuse_to_overwrite(workspace, replace)
-    beside = workspace.root / f".import-{os.getpid()}"
+    beside = temporary_beside(workspace.root / "import")
     try:
         beside.mkdir(parents=True)
         _write(beside / "events.parquet", events.select(EVENT_SCHEMA.names).cast(EVENT_SCHEMA), _EVENT_ORDER)
         _write(beside / "catalog.parquet", catalog.select(CATALOG_SCHEMA.names).cast(CATALOG_SCHEMA), _CATALOG_ORDER)
-        _write_text(beside / "origin.json", json.dumps(asdict(origin), indent=2) + "\n")
+        write_text_atomically(beside / "origin.json", json.dumps(asdict(origin), indent=2) + "\n")
         (workspace.root / "origin.json").unlink(missing_ok=True)
         (beside / "events.parquet").replace(workspace.events)
         (beside / "catalog.parquet").replace(workspace.catalog)
@@ -68,9 +68,8 @@ def append(workspace: Workspace, events: pa.Table, catalog: pa.Table) -> None:
             (workspace.events, whole_events, events, _EVENT_ORDER),
         ):
             if len(rows):
-                beside = path.with_name(f".{path.name}.{os.getpid()}")
-                _write(beside, table, order)
-                beside.replace(path)
+                with replaced_file(path, error=None) as beside:
+                    _write(beside, table, order)
     except OSError as error:
         raise DataError(f"{workspace.root}: expected a folder that can be written, found {error}") from error
     workspace.write_origin(replace_fields(origin, events=len(whole_events), items=len(whole_catalog)))
@@ -93,17 +92,8 @@ _CATALOG_ORDER = ("merchant_id", "item_id")
 
 
 def _write(path: Path, table: pa.Table, order: tuple[str, ...]) -> None:
-    with path.open("wb") as file:
-        pq.write_table(table.sort_by([(name, "ascending") for name in order]), file, compression="zstd")
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _write_text(path: Path, text: str) -> None:
-    with path.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
+    pq.write_table(table.sort_by([(name, "ascending") for name in order]), path, compression="zstd")
+    force_to_disk(path)
 
 
 def _read(path: Path, schema: pa.Schema) -> pa.Table:

@@ -5,9 +5,7 @@ is there already; the bytes of the result do not depend on kills, on the number 
 """
 
 import errno
-import fcntl
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,13 +23,14 @@ from data.criteo.local import Engine, LocalEngine
 from data.criteo.manifest import Feature, Manifest, Options, Source, SplitSize
 from data.criteo.parse import BadLine
 from data.criteo.partition import Partition
-from data.criteo.pool import WorkerDied, workers
 from data.criteo.specification import write_specification
 from data.criteo.vocabulary import Vocabulary
 from data.criteo.work import Folders, Part
 from data.errors import DataError
+from data.files import sha256_of, write_text_atomically
 from data.ids import load_array
-from data.workspace import write_text_atomically
+from data.locks import locked
+from data.processes import WorkerDied, pool
 
 BLOCK_BYTES = 8 << 20
 
@@ -120,12 +119,13 @@ def _engine(session: Any, processes: int) -> Iterator[Engine]:
         with SparkEngine(session) as hands:
             yield hands
     else:
-        with workers(processes) as pool:
-            yield LocalEngine(pool)
+        advice = "repeat the command to go on, with fewer --workers if it dies again"
+        with pool(processes, method="forkserver", preload=["data.criteo.work"], advice=advice) as workers:
+            yield LocalEngine(workers)
 
 
 def _convert(sources: list[Path], folders: Folders, options: Options, hands: Engine, block_bytes: int) -> Manifest:
-    digests = [hands.submit(work.digest, source) for source in sources]
+    digests = [hands.submit(sha256_of, source) for source in sources]
     parts, rows_of_files = _parse(sources, folders, hands, block_bytes)
     partition = _partition(options, rows_of_files)
     empty = tuple(k for k in (VALIDATION, TEST) if options.split == "chronological" and options.fractions[k] == 0)
@@ -260,16 +260,10 @@ def _locked(root: Path, plan: str, restart: bool) -> Iterator[None]:
         root.mkdir(parents=True, exist_ok=True)
         if any(root.iterdir()) and not (root / "lock").exists():
             raise DataError(f"{root} holds other files; expected nothing there, or what a killed conversion left")
-        descriptor = os.open(root / "lock", os.O_RDWR | os.O_CREAT)
     except OSError as error:
         raise DataError(f"{root}: {error.strerror}; expected a place where a folder can be made") from None
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise DataError(
-                f"{root}: another process is converting into this folder; wait for it or name another"
-            ) from None
+    busy = f"{root}: {{holder}} is converting into this folder; wait for it or name another"
+    with locked(root / "lock", busy):
         if restart:
             for path in root.iterdir():
                 if path.is_dir():
@@ -284,5 +278,3 @@ def _locked(root: Path, plan: str, restart: bool) -> Iterator[None]:
             )
         write_text_atomically(follows, plan)
         yield
-    finally:
-        os.close(descriptor)

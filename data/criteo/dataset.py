@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from data.criteo.layout import CATEGORICAL, DENSE, SPLITS
 from data.criteo.manifest import Manifest
 from data.criteo.vocabulary import Vocabulary
-from data.criteo.work import digest
 from data.errors import DataError
+from data.files import sha256_of
 from data.ids import load_array
 
 SHUFFLED_TOGETHER = 1 << 18
@@ -99,7 +99,7 @@ class CriteoDataset:
         folder = Path(folder)
         dataset = cls(folder, Manifest.read(folder))
         for name, expected in dataset.manifest.files.items() if verify else ():
-            if not (folder / name).is_file() or digest(folder / name) != expected:
+            if not (folder / name).is_file() or sha256_of(folder / name) != expected:
                 raise DataError(
                     f"{folder / name} is missing or differs from its SHA-256 in the manifest; convert again"
                 )

@@ -1,7 +1,6 @@
 """Fetches Criteo's public files from Criteo's own addresses, once their terms are accepted; resumable and checked."""
 
 import base64
-import hashlib
 import urllib.error
 import urllib.request
 from collections.abc import Callable
@@ -10,7 +9,7 @@ from http.client import HTTPException, HTTPMessage
 from pathlib import Path
 
 from data.errors import DataError
-from data.workspace import write_text_atomically
+from data.files import file_digest, write_text_atomically
 
 _PIECE = 1 << 20
 _TIMEOUT_S = 60
@@ -82,9 +81,9 @@ def download(
         raise DataError(f"{url}: {what}") from None
     if total is not None and part.path.stat().st_size != total:
         raise DataError(f"{url}: {part.path.stat().st_size} of {total} bytes came; repeat the command to go on")
-    found = _digest(part.path, "sha256")
+    found = file_digest(part.path, "sha256")
     md5 = _md5_of(headers)
-    if (sha256 and found != sha256.lower()) or (not sha256 and md5 and _digest(part.path, "md5") != md5):
+    if (sha256 and found != sha256.lower()) or (not sha256 and md5 and file_digest(part.path, "md5") != md5):
         part.remove()
         raise DataError(f"{url}: the file that came differs from its checksum; it was removed, repeat the command")
     write_text_atomically(final.with_name(f"{final.name}.sha256"), f"{found}  {final.name}\n")
@@ -136,7 +135,7 @@ def _fetch(
 def _check_again(final: Path, sha256: str | None) -> None:
     noted = final.with_name(f"{final.name}.sha256")
     expected = (sha256 or (noted.read_text().split()[0] if noted.exists() else "")).lower()
-    if expected and _digest(final, "sha256") != expected:
+    if expected and file_digest(final, "sha256") != expected:
         raise DataError(f"{final} differs from its SHA-256 {expected[:12]}…; remove it and repeat the command")
 
 
@@ -145,8 +144,3 @@ def _md5_of(headers: HTTPMessage) -> str | None:
     stated = [field.strip() for value in headers.get_all("x-goog-hash", []) for field in value.split(",")]
     encoded = next((field[4:] for field in stated if field.startswith("md5=")), headers.get("Content-MD5"))
     return base64.b64decode(encoded).hex() if encoded else None
-
-
-def _digest(path: Path, name: str) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, name).hexdigest()

@@ -11,8 +11,8 @@ from data.criteo import work
 from data.criteo.blocks import Block, blocks_of
 from data.criteo.layout import CATEGORICAL
 from data.criteo.partition import Partition
-from data.criteo.pool import Pool
 from data.criteo.work import Folders, Part
+from data.processes import Pool
 
 Task = TypeVar("Task")
 Answer = TypeVar("Answer")

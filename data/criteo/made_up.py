@@ -2,6 +2,7 @@
 
 import gzip
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from data.criteo.layout import CATEGORICAL, COLUMNS, DENSE
 from data.criteo.vocabulary import scattered
+from data.files import replaced_file
 
 _ROWS_AT_A_TIME = 100_000
 _ID_COUNTS = np.geomspace(3, 2_000_000, len(CATEGORICAL)).astype(np.int64)
@@ -27,14 +29,13 @@ def write_made_up(
     roughly log-normally; a tenth of all fields is missing. A click's log-odds are the sum of a hidden effect of each
     id and integer, so a ranker has something to learn.
     """
-    beside = path.with_name(f".{path.name}.unfinished")
     options = csv.WriteOptions(include_header=False, delimiter="\t", quoting_style="none")
-    with gzip.open(beside, "wb", compresslevel=1) if packed else beside.open("wb") as file:
+    opened = partial(gzip.open, mode="wb", compresslevel=1) if packed else partial(Path.open, mode="wb")
+    with replaced_file(path) as beside, opened(beside) as file:
         for first in range(0, rows, _ROWS_AT_A_TIME):
             count = min(_ROWS_AT_A_TIME, rows - first)
             csv.write_csv(_table(count, np.random.default_rng([seed, first])), pa.PythonFile(file, "w"), options)
             advance(count)
-    beside.replace(path)
 
 
 def _table(rows: int, random: np.random.Generator) -> pa.Table:

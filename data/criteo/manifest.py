@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from data.criteo.layout import SPLITS, SplitKind
 from data.errors import DataError
-from data.workspace import write_text_atomically
+from data.files import write_text_atomically
 
 
 class _Value(BaseModel):

@@ -27,9 +27,10 @@ from data.criteo.layout import CATEGORICAL, TRAIN, load_spool, spooled_ids
 from data.criteo.local import Parsed, uncounted
 from data.criteo.parse import BadLine
 from data.criteo.partition import Partition
-from data.criteo.pool import WorkerDied
-from data.criteo.work import Folders, Part, save_whole
+from data.criteo.work import Folders, Part
 from data.errors import DataError
+from data.files import save_array
+from data.processes import WorkerDied
 
 Task = TypeVar("Task")
 Answer = TypeVar("Answer")
@@ -180,5 +181,5 @@ def _save_vocabulary(folder: Path, feature: int, folders: Folders) -> None:
     files = [pq.read_table(file, columns=schema.names, partitioning=None) for file in sorted(folder.glob("*.parquet"))]
     kept = pa.concat_tables([schema.empty_table(), *(table.cast(schema) for table in files)]).sort_by("id")
     name = CATEGORICAL[feature]
-    save_whole(folders.vocabulary / f"{name}.counts.npy", kept["count"].to_numpy())
-    save_whole(folders.vocabulary / f"{name}.ids.npy", kept["id"].to_numpy().astype(np.uint32))
+    save_array(folders.vocabulary / f"{name}.counts.npy", kept["count"].to_numpy())
+    save_array(folders.vocabulary / f"{name}.ids.npy", kept["id"].to_numpy().astype(np.uint32))

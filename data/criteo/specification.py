@@ -5,7 +5,7 @@ from pathlib import Path
 import yaml
 
 from data.criteo.layout import CATEGORICAL, DENSE
-from data.workspace import write_text_atomically
+from data.files import write_text_atomically
 
 DIMENSION = 16
 

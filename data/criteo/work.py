@@ -3,7 +3,6 @@
 A task's answer is a file that appears by renaming, so a file that is there is whole and needs no second run.
 """
 
-import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +28,8 @@ from data.criteo.layout import (
 from data.criteo.parse import BadLine, parse_block
 from data.criteo.partition import Partition
 from data.criteo.vocabulary import Vocabulary
+from data.files import force_to_disk, replaced_file, save_array, sha256_of
+from data.files import sha256_of as digest  # noqa: F401 (imported from here until its importers have moved)
 
 CLICKS, MISSING, UNKNOWN, TALLIES = 0, 1, 1 + len(CATEGORICAL), 1 + 2 * len(CATEGORICAL)
 """What is counted per split: clicks; from MISSING on, missing ids per feature; from UNKNOWN on, unknown ids per
@@ -78,7 +79,7 @@ def parse_to_spool(task: tuple[Block, Path]) -> int:
     path = folder / f"{block.name}.npy"
     if not path.exists():
         try:
-            save_whole(path, parse_block(read_block(block)))
+            save_array(path, parse_block(read_block(block)))
         except BadLine as error:
             raise BadLine(error.line, error.what, block.file) from None
     return load_spool(path, mapped=True).shape[1]
@@ -97,8 +98,8 @@ def count_feature(task: tuple[int, list[Part], Partition, int, Folders]) -> int:
         counter.add(ids[~missing & (partition.codes(part.first, part.rows) == TRAIN)])
     kept = list(counter.merged(at_least))
     counter.clear()
-    save_whole(folders.vocabulary / f"{name}.counts.npy", np.concatenate([counts for _, counts in kept]))
-    save_whole(folders.vocabulary / f"{name}.ids.npy", np.concatenate([ids for ids, _ in kept]))
+    save_array(folders.vocabulary / f"{name}.counts.npy", np.concatenate([counts for _, counts in kept]))
+    save_array(folders.vocabulary / f"{name}.ids.npy", np.concatenate([ids for ids, _ in kept]))
     return sum(len(ids) for ids, _ in kept)
 
 
@@ -126,7 +127,7 @@ def encode_part(task: tuple[Part, Partition, int | None, Folders]) -> None:
         tallies[split, CLICKS] = label[chosen].sum()
         tallies[split, MISSING:UNKNOWN] = (its_rows == MISSING_ROW).sum(axis=0)
         tallies[split, UNKNOWN:] = (its_rows == UNKNOWN_ROW).sum(axis=0)
-    save_whole(folders.encoded / f"{part.name}.npy", tallies)
+    save_array(folders.encoded / f"{part.name}.npy", tallies)
 
 
 def create_arrays(folder: Path, rows: int) -> None:
@@ -135,8 +136,7 @@ def create_arrays(folder: Path, rows: int) -> None:
     shapes = {"dense": (rows, len(DENSE)), "categorical": (rows, len(CATEGORICAL)), "label": (rows,)}
     dtypes = {"dense": np.float32, "categorical": np.int32, "label": np.uint8}
     for name, shape in shapes.items():
-        beside = folder / f".{name}.{os.getpid()}"
-        with beside.open("wb") as file:
+        with replaced_file(folder / f"{name}.npy") as beside, beside.open("wb") as file:
             header = {
                 "descr": np.lib.format.dtype_to_descr(np.dtype(dtypes[name])),
                 "fortran_order": False,
@@ -144,7 +144,6 @@ def create_arrays(folder: Path, rows: int) -> None:
             }
             np.lib.format.write_array_header_1_0(file, header)
             file.truncate(file.tell() + int(np.prod(shape)) * np.dtype(dtypes[name]).itemsize)
-        beside.replace(folder / f"{name}.npy")
 
 
 def write_rows(path: Path, first: int, rows: NDArray[np.generic]) -> None:
@@ -158,22 +157,7 @@ def write_rows(path: Path, first: int, rows: NDArray[np.generic]) -> None:
         rows.tofile(file)
 
 
-def save_whole(path: Path, array: NDArray[np.generic]) -> None:
-    """Save so that the file is there whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.stem}.{os.getpid()}.npy")
-    np.save(beside, array)
-    beside.replace(path)
-
-
-def digest(path: Path) -> str:
-    """SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def settle(path: Path) -> str:
     """Bring a finished file from memory to the disk. Answers its SHA-256."""
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
-    return digest(path)
+    force_to_disk(path)
+    return sha256_of(path)

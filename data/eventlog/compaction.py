@@ -4,7 +4,6 @@ A segment is named by its file: written beside, forced to disk, renamed, and onl
 anywhere, the work can simply be done again: it replaces the same segment by the same rows.
 """
 
-import fcntl
 import logging
 import os
 from collections.abc import Iterator
@@ -15,9 +14,12 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from data.distinct import first_of_each
 from data.eventlog.errors import EventLogError
 from data.eventlog.framing import Scan, scan
-from data.eventlog.tables import tables_of, without_second_copies
+from data.eventlog.tables import tables_of
+from data.files import force_to_disk, replaced_file
+from data.locks import lock_if_free, locked
 
 logger = logging.getLogger(__name__)
 
@@ -54,9 +56,10 @@ def compact(folder: Path, salvage: bool = False) -> Compacted:
 
 
 def _compact_all(folder: Path, salvage: bool, done: Compacted) -> None:
-    with _alone(folder):
+    alone = locked(folder / ".compacting", "", error=EventLogError, patience_seconds=float("inf"))
+    with alone:  # a second compaction waits for the first
         for part in ("displays", "tracked"):
-            for left_over in (folder / part).glob("*/.*.tmp"):
+            for left_over in (folder / part).glob("*/.*"):  # of a compaction that was killed
                 left_over.unlink(missing_ok=True)
         for path in sorted((folder / "wal").glob("*.wal")):
             with _closed(path) as content:
@@ -83,8 +86,8 @@ def _compact_file(folder: Path, path: Path, found: Scan, salvage: bool, done: Co
     if found.torn:
         logger.info("%s: its last %d bytes are half a record, as a crash leaves them; cut", path.name, found.torn)
     displays, tracked = tables_of(found.payloads)
-    displays = without_second_copies(displays, "display_id")
-    tracked = without_second_copies(tracked, "event_id")
+    displays = first_of_each(displays, "display_id")
+    tracked = first_of_each(tracked, "event_id")
     hour = path.name.partition("-")[0]
     for part, table in (("displays", displays), ("tracked", tracked)):
         if len(table):
@@ -95,60 +98,27 @@ def _compact_file(folder: Path, path: Path, found: Scan, salvage: bool, done: Co
         path.rename(aside / path.name)
     else:
         path.unlink()
-    sync_folder(path.parent)
+    force_to_disk(path.parent)
     done.files += 1
     done.displays += len(displays)
     done.tracked += len(tracked)
 
 
 def _write_segment(path: Path, table: pa.Table) -> None:
-    beside = path.with_name(f".{path.name}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with beside.open("wb") as file:
-            pq.write_table(table, file, compression="zstd", write_page_checksum=True)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-        for above in (path.parent, path.parent.parent, path.parent.parent.parent):
-            sync_folder(above)
-    except OSError as error:
-        beside.unlink(missing_ok=True)
-        raise EventLogError(f"{path}: expected to write a segment of the log there, found {error}") from error
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder outlive the machine."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    with replaced_file(path, durable=True, error=EventLogError) as beside:
+        pq.write_table(table, beside, compression="zstd", write_page_checksum=True)
+    for above in (path.parent.parent, path.parent.parent.parent):  # which may be new
+        force_to_disk(above)
 
 
 @contextmanager
 def _closed(path: Path) -> Iterator[bytes | None]:
     """The content of a file nobody writes to any more, held for ourselves; None if somebody does, or it has gone."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        yield None
-        return
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
+    descriptor = lock_if_free(path)
+    if descriptor is None:
         yield None
         return
     try:
         yield path.read_bytes()
     finally:
         os.close(descriptor)
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """One compaction at a time; a second waits for the first."""
-    with (folder / ".compacting").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

@@ -16,10 +16,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from data.distinct import first_of_each
 from data.errors import DataError
 from data.eventlog.errors import EventLogError
 from data.eventlog.readers import pending, segment
-from data.eventlog.tables import without_second_copies
 from data.schema import DISPLAY_SCHEMA
 
 LISTED_HOURS = 48
@@ -135,7 +135,7 @@ def read_displays_after(folder: Path, position: LogPosition | None = None) -> Lo
     pieces: dict[str, tuple[pa.Table, int]] = {}
     for path in sorted((folder / "wal").glob("*.wal")):
         if _hour(path.stem) >= start.before:
-            table = without_second_copies(pending(path)["displays"], "display_id")  # as its segment will have it
+            table = first_of_each(pending(path)["displays"], "display_id")  # as its segment will have it
             pieces[path.stem] = (table, len(table))
     for path in sorted((folder / "displays").glob("*/*.parquet")):
         if _hour(path.stem) >= start.before:

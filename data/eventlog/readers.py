@@ -9,10 +9,11 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from data.distinct import first_of_each
 from data.eventlog.compaction import damage_sentence
 from data.eventlog.errors import EventLogError
 from data.eventlog.framing import scan
-from data.eventlog.tables import tables_of, without_second_copies
+from data.eventlog.tables import tables_of
 from data.schema import DISPLAY_SCHEMA, EVENT_SCHEMA
 
 
@@ -41,7 +42,7 @@ def _read(folder: Path, part: str, key: str, schema: pa.Schema) -> pa.Table:
     if not tables:
         return schema.empty_table()
     merged = pa.concat_tables([tables[name] for name in sorted(tables)])
-    merged = without_second_copies(merged, key)
+    merged = first_of_each(merged, key)
     return merged.sort_by([("ts", "ascending"), (key, "ascending")])
 
 

@@ -69,15 +69,6 @@ def tracked_table(events: Sequence[TrackedEvent]) -> pa.Table:
     return pa.table([columns[name] for name in EVENT_SCHEMA.names], schema=EVENT_SCHEMA)
 
 
-def without_second_copies(table: pa.Table, key: str) -> pa.Table:
-    """The first row of every key, in the order of the table."""
-    if len(table) == 0:
-        return table
-    codes = table[key].combine_chunks().dictionary_encode().indices.to_numpy()
-    first = np.unique(codes, return_index=True)[1]
-    return table if len(first) == len(table) else table.take(pa.array(np.sort(first)))
-
-
 def _slots(slots: list[LoggedSlot]) -> pa.StructArray:
     dense = pa.array(np.fromiter(chain.from_iterable(slot.dense for slot in slots), np.float32), pa.float32())
     arrays = {

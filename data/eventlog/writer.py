@@ -8,7 +8,6 @@ The writer holds a lock (flock) on its file for as long as it may write there. W
 file is closed, even if its writer was killed.
 """
 
-import fcntl
 import os
 import threading
 import time
@@ -18,6 +17,8 @@ from pathlib import Path
 
 from data.eventlog.errors import EventLogError
 from data.eventlog.framing import HEADER, frame
+from data.files import force_to_disk
+from data.locks import try_lock
 from proto.tandem.v1.log_pb2 import DisplayRecord, LogRecord
 from proto.tandem.v1.tandem_pb2 import TrackedEvent
 
@@ -162,13 +163,12 @@ def _open_new(folder: Path, hour: str) -> _File:
         except FileExistsError:
             continue
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.fstat(descriptor).st_nlink:  # else a compaction came between and took the empty file away
+            if (
+                try_lock(descriptor) and os.fstat(descriptor).st_nlink
+            ):  # else a compaction came between and took the empty file away
                 _write_all(descriptor, HEADER)
-                _sync_folder(folder)
+                force_to_disk(folder)
                 return _File(descriptor, path, hour, written=len(HEADER))
-        except BlockingIOError:
-            pass
         except OSError:
             path.unlink(missing_ok=True)
             os.close(descriptor)
@@ -180,12 +180,3 @@ def _write_all(descriptor: int, content: bytes) -> None:
     left = memoryview(content)
     while left:
         left = left[os.write(descriptor, left) :]
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make names in a folder outlive the machine."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.errors import DataError
+from data.files import new_folder, write_text_atomically
 from data.generators.distances import stack_distances
 from data.ids import load_array
-from data.workspace import write_text_atomically
 
 FORMAT = "tandem-trace-profiles"
 
@@ -81,17 +81,13 @@ class TraceProfile:
 
 def save_profiles(folder: Path, profiles: dict[str, TraceProfile], origin: str) -> None:
     """Write profiles by feature into a new folder. Raises DataError if it exists."""
-    if folder.exists():
-        raise DataError(f"{folder} exists already; expected a new folder")
-    beside = folder.with_name(f".{folder.name}.unfinished")
-    beside.mkdir(parents=True)
-    for name, profile in profiles.items():
-        for part in ("unique", "distances", "counts"):
-            np.save(beside / f"{name}.{part}.npy", getattr(profile, part))
     features = {name: profile.rows for name, profile in profiles.items()}
     written = {"format": FORMAT, "format_version": 1, "origin": origin, "rows": features}
-    write_text_atomically(beside / "profiles.json", json.dumps(written, indent=2) + "\n")
-    beside.rename(folder)
+    with new_folder(folder) as beside:
+        for name, profile in profiles.items():
+            for part in ("unique", "distances", "counts"):
+                np.save(beside / f"{name}.{part}.npy", getattr(profile, part))
+        write_text_atomically(beside / "profiles.json", json.dumps(written, indent=2) + "\n")
 
 
 def load_profiles(folder: Path) -> dict[str, TraceProfile]:

@@ -8,8 +8,7 @@ dense.npy, label.npy      float32 [rows, dense], uint8 [rows]
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -18,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.errors import DataError
+from data.files import new_folder, write_text_atomically
 from data.generators.profile import TraceProfile
 from data.generators.random_data import RandomConfig, bag_lengths, random_batch
 from data.generators.synthetic import AS_IN_PAPER, Support, synthetic_trace
 from data.ids import load_array
-from data.workspace import write_text_atomically
 
 FORMAT = "tandem-generated"
 _BATCH = 4096
@@ -68,7 +67,7 @@ def write_random(
     names = [f"table{k}" for k in range(len(config.table_rows))]
     _require_room(folder, rows, config.dense, len(names), config.lookups if config.fixed else 1)
     sizes = [min(_BATCH, rows - first) for first in range(0, rows, _BATCH)]
-    with _new_folder(folder) as beside:
+    with new_folder(folder) as beside:
         offsets = [_new_array(beside, f"{name}.offsets", (rows + 1,), np.int64) for name in names]
         for number, size in enumerate(sizes):
             first = number * _BATCH
@@ -115,7 +114,7 @@ def write_synthetic(
             )
     _require_room(folder, rows, dense, len(profiles), lookups)
     random = np.random.default_rng([seed, len(profiles)])
-    with _new_folder(folder) as beside:
+    with new_folder(folder) as beside:
         np.save(beside / "dense.npy", random.random((rows, dense), np.float32))
         np.save(beside / "label.npy", random.integers(0, 2, rows, np.uint8))
         for table, (name, profile) in enumerate(profiles.items()):
@@ -139,21 +138,6 @@ def _require_room(folder: Path, rows: int, dense: int, tables: int, lookups: int
             f"{rows:,} rows take {needed / 1e9:,.1f} GB, {there} has {free / 1e9:,.1f} GB left; expected fewer rows, "
             "dense features or lookups"
         )
-
-
-@contextmanager
-def _new_folder(folder: Path) -> Iterator[Path]:
-    """A folder beside, which takes `folder`'s name when all went well and is removed otherwise."""
-    if folder.exists():
-        raise DataError(f"{folder} exists already; expected a new folder")
-    beside = folder.with_name(f".{folder.name}.unfinished")
-    shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir(parents=True)
-    try:
-        yield beside
-        beside.rename(folder)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
 
 
 def _new_array(folder: Path, name: str, shape: tuple[int, ...], dtype: type[np.generic]) -> NDArray[Any]:

@@ -3,12 +3,11 @@
 An importer is a function (file, options) -> events, catalog, report. A new format is one module and one line here.
 """
 
-import hashlib
 import shutil
 from pathlib import Path
 
-from data.bundle import sha256_of
 from data.errors import DataError
+from data.files import sha256_of
 from data.importers import mapping, movielens, rees46, retailrocket, tandem_events
 from data.importers.common import Imported, Importer, ImportOptions
 from data.tables import refuse_to_overwrite, store
@@ -47,17 +46,10 @@ def import_file(
     origin = Origin(
         name=format_name if format_name in _OWN_NAMES else file.name,
         simulated=False,
-        fingerprint=_fingerprint(file, options.catalog),
+        fingerprint=sha256_of(*(one for one in (file, options.catalog) if one is not None)),
         events=len(imported.events),
         items=len(imported.catalog),
     )
     store(workspace, imported.events, imported.catalog, origin, replace)
     shutil.rmtree(workspace.simulator, ignore_errors=True)  # the truth behind other events
     return imported
-
-
-def _fingerprint(file: Path, catalog: Path | None) -> str:
-    """SHA-256 of the file; of both digests, if there is a catalog beside it."""
-    if catalog is None:
-        return sha256_of(file)
-    return hashlib.sha256((sha256_of(file) + sha256_of(catalog)).encode()).hexdigest()

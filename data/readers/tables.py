@@ -8,6 +8,7 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from data.distinct import first_of_each, first_repeat
 from data.errors import DataError
 from data.readers.columns import choices, flags, ids, numbers, optional_ids, texts, times
 from data.readers.source import Source, open_source
@@ -66,9 +67,8 @@ def read_catalog(file: Path) -> pa.Table:
     item, merchant = ids(source, "item_id"), ids(source, "merchant_id")
     if not len(source):
         raise DataError(f"{source.label} holds no rows; expected at least one item")
-    again = _is_repeated(item)
-    row = pc.index(again, True).as_py()
-    if row >= 0:
+    row = first_repeat(item)
+    if row is not None:
         source.fail("item_id", row, f"expected an item only once, found {item[row].as_py()!r} again")
     title = texts(source, "title")
     columns = {
@@ -95,14 +95,8 @@ def refuse_sales_without_value(
 
 def without_second_copies(events: pa.Table, label: str) -> EventsRead:
     """Of several events with one id, the first in file order."""
-    again = _is_repeated(events["event_id"])
-    dropped = pc.sum(again).as_py() or 0
+    distinct = first_of_each(events, "event_id")
+    dropped = len(events) - len(distinct)
     if dropped:
         logger.info("%s: dropped %d events whose event_id had occurred before", label, dropped)
-        events = events.filter(pc.invert(again))
-    return EventsRead(events, dropped)
-
-
-def _is_repeated(column: pa.ChunkedArray) -> pa.Array:
-    """bool [n]: whether the value has occurred in an earlier row."""
-    return pa.array(column.to_pandas().duplicated(keep="first").to_numpy())
+    return EventsRead(distinct, dropped)

@@ -2,14 +2,13 @@
 
 import dataclasses
 import json
-import os
-import shutil
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
 from data.errors import DataError
+from data.files import replaced_folder
 from data.ids import load_array
 from data.simulator.behaviour import Behaviour
 from data.simulator.browsing import Organic
@@ -26,12 +25,6 @@ _Part = TypeVar("_Part", Items, Users, Organic, Opportunities)
 
 def save_parts(folder: Path, behaviour: Behaviour, organic: Organic, opportunities: Opportunities) -> None:
     """Write beside `folder`, then put it in its place."""
-    beside = folder.with_name(f".{folder.name}.{os.getpid()}")
-    shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir(parents=True)
-    for part in (behaviour.items, behaviour.users, organic, opportunities):
-        for field in dataclasses.fields(part):
-            np.save(beside / _file(type(part), field.name), getattr(part, field.name), allow_pickle=False)
     truth = {
         "format_version": FORMAT_VERSION,
         "config": behaviour.config.to_json(),
@@ -42,10 +35,11 @@ def save_parts(folder: Path, behaviour: Behaviour, organic: Organic, opportuniti
         "click_base": behaviour.click_base,
         "sale_base": behaviour.sale_base,
     }
-    (beside / "marketplace.json").write_text(json.dumps(truth, indent=2) + "\n")
-    if folder.exists():
-        shutil.rmtree(folder)
-    beside.rename(folder)
+    with replaced_folder(folder) as beside:
+        for part in (behaviour.items, behaviour.users, organic, opportunities):
+            for field in dataclasses.fields(part):
+                np.save(beside / _file(type(part), field.name), getattr(part, field.name), allow_pickle=False)
+        (beside / "marketplace.json").write_text(json.dumps(truth, indent=2) + "\n")
 
 
 def load_parts(folder: Path) -> tuple[Behaviour, Organic, Opportunities]:

@@ -15,8 +15,8 @@ from data.criteo.convert import convert
 from data.criteo.dataset import CriteoDataset
 from data.criteo.made_up import write_made_up
 from data.criteo.manifest import Options
-from data.criteo.pool import WorkerDied
 from data.errors import DataError
+from data.processes import WorkerDied
 
 pytestmark = pytest.mark.slow
 

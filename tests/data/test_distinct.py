@@ -5,7 +5,7 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data.distinct import first_of_each, first_places
+from data.distinct import first_of_each, first_places, first_repeat
 
 _KEYS = st.lists(st.one_of(st.none(), st.sampled_from(["", "a", "b", "ä", "c"])), max_size=30)
 
@@ -19,6 +19,8 @@ def test_the_first_row_of_every_key_stays(keys: list[str | None], chunks: int) -
     table = pa.table({"key": column, "row": np.arange(len(order))})
     expected = [row for row, key in enumerate(order) if key not in order[:row]]
     assert first_of_each(table, "key")["row"].to_pylist() == expected
+    repeats = [row for row in range(len(order)) if row not in expected]
+    assert first_repeat(table["key"]) == (repeats[0] if repeats else None)
 
 
 @settings(deadline=None)
