@@ -1,0 +1,43 @@
+"""docs/python.md: its examples run, in order, on a small workspace; and every public name can be used."""
+
+import re
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+import tandem
+from tandem.cli import app
+
+PAGE = Path(__file__).parents[2] / "docs" / "python.md"
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a trained workspace named shop."""
+    folder = tmp_path_factory.mktemp("examples")
+    for words in (["data", "simulate", "-w", "shop", "--preset", "small"], ["train", "-w", "shop"]):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(folder)
+            result = CliRunner().invoke(app, words, catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+    return folder
+
+
+@pytest.mark.slow
+def test_the_examples_of_the_python_page_run(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.S)
+    assert len(blocks) >= 6
+    monkeypatch.chdir(shop)
+    names: dict[str, object] = {}
+    for block in blocks:
+        exec(compile(block, str(PAGE), "exec"), names)  # noqa: S102
+    assert (shop / "vectors.parquet").exists()
+
+
+def test_every_public_name_can_be_used_and_is_typed() -> None:
+    typed = set(re.findall(r"^    from \S+ import (\w+) as \1$", Path(tandem.__file__).read_text(), re.M))
+    assert typed == set(tandem.__all__)
+    assert [name for name in tandem.__all__ if getattr(tandem, name) is None] == []
+    with pytest.raises(AttributeError, match="no attribute 'Nothing'; it has Autoencoder"):
+        _ = tandem.Nothing
