@@ -1,18 +1,17 @@
 """Mult-DAE, Mult-VAE and their losses (Liang et al. 2018, "Variational Autoencoders for Collaborative Filtering")."""
 
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, hstack
 
-from candidates.errors import CandidatesError
 from candidates.models.checkpoints import TrainingState
 from candidates.models.epochs import Batch, Epoch, chosen_device, shuffled_batches, train_epochs
 from candidates.models.model import UserItemModel
 from candidates.protocols.splits import HeldOutUsers
+from data.settings import AtLeastZero, Count, Positive, Seed, Settings, Share
 
 if TYPE_CHECKING:
     import torch
@@ -21,8 +20,7 @@ if TYPE_CHECKING:
     from candidates.baselines.network import Network
 
 
-@dataclass(frozen=True)
-class AutoencoderConfig:
+class AutoencoderConfig(Settings):
     """items -> hidden -> latent -> hidden -> items, tanh between layers (section 4.3).
 
     Attributes:
@@ -37,41 +35,31 @@ class AutoencoderConfig:
 
     variational: bool = True
     loss: Literal["multinomial", "css"] = "multinomial"
-    hidden: int = 600
-    latent: int = 200
-    dropout: float = 0.5
-    kl_cap: float = 0.2
-    kl_epochs: int = 50
-    weight_decay: float = 0.0
-    negatives: int = 1000
-    batch_size: int = 100
-    learning_rate: float = 1e-3
-    epochs: int = 100
-    patience: int = 15
-    seed: int = 0
+    hidden: Count = 600
+    latent: Count = 200
+    dropout: Share = 0.5
+    kl_cap: AtLeastZero = 0.2
+    kl_epochs: Count = 50
+    weight_decay: AtLeastZero = 0.0
+    negatives: Count = 1000
+    batch_size: Count = 100
+    learning_rate: Positive = 1e-3
+    epochs: Count = 100
+    patience: Count = 15
+    seed: Seed = 0
     device: str = "auto"
-
-    def __post_init__(self) -> None:
-        sizes = (self.hidden, self.latent, self.negatives, self.batch_size, self.epochs, self.patience, self.kl_epochs)
-        if (
-            min(sizes) < 1
-            or not self.learning_rate > 0
-            or not 0 <= self.dropout < 1
-            or min(self.kl_cap, self.weight_decay) < 0
-        ):
-            raise CandidatesError(f"an autoencoder's sizes must be positive and its drop-out in [0, 1), found {self}")
-        if self.loss not in ("multinomial", "css"):
-            raise CandidatesError(f"an autoencoder's loss is 'multinomial' or 'css', found {self.loss!r}")
 
 
 class Autoencoder(UserItemModel):
     """Scores are the logits of the decoder, from the encoder's mean. `history`: one Epoch per epoch."""
 
     title = "Autoencoder"
+    config_type = AutoencoderConfig
+    config: AutoencoderConfig
     stops_early = True
 
-    def __init__(self, config: AutoencoderConfig | None = None) -> None:
-        self.config = config or AutoencoderConfig()
+    def __init__(self, config: AutoencoderConfig | None = None, **settings: Any) -> None:
+        super().__init__(config, **settings)
         self.title = "Mult-VAE" if self.config.variational else "Mult-DAE"
         if self.config.loss == "css":
             self.title += " CSS"
@@ -157,6 +145,19 @@ class Autoencoder(UserItemModel):
         with torch.inference_mode():
             hidden, _ = self.network(Batch.of(user_items, self._device), 0.0, None)
             return self.network.logits(hidden).cpu().numpy()
+
+    def _item_vectors(self) -> NDArray[np.float32]:
+        return self.network.output_vectors().cpu().numpy()
+
+    def _state(self) -> dict[str, NDArray]:
+        return {name: one.cpu().numpy() for name, one in self.network.state_dict().items()}
+
+    def _restore(self, arrays: dict[str, NDArray]) -> None:
+        import torch
+
+        self._device = chosen_device(self.config.device)
+        self.network = self._network(self._fitted(), None).to(self._device)
+        self.network.load_state_dict({name: torch.from_numpy(one) for name, one in arrays.items()})
 
 
 def multinomial_loss(logits: "Tensor", batch: Batch) -> "Tensor":

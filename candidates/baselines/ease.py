@@ -1,31 +1,25 @@
 """EASE: a linear item-item model in closed form (Steck 2019, "Embarrassingly Shallow Autoencoders for Sparse Data")."""
 
-import math
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import lapack
 from scipy.sparse import csr_matrix
 
 from candidates.errors import CandidatesError
-from candidates.models.model import UserItemModel, item_gram
+from candidates.models.model import UserItemModel
+from candidates.models.user_items import item_gram
 from candidates.protocols.splits import HeldOutUsers
 from data.console import progress_bar
+from data.settings import Positive, Settings
 
 _ROWS = 1024
 """Rows handled at a time where a second full matrix would otherwise be made."""
 
 
-@dataclass(frozen=True)
-class EaseConfig:
+class EaseConfig(Settings):
     """l2: the ridge penalty lambda, in users."""
 
-    l2: float = 500.0
-
-    def __post_init__(self) -> None:
-        if not 0 < self.l2 < math.inf:
-            raise CandidatesError(f"EASE's l2 must be positive and finite, found {self.l2:g}")
+    l2: Positive = 500.0
 
 
 class Ease(UserItemModel):
@@ -38,10 +32,8 @@ class Ease(UserItemModel):
     """
 
     title = "EASE"
+    config_type = EaseConfig
     bytes_per_pair = 12
-
-    def __init__(self, config: EaseConfig | None = None) -> None:
-        self.config = config or EaseConfig()
 
     def _fit(self, user_items: csr_matrix, validation: HeldOutUsers | None, show_progress: bool) -> None:
         with progress_bar("EASE", 3, shown=show_progress) as bar:
@@ -60,6 +52,15 @@ class Ease(UserItemModel):
 
     def _scores(self, user_items: csr_matrix) -> NDArray[np.float32]:
         return user_items @ self.weights
+
+    def _similarity(self, items: NDArray[np.integer]) -> NDArray[np.float32]:
+        return self.weights[items]
+
+    def _state(self) -> dict[str, NDArray]:
+        return {"weights": self.weights}
+
+    def _restore(self, arrays: dict[str, NDArray]) -> None:
+        self.weights = arrays["weights"]
 
 
 def _weights_of(inverse: NDArray[np.float64]) -> NDArray[np.float32]:

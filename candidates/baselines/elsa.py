@@ -1,39 +1,31 @@
 """ELSA: a linear autoencoder of low rank with a zero diagonal (Vančura et al., RecSys 2022)."""
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
-from candidates.errors import CandidatesError
 from candidates.models.checkpoints import TrainingState
 from candidates.models.epochs import Batch, Epoch, chosen_device, shuffled_batches, train_epochs
 from candidates.models.model import UserItemModel
 from candidates.protocols.splits import HeldOutUsers
+from data.settings import Count, Positive, Seed, Settings
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-@dataclass(frozen=True)
-class ElsaConfig:
+class ElsaConfig(Settings):
     """dimension: of the item vectors. learning_rate: NAdam's. patience: epochs without a better validation."""
 
-    dimension: int = 512
-    batch_size: int = 256
-    learning_rate: float = 0.02
-    epochs: int = 30
-    patience: int = 5
-    seed: int = 0
+    dimension: Count = 512
+    batch_size: Count = 256
+    learning_rate: Positive = 0.02
+    epochs: Count = 30
+    patience: Count = 5
+    seed: Seed = 0
     device: str = "auto"
-
-    def __post_init__(self) -> None:
-        if min(self.dimension, self.batch_size, self.epochs, self.patience) < 1 or not self.learning_rate > 0:
-            raise CandidatesError(
-                f"ELSA expects positive dimension, batch_size, epochs, patience and learning_rate, found {self}"
-            )
 
 
 class Elsa(UserItemModel):
@@ -44,10 +36,8 @@ class Elsa(UserItemModel):
     """
 
     title = "ELSA"
+    config_type = ElsaConfig
     stops_early = True
-
-    def __init__(self, config: ElsaConfig | None = None) -> None:
-        self.config = config or ElsaConfig()
 
     def _fit(self, user_items: csr_matrix, validation: HeldOutUsers | None, show_progress: bool) -> None:
         import torch
@@ -94,6 +84,15 @@ class Elsa(UserItemModel):
         scores = (user_items @ self.vectors) @ self.vectors.T
         scores[user_items.nonzero()] -= 1
         return scores
+
+    def _item_vectors(self) -> NDArray[np.float32]:
+        return self.vectors
+
+    def _state(self) -> dict[str, NDArray]:
+        return {"vectors": self.vectors}
+
+    def _restore(self, arrays: dict[str, NDArray]) -> None:
+        self.vectors = arrays["vectors"]
 
 
 def cosine_loss(vectors: "Tensor", batch: Batch) -> "Tensor":

@@ -1,34 +1,28 @@
 """iALS (also called WMF): matrix factorisation with confidence weights, through the `implicit` library."""
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 from scipy.sparse import csr_matrix
 
 from candidates.errors import CandidatesError
 from candidates.models.model import UserItemModel
 from candidates.protocols.splits import HeldOutUsers
 from data.console import progress_bar
+from data.settings import AtLeastZero, Count, Positive, Seed, Settings
 
 
-@dataclass(frozen=True)
-class IalsConfig:
+class IalsConfig(Settings):
     """factors: dimension. alpha: confidence of an item taken (1: of others). l2: penalty. threads: 0 for all cores."""
 
-    factors: int = 256
-    alpha: float = 5.0
-    l2: float = 50.0
-    iterations: int = 15
-    threads: int = 0
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if min(self.factors, self.iterations) < 1 or not self.alpha > 0 or self.l2 < 0 or self.threads < 0:
-            raise CandidatesError(
-                f"iALS expects factors, iterations >= 1, alpha > 0, l2 >= 0 and threads >= 0, found {self}"
-            )
+    factors: Count = 256
+    alpha: Positive = 5.0
+    l2: AtLeastZero = 50.0
+    iterations: Count = 15
+    threads: Annotated[int, Field(ge=0)] = 0
+    seed: Seed = 0
 
 
 class Ials(UserItemModel):
@@ -39,9 +33,7 @@ class Ials(UserItemModel):
     """
 
     title = "iALS"
-
-    def __init__(self, config: IalsConfig | None = None) -> None:
-        self.config = config or IalsConfig()
+    config_type = IalsConfig
 
     def _fit(self, user_items: csr_matrix, validation: HeldOutUsers | None, show_progress: bool) -> None:
         from implicit.recommender_base import ModelFitError
@@ -62,6 +54,16 @@ class Ials(UserItemModel):
         with threadpool_limits(1, "blas"):
             users = self._model.recalculate_user(np.arange(user_items.shape[0]), user_items)
         return users @ self.item_factors.T
+
+    def _item_vectors(self) -> NDArray[np.float32]:
+        return self.item_factors
+
+    def _state(self) -> dict[str, NDArray]:
+        return {"item_factors": self.item_factors}
+
+    def _restore(self, arrays: dict[str, NDArray]) -> None:
+        self._model = self._new_model()
+        self._model.item_factors = self.item_factors = arrays["item_factors"]
 
     def _new_model(self) -> Any:
         from implicit.cpu.als import AlternatingLeastSquares

@@ -77,6 +77,11 @@ class Network(nn.Module):
         hidden = torch.tanh(self.decoder(latent))
         return hidden @ self.projections[1] if len(self.projections) else hidden, divergence
 
+    @torch.inference_mode()
+    def output_vectors(self) -> Tensor:
+        """Float32 [items, hidden]: those whose inner products with the decoder's layer are scores, but for the bias."""
+        return self.last @ self.projections[1].T if len(self.projections) else self.last.clone()
+
     def logits(self, hidden: Tensor, items: Tensor | None = None) -> Tensor:
         """float [R, items]: the scores of all items, or of the given positions int64 [n]."""
         if items is None:

@@ -1,8 +1,7 @@
 """Mult-VAE as the LED paper compares it on data with views and clicks (its Table 3): item vectors of the first and the
 last layer at random or from the SVD of the PMI, trained whole or projected, inputs and targets apart."""
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from scipy.sparse import csr_matrix
@@ -11,6 +10,7 @@ from candidates.baselines.autoencoder import Autoencoder, AutoencoderConfig
 from candidates.errors import CandidatesError
 from candidates.led.paper import svd_vectors
 from candidates.protocols.splits import HeldOutUsers
+from data.settings import Count, Share
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from candidates.baselines.network import Network
 
 
-@dataclass(frozen=True)
 class PaperVaeConfig(AutoencoderConfig):
     """As Mult-VAE; `hidden` is the dimension of the item vectors.
 
@@ -28,30 +27,25 @@ class PaperVaeConfig(AutoencoderConfig):
         context_power, value_power: of the SVD, as LED's.
     """
 
-    hidden: int = 100
-    latent: int = 100
-    dropout: float = 0.0
+    hidden: Count = 100
+    latent: Count = 100
+    dropout: Share = 0.0
     start: Literal["random", "svd"] = "random"
     tuning: Literal["full", "project"] = "full"
     context_power: float = 0.75
     value_power: float = 0.5
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name, known in (("start", ("random", "svd")), ("tuning", ("full", "project"))):
-            if getattr(self, name) not in known:
-                raise CandidatesError(
-                    f"the VAE's {name} is {getattr(self, name)!r}; expected one of {', '.join(known)}"
-                )
-
 
 class PaperVae(Autoencoder):
     """Mult-VAE with given item vectors, made of the matrix itself or of another of the same items: `pretrain_on`."""
 
+    config_type = PaperVaeConfig
     config: PaperVaeConfig
 
-    def __init__(self, config: PaperVaeConfig | None = None, pretrain_on: csr_matrix | None = None) -> None:
-        super().__init__(config or PaperVaeConfig())
+    def __init__(
+        self, config: PaperVaeConfig | None = None, pretrain_on: csr_matrix | None = None, **settings: Any
+    ) -> None:
+        super().__init__(config, **settings)
         self.pretrain_on = pretrain_on
 
     def fit_targets(

@@ -1,36 +1,30 @@
 """SLIM: a sparse, non-negative item-item model (Ning and Karypis 2011), by coordinate descent on the Gram matrix."""
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csc_matrix, csr_matrix, hstack
 
-from candidates.errors import CandidatesError
-from candidates.models.model import UserItemModel, item_gram
+from candidates.models.model import UserItemModel
+from candidates.models.user_items import item_gram
 from candidates.protocols.splits import HeldOutUsers
 from data.console import progress_bar
+from data.settings import AtLeastZero, Count, Positive, Settings
 
 BLOCK_BYTES = 256 << 20
 """Columns are solved in blocks whose working matrix is no larger than this."""
 
 
-@dataclass(frozen=True)
-class SlimConfig:
+class SlimConfig(Settings):
     """The elastic net of |X - X W|^2 / 2 + l2 |W|_2^2 / 2 + l1 |W|_1.
 
     l1, l2: penalties, in users. tolerance: a sweep that changes no weight by more than this share of the largest one
     ends the descent. sweeps: at most so many.
     """
 
-    l1: float = 2.0
-    l2: float = 200.0
-    tolerance: float = 3e-3
-    sweeps: int = 100
-
-    def __post_init__(self) -> None:
-        if self.l1 < 0 or not self.l2 > 0 or not self.tolerance > 0 or self.sweeps < 1:
-            raise CandidatesError(f"SLIM expects l1 >= 0, l2 > 0, tolerance > 0 and sweeps >= 1, found {self}")
+    l1: AtLeastZero = 2.0
+    l2: Positive = 200.0
+    tolerance: Positive = 3e-3
+    sweeps: Count = 100
 
 
 class Slim(UserItemModel):
@@ -41,10 +35,8 @@ class Slim(UserItemModel):
     """
 
     title = "SLIM"
+    config_type = SlimConfig
     bytes_per_pair = 8
-
-    def __init__(self, config: SlimConfig | None = None) -> None:
-        self.config = config or SlimConfig()
 
     def _fit(self, user_items: csr_matrix, validation: HeldOutUsers | None, show_progress: bool) -> None:
         gram = item_gram(user_items)
@@ -60,6 +52,16 @@ class Slim(UserItemModel):
 
     def _scores(self, user_items: csr_matrix) -> NDArray[np.float32]:
         return (user_items @ self.weights).toarray()
+
+    def _similarity(self, items: NDArray[np.integer]) -> NDArray[np.float32]:
+        return self.weights[items].toarray()
+
+    def _state(self) -> dict[str, NDArray]:
+        return {"values": self.weights.data, "columns": self.weights.indices, "starts": self.weights.indptr}
+
+    def _restore(self, arrays: dict[str, NDArray]) -> None:
+        parts, items = (arrays["values"], arrays["columns"], arrays["starts"]), self._fitted()
+        self.weights = csr_matrix(parts, shape=(items, items))
 
 
 def descend(gram: NDArray[np.float32], columns: NDArray[np.intp], config: SlimConfig) -> NDArray[np.float32]:

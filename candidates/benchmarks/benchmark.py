@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,6 +11,7 @@ import numpy as np
 from candidates.benchmarks.registry import build_model
 from candidates.errors import CandidatesError
 from candidates.models.model import UserItemModel
+from candidates.models.saving import settings_of
 from candidates.protocols.interactions import Interactions, read_interactions
 from candidates.protocols.metrics import STRONG, WEAK, Evaluation, Measures, evaluate
 from candidates.protocols.splits import FEWEST_EVENTS, PROTOCOL_SEED, Split, read_weak_split, strong_generalisation
@@ -130,7 +131,7 @@ def run_model(
     return Result(
         model=name,
         title=model.title,
-        settings=asdict(model.config),
+        settings=settings_of(model.config),
         training_seconds=seconds,
         epochs=None if history is None else len(history),
         evaluation=evaluate(model.scores, split.test if part == "test" else split.validation, measures_of(split)),

@@ -48,6 +48,7 @@ def benchmark(
     """Fit reference models on a public data set and print Recall@k and NDCG@k with standard errors over users."""
     from candidates.benchmarks.benchmark import load_split, run_model
     from candidates.benchmarks.registry import MODELS, build_model
+    from candidates.models.saving import settings_of
 
     if part not in ("test", "validation"):
         raise CandidatesError(f"--part is {part!r}; expected test or validation")
@@ -60,7 +61,7 @@ def benchmark(
     results: list[Result] = []
     try:
         for name in names:
-            seeded = "seed" in vars(build_model(name).config)
+            seeded = "seed" in settings_of(build_model(name).config)
             for one in (seed or [0]) if seeded else [0]:
                 results.append(
                     run_model(name, split, chosen.get(name), one, "test" if part == "test" else "validation")
@@ -75,9 +76,10 @@ def benchmark(
 def _fits(name: str, split: "Split", asked_for: bool) -> bool:
     """Whether memory holds what the model needs; a model that was asked for by name is refused instead."""
     from candidates.benchmarks.registry import build_model
+    from candidates.models.model import require_memory
 
     try:
-        build_model(name).require_memory(split.train.shape[1])
+        require_memory(build_model(name), split.train.shape[1])
     except CandidatesError as error:
         if asked_for:
             raise

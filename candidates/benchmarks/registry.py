@@ -1,89 +1,91 @@
-"""Reference models by name. A further model is one module and one line in MODELS."""
+"""Models by name. A further model is one module and one line in MODELS."""
 
 import importlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
-from typing import Any, get_type_hints
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 from candidates.errors import CandidatesError
 from candidates.models.model import UserItemModel
+from candidates.models.saving import config_of, read_model, setting_names
+from data.settings import parse_yaml
 
 
 @dataclass(frozen=True)
 class Entry:
-    """Where a model is found: a module with the model's class and its configuration, a frozen dataclass.
+    """Where a model is found: its module and class.
 
     `preset` holds the settings in which this row differs from the configuration's defaults.
     """
 
     module: str
     model: str
-    config: str
     preset: Mapping[str, Any] = field(default_factory=dict)
 
+    def model_type(self) -> type[UserItemModel]:
+        found: type[UserItemModel] = getattr(importlib.import_module(self.module), self.model)
+        return found
 
+
+_AUTOENCODER = "candidates.baselines.autoencoder"
 _PAPER_LED = "candidates.led.paper"
 
 MODELS: dict[str, Entry] = {
-    "popularity": Entry("candidates.baselines.popularity", "Popularity", "PopularityConfig"),
-    "ease": Entry("candidates.baselines.ease", "Ease", "EaseConfig"),
-    "slim": Entry("candidates.baselines.slim", "Slim", "SlimConfig"),
-    "ials": Entry("candidates.baselines.ials", "Ials", "IalsConfig"),
-    "elsa": Entry("candidates.baselines.elsa", "Elsa", "ElsaConfig"),
-    "mult-dae": Entry(
-        "candidates.baselines.autoencoder",
-        "Autoencoder",
-        "AutoencoderConfig",
-        {"variational": False, "weight_decay": 2e-5},
-    ),
-    "mult-vae": Entry("candidates.baselines.autoencoder", "Autoencoder", "AutoencoderConfig"),
-    "mult-vae-css": Entry("candidates.baselines.autoencoder", "Autoencoder", "AutoencoderConfig", {"loss": "css"}),
-    "paper-vae": Entry("candidates.baselines.paper_vae", "PaperVae", "PaperVaeConfig"),
-    "led": Entry("candidates.led.spectral_model", "Led", "LedConfig"),
-    "led-mult": Entry(_PAPER_LED, "PaperLed", "PaperLedConfig", {"loss": "multinomial"}),
-    "led-css": Entry(_PAPER_LED, "PaperLed", "PaperLedConfig", {"loss": "css"}),
-    "led-bpr": Entry(_PAPER_LED, "PaperLed", "PaperLedConfig", {"loss": "bpr"}),
-    "led-ns": Entry(_PAPER_LED, "PaperLed", "PaperLedConfig", {"loss": "negative_sampling"}),
+    "popularity": Entry("candidates.baselines.popularity", "Popularity"),
+    "ease": Entry("candidates.baselines.ease", "Ease"),
+    "slim": Entry("candidates.baselines.slim", "Slim"),
+    "ials": Entry("candidates.baselines.ials", "Ials"),
+    "elsa": Entry("candidates.baselines.elsa", "Elsa"),
+    "mult-dae": Entry(_AUTOENCODER, "Autoencoder", {"variational": False, "weight_decay": 2e-5}),
+    "mult-vae": Entry(_AUTOENCODER, "Autoencoder"),
+    "mult-vae-css": Entry(_AUTOENCODER, "Autoencoder", {"loss": "css"}),
+    "paper-vae": Entry("candidates.baselines.paper_vae", "PaperVae"),
+    "led": Entry("candidates.led.spectral_model", "Led"),
+    "led-mult": Entry(_PAPER_LED, "PaperLed", {"loss": "multinomial"}),
+    "led-css": Entry(_PAPER_LED, "PaperLed", {"loss": "css"}),
+    "led-bpr": Entry(_PAPER_LED, "PaperLed", {"loss": "bpr"}),
+    "led-ns": Entry(_PAPER_LED, "PaperLed", {"loss": "negative_sampling"}),
 }
 
 
-def build_model(name: str, settings: Mapping[str, str] | None = None, seed: int = 0) -> UserItemModel:
+def build_model(name: str, settings: Mapping[str, Any] | None = None, seed: int = 0) -> UserItemModel:
     """A model not yet fitted.
 
     Args:
-        settings: texts for fields of its configuration, such as {"l2": "300"}.
+        settings: of its configuration, such as {"l2": 300}; a text is read as YAML: "300" is a number.
         seed: for models that draw at random, unless the settings have one.
 
     Raises:
-        CandidatesError: no such model or setting, or a text that is not of the setting's type.
+        CandidatesError: no such model or setting, or a value that the setting cannot have.
     """
     if name not in MODELS:
         raise CandidatesError(f"there is no model {name!r}; expected one of {', '.join(MODELS)}")
     entry = MODELS[name]
-    module = importlib.import_module(entry.module)
-    config = getattr(module, entry.config)(**entry.preset)
-    types = get_type_hints(type(config))
-    known = [one.name for one in fields(config)]
-    changes: dict[str, Any] = {"seed": seed} if "seed" in known else {}
-    for key, text in (settings or {}).items():
-        if key not in known:
-            raise CandidatesError(f"model {name} has no setting {key!r}; expected one of {', '.join(known) or 'none'}")
-        changes[key] = _value(f"{name}.{key}", types[key], text)
-    if changes.get("seed", 0) < 0:
-        raise CandidatesError(f"setting {name}.seed is {changes['seed']}; expected at least 0")
-    return getattr(module, entry.model)(replace(config, **changes))
+    kind = entry.model_type()
+    drawn = {"seed": seed} if "seed" in setting_names(kind.config_type) else {}
+    given = {key: _value(f"{name}.{key}", value) for key, value in (settings or {}).items()}
+    return kind(config_of(kind.config_type, {**entry.preset, **drawn, **given}, name))
 
 
-def _value(where: str, kind: Any, text: str) -> Any:
-    """A setting's text as its type: whole number, number, yes or no, text."""
-    if kind is bool:
-        if text.lower() not in ("true", "false"):
-            raise CandidatesError(f"setting {where} is {text!r}; expected true or false")
-        return text.lower() == "true"
-    if kind not in (int, float):
-        return text
+def load_model(folder: Path | str) -> UserItemModel:
+    """The model that was saved in a folder, whichever of MODELS' classes it is of.
+
+    Raises:
+        CandidatesError: no model there, of an unknown kind, or damaged files.
+    """
+    saved = read_model(Path(folder))
+    entry = next((one for one in MODELS.values() if one.model == saved.kind), None)
+    if entry is None:
+        known = sorted({one.model for one in MODELS.values()})
+        raise CandidatesError(f"{folder} holds a model of the kind {saved.kind}; expected one of {', '.join(known)}")
+    return entry.model_type().of_saved(saved, str(folder))
+
+
+def _value(where: str, value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
     try:
-        return kind(text)
-    except ValueError:
-        expected = "a whole number" if kind is int else "a number"
-        raise CandidatesError(f"setting {where} is {text!r}; expected {expected}") from None
+        return parse_yaml(value)
+    except ValueError as error:
+        raise CandidatesError(f"setting {where}: {error}") from None

@@ -88,6 +88,7 @@ class PaperLed(UserItemModel):
     """
 
     title = "LED"
+    config_type = PaperLedConfig
     stops_early = True
 
     def __init__(self, config: PaperLedConfig | None = None, pretrain_on: csr_matrix | None = None) -> None:

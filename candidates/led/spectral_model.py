@@ -41,6 +41,7 @@ class Led(UserItemModel):
     """
 
     title = "LED"
+    config_type = LedConfig
     stops_early = True
     refits: ClassVar[bool] = True
     choice: Choice

@@ -1,4 +1,5 @@
-"""What every model of a user-item matrix has: fit and scores (model), training by epochs (epochs), and its checkpoints.
+"""What every model of a user-item matrix has: fit, scores, recommend, similar_items, item_vectors, save, load.
 
-checkpoints (a training's tensors in one file, replaced whole) -> epochs (the best epoch by validation) -> model.
+user_items (the matrix) and ranking (its best columns), saving (a folder) -> model; checkpoints (a training's tensors in
+one file, replaced whole) -> epochs (training, the best epoch by validation).
 """

@@ -1,31 +1,32 @@
-"""What every model of a user-item matrix is: fitted on it, then asked to score all items for users told of."""
+"""What every model of a user-item matrix is: fitted on it, then asked for scores, recommendations, similar items."""
 
-from abc import ABC, abstractmethod
-from typing import Any, ClassVar, Self
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix, issparse
+from scipy.sparse import csr_matrix
 
 from candidates.errors import CandidatesError
 from candidates.models.checkpoints import CheckpointFile
+from candidates.models.ranking import Ranked, rank_blocks
+from candidates.models.saving import SavedInFolder
+from candidates.models.user_items import checked_matrix
 from candidates.protocols.splits import HeldOutUsers
 from data.memory import available_memory
 
-GRAM_ROWS = 1024
-"""Rows of X^T X that are computed at a time."""
 
-
-class UserItemModel(ABC):
+class UserItemModel(SavedInFolder):
     """A model of a binary user-item matrix.
 
     The matrix has one row per user and one column per item; an entry is 1 where the user took the item, and absent
     where they did not (which means unknown, not disliked). It is a scipy csr_matrix of float32. Rows given to `scores`
-    need not be users that were fitted on: a row is all the model is told of a user (fold-in).
+    and `recommend` need not be users that were fitted on: a row is all the model is told of a user (fold-in).
+
+    A subclass writes `_fit`, `_scores`, `_state` and `_restore`; `_item_vectors` or `_similarity` if it has them.
     """
 
-    title: str
-    config: Any  # of each model's own frozen dataclass
     stops_early: ClassVar[bool] = False
     """Whether `fit` chooses its best epoch by validation users; without them it runs all its epochs."""
 
@@ -37,17 +38,6 @@ class UserItemModel(ABC):
 
     bytes_per_pair: ClassVar[int] = 0
     """Memory that fitting takes per pair of items, for models of dense items x items matrices."""
-
-    _items: int | None = None
-
-    def require_memory(self, items: int) -> None:
-        """Raises CandidatesError where fitting so many items needs more memory than can be had."""
-        needed, there = self.bytes_per_pair * items**2, available_memory()
-        if needed > there:
-            raise CandidatesError(
-                f"{self.title} compares every item with every other: {items:,} items need {needed / 2**30:,.1f} GiB of "
-                f"memory, expected at most the {there / 2**30:,.1f} GiB that are available"
-            )
 
     def fit(self, user_items: csr_matrix, validation: HeldOutUsers | None = None, show_progress: bool = True) -> Self:
         """Learn from the matrix, csr [users, items].
@@ -64,7 +54,7 @@ class UserItemModel(ABC):
                 f"the user-item matrix {user_items.shape} is empty; expected at least one interaction"
             )
         items = user_items.shape[1]
-        self.require_memory(items)
+        require_memory(self, items)
         if validation is not None and validation.targets.shape[1] != items:
             found = validation.targets.shape[1]
             raise CandidatesError(f"validation users have {found} items, the matrix {items}; expected the same")
@@ -78,16 +68,10 @@ class UserItemModel(ABC):
         Raises:
             CandidatesError: not fitted yet, a matrix of other items, or a model that cannot.
         """
-        if self._items is None or not self.refits:
+        if not self.refits or self._items is None:
             raise CandidatesError(f"{self.title} cannot be fitted again; expected a fitted model that refits")
-        matrix = checked_matrix(user_items)
-        if matrix.shape[1] != self._items:
-            raise CandidatesError(f"{self.title} knows {self._items} items, the matrix has {matrix.shape[1]}")
-        self._refit(matrix)
+        self._refit(self._of_its_items(user_items))
         return self
-
-    def _refit(self, user_items: csr_matrix) -> None:
-        raise NotImplementedError
 
     def scores(self, user_items: csr_matrix) -> NDArray[np.float32]:
         """float32 [users, items]: greater is better, of no other meaning; items in the row are scored too.
@@ -95,46 +79,87 @@ class UserItemModel(ABC):
         Raises:
             CandidatesError: not fitted yet, or a matrix of other items.
         """
-        if self._items is None:
-            raise CandidatesError(f"{self.title} is not fitted yet; call fit before scores")
-        user_items = checked_matrix(user_items)
-        if user_items.shape[1] != self._items:
-            raise CandidatesError(
-                f"{self.title} knows {self._items} items, the matrix has {user_items.shape[1]}; expected the same"
-            )
-        return self._scores(user_items)
+        return self._scores(self._of_its_items(user_items))
+
+    def recommend(self, user_items: csr_matrix, k: int, exclude_seen: bool = True) -> Ranked:
+        """The k best items of each row, csr [users, items], and their scores.
+
+        Memory is bounded: scores are made of a block of users at a time.
+
+        Args:
+            exclude_seen: leave out the items in the user's own row.
+
+        Raises:
+            CandidatesError: not fitted yet, a matrix of other items, or k below 1.
+        """
+        matrix = self._of_its_items(user_items)
+
+        def scores(rows: slice) -> NDArray[np.float32]:
+            block = matrix[rows]
+            found = np.array(self._scores(block), np.float32)
+            if exclude_seen:
+                found[block.nonzero()] = -np.inf
+            return found
+
+        return rank_blocks(scores, matrix.shape[0], matrix.shape[1], k)
+
+    def similar_items(self, items: Sequence[int] | NDArray[np.integer], k: int) -> Ranked:
+        """The k items most similar to each of these columns, without itself: by cosine of the item vectors, or by the
+        item-item weights of a model that has those.
+
+        Raises:
+            CandidatesError: not fitted yet, no such column, k below 1, or a model without item vectors or weights.
+        """
+        known, asked = self._fitted(), np.asarray(items)
+        if asked.ndim != 1 or (len(asked) and not np.issubdtype(asked.dtype, np.integer)):
+            raise CandidatesError(f"items must be columns, whole numbers in one dimension, found {items!r:.80}")
+        if len(asked) and not 0 <= asked.min() <= asked.max() < known:
+            raise CandidatesError(f"items must be columns from 0 to {known - 1}, found {asked.min()} to {asked.max()}")
+
+        def scores(rows: slice) -> NDArray[np.float32]:
+            found = np.array(self._similarity(asked[rows]), np.float32)
+            found[np.arange(len(found)), asked[rows]] = -np.inf
+            return found
+
+        return rank_blocks(scores, len(asked), known, k)
+
+    @property
+    def item_vectors(self) -> NDArray[np.float32]:
+        """float32 [items, d]. Raises CandidatesError where the model is not fitted yet, or has none."""
+        self._fitted()
+        return self._item_vectors()
+
+    def _of_its_items(self, user_items: csr_matrix) -> csr_matrix:
+        """The matrix, checked, of the items that the model was fitted on."""
+        known, matrix = self._fitted(), checked_matrix(user_items)
+        if matrix.shape[1] != known:
+            raise CandidatesError(f"{self.title} knows {known} items, the matrix has {matrix.shape[1]}")
+        return matrix
 
     @abstractmethod
     def _fit(self, user_items: csr_matrix, validation: HeldOutUsers | None, show_progress: bool) -> None: ...
 
+    def _refit(self, user_items: csr_matrix) -> None:
+        raise NotImplementedError
+
     @abstractmethod
     def _scores(self, user_items: csr_matrix) -> NDArray[np.float32]: ...
 
+    def _item_vectors(self) -> NDArray[np.float32]:
+        raise CandidatesError(f"{self.title} has no item vectors; expected a model that learns some (LED, iALS, ELSA)")
 
-def checked_matrix(user_items: csr_matrix) -> csr_matrix:
-    """The matrix as float32 csr with sorted columns and no explicit zeros; the caller's is left as it is.
+    def _similarity(self, items: NDArray[np.integer]) -> NDArray[np.float32]:
+        """Float32 [len(items), all items]: the cosine of the vectors; an item without direction is like no other."""
+        vectors = self._item_vectors()
+        lengths = np.maximum(np.linalg.norm(vectors, axis=1), 1e-30)
+        return (vectors[items] / lengths[items, None]) @ vectors.T / lengths
 
-    Raises:
-        CandidatesError: not a sparse matrix, or an entry other than 1.
-    """
-    if not issparse(user_items) or user_items.ndim != 2:
+
+def require_memory(model: UserItemModel, items: int) -> None:
+    """Raises CandidatesError where fitting so many items needs more memory than can be had."""
+    needed, there = model.bytes_per_pair * items**2, available_memory()
+    if needed > there:
         raise CandidatesError(
-            f"a user-item matrix must be a sparse matrix of two dimensions, found {type(user_items).__name__}"
+            f"{model.title} compares every item with every other: {items:,} items need {needed / 2**30:,.1f} GiB of "
+            f"memory, expected at most the {there / 2**30:,.1f} GiB that are available"
         )
-    matrix = csr_matrix(user_items, dtype=np.float32, copy=True)
-    matrix.sum_duplicates()
-    matrix.eliminate_zeros()
-    if matrix.nnz and not np.array_equal(matrix.data, np.ones_like(matrix.data)):
-        other = matrix.data[matrix.data != 1][0]
-        raise CandidatesError(f"a user-item matrix must hold 1 for each item a user took, found {other:g}")
-    return matrix
-
-
-def item_gram(user_items: csr_matrix) -> NDArray[np.float32]:
-    """X^T X, float32 [items, items]: how many users took both items. Exact up to 2^24 users."""
-    items = user_items.shape[1]
-    by_item = user_items.T.tocsr()
-    gram = np.empty((items, items), np.float32)
-    for start in range(0, items, GRAM_ROWS):  # the sparse product of all rows at once would take three times the memory
-        gram[start : start + GRAM_ROWS] = (by_item[start : start + GRAM_ROWS] @ user_items).toarray()
-    return gram

@@ -8,6 +8,8 @@ from typing import Any
 
 from candidates.benchmarks.registry import build_model
 from candidates.errors import CandidatesError
+from candidates.models.model import require_memory
+from candidates.models.saving import settings_of
 from candidates.paper import plots
 from candidates.paper.runner import run_tasks
 from candidates.paper.summary import Line, markdown, measured, percent, short
@@ -86,7 +88,7 @@ def _rows(items: int) -> list[PaperRow]:
     rows = []
     for row in ROWS:
         try:
-            build_model(row.model).require_memory(items)
+            require_memory(build_model(row.model), items)
             rows.append(row)
         except CandidatesError as error:
             logger.warning("%s is left out: %s", _name(row), error)
@@ -94,7 +96,7 @@ def _rows(items: int) -> list[PaperRow]:
 
 
 def tasks_of(row: PaperRow, source: Source, seeds: Sequence[int]) -> list[ModelTask]:
-    known = vars(build_model(row.model).config)
+    known = settings_of(build_model(row.model).config)
     settings = (("threads", "1"),) if "threads" in known else ()
     return [
         ModelTask(source, f"{_name(row)}, seed {seed}", row.model, settings, seed=seed, weight=row.weight)

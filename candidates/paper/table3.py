@@ -16,6 +16,7 @@ from candidates.benchmarks.registry import build_model
 from candidates.errors import CandidatesError
 from candidates.led.paper import PaperLed
 from candidates.models.checkpoints import CheckpointFile
+from candidates.models.saving import settings_of
 from candidates.paper import plots
 from candidates.paper.runner import run_tasks
 from candidates.paper.summary import Line, markdown, measured, short
@@ -107,7 +108,7 @@ class TemporalTask:
     weight: float = 1.0
 
     def key(self) -> str:
-        config = asdict(build_model(self.model, dict(self.settings), self.seed).config)
+        config = settings_of(build_model(self.model, dict(self.settings), self.seed).config)
         known = [FORMAT, "table3", self.model, config, self.log.digest, self.log.days, self.log.anchor]
         return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:20]
 
@@ -126,7 +127,7 @@ class TemporalTask:
             per_user[CLICK_RANK] = click_ranks(model.scores, split.test, split.banners)
         return {
             "model": self.model,
-            "settings": asdict(model.config),
+            "settings": settings_of(model.config),
             "seed": self.seed,
             "training_users": split.inputs.shape[0],
             "items": split.inputs.shape[1],

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from candidates.benchmarks.registry import build_model
 from candidates.errors import CandidatesError
 from candidates.led.paper import PaperLed
 from candidates.models.checkpoints import CheckpointFile
+from candidates.models.saving import settings_of
 from candidates.protocols.splits import PROTOCOL_SEED, Split
 
 FORMAT = 1
@@ -64,7 +65,7 @@ class ModelTask:
     weight: float = field(default=1.0, compare=False)
 
     def key(self) -> str:
-        config = asdict(build_model(self.model, dict(self.settings), self.seed).config)
+        config = settings_of(build_model(self.model, dict(self.settings), self.seed).config)
         read = (self.source.dataset, self.source.digest, self.source.above, self.source.held_out)
         known = [FORMAT, self.model, config, self.share, self.part, *read]
         return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:20]

@@ -67,7 +67,7 @@ def test_it_learns_targets_that_are_not_among_the_inputs():
 
 
 def test_what_cannot_be_is_refused():
-    with pytest.raises(CandidatesError, match="the VAE's start is 'ones'; expected one of random, svd"):
-        PaperVaeConfig(start="ones")  # type: ignore[arg-type]
+    with pytest.raises(CandidatesError, match="start: Input should be 'random' or 'svd', found 'ones'"):
+        PaperVae(start="ones")
     with pytest.raises(CandidatesError, match="expected the same shape and at least one target"):
         PaperVae().fit_targets(views(), csr_matrix((120, 24), dtype=np.float32), None)

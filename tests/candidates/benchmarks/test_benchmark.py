@@ -74,9 +74,9 @@ def test_the_command_prints_a_row_per_model_and_writes_the_figures(ratings, tmp_
     ("arguments", "expected"),
     [
         (("-m", "led", "--set", "threads=0"), "LED expects dimension >= 1 and threads >= 1"),
-        (("-m", "ease", "--set", "l2=inf"), "positive and finite"),
-        (("-m", "elsa", "--set", "seed=-1"), "seed is -1; expected at least 0"),
-        (("-m", "ials", "--set", "alpha=inf", "--set", "factors=2"), "iALS came to no solution"),
+        (("-m", "ease", "--set", "l2=inf"), "l2: Input should be .*, found 'inf'"),
+        (("-m", "elsa", "--set", "seed=-1"), "seed: Input should be greater than or equal to 0, found -1"),
+        (("-m", "ials", "--set", "alpha=1e30", "--set", "factors=2"), "iALS came to no solution"),
         (("-m", "elsa", "--set", "device=abacus"), "the device 'abacus' cannot be used"),
         (("-m", "popularity", "--json", "/dev/null/figures.json"), "expected a file in a folder that can be written"),
     ],

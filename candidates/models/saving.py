@@ -1,0 +1,150 @@
+"""A fitted model as a folder: its arrays in one safetensors file, its kind and settings in one JSON file beside it."""
+
+import json
+from abc import ABC
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from candidates.errors import CandidatesError
+from data.files import file_digest, replaced_folder
+from data.settings import Settings, checked
+
+FORMAT = 1
+DESCRIPTION, ARRAYS = "model.json", "arrays.safetensors"
+
+
+@dataclass(frozen=True)
+class SavedModel:
+    """What a folder holds.
+
+    Attributes:
+        kind: the name of the model's class.
+        config: its settings, of JSON's types.
+        items: columns of the matrix that it was fitted on.
+        arrays: by name, what its scores are made of.
+    """
+
+    kind: str
+    config: dict[str, Any]
+    items: int
+    arrays: dict[str, NDArray]
+
+
+class SavedInFolder(ABC):
+    """A model with settings that can be written into a folder once it is fitted, and read back."""
+
+    title: str
+    config_type: ClassVar[type]
+    """Of the settings, given as `config`; without them, its defaults."""
+
+    _items: int | None = None
+
+    def __init__(self, config: Any = None, **settings: Any) -> None:
+        """With a config of `config_type`, or some of its settings by name: `Ials(factors=64)`.
+
+        Raises:
+            CandidatesError: no such setting, or a value that it cannot have.
+        """
+        self.config = config_of(self.config_type, settings, type(self).__name__) if config is None else config
+
+    def save(self, folder: Path | str) -> None:
+        """Write the fitted model into a folder, in the place of a model saved there before.
+
+        Raises:
+            CandidatesError: not fitted yet, a place that cannot be written, or a folder of something else.
+        """
+        items = self._fitted()
+        write_model(Path(folder), SavedModel(type(self).__name__, settings_of(self.config), items, self._state()))
+
+    @classmethod
+    def load(cls, folder: Path | str) -> Self:
+        """The model that `save` wrote, with equal scores.
+
+        Raises:
+            CandidatesError: no model there, another kind of model, or damaged files.
+        """
+        return cls.of_saved(read_model(Path(folder)), str(folder))
+
+    @classmethod
+    def of_saved(cls, saved: SavedModel, where: str) -> Self:
+        """`where` names the model in errors: CandidatesError if its kind, settings or arrays do not fit."""
+        if saved.kind != cls.__name__:
+            raise CandidatesError(f"{where} holds a model of the kind {saved.kind}; expected {cls.__name__}")
+        model = cls(config_of(cls.config_type, saved.config, where))
+        model._items = saved.items
+        try:
+            model._restore(saved.arrays)
+        except (KeyError, ValueError, RuntimeError) as error:
+            raise CandidatesError(f"{where}: expected the arrays of {cls.__name__}, found {error!r}") from error
+        return model
+
+    def _fitted(self) -> int:
+        """How many items the model was fitted on."""
+        if self._items is None:
+            raise CandidatesError(f"{self.title} is not fitted yet; call fit first")
+        return self._items
+
+    def _state(self) -> dict[str, NDArray]:
+        """What scores are made of, by name."""
+        raise CandidatesError(f"{self.title} cannot be saved")
+
+    def _restore(self, arrays: dict[str, NDArray]) -> None:
+        """Take back what `_state` gave."""
+        raise CandidatesError(f"{self.title} cannot be loaded")
+
+
+def settings_of(config: Any) -> dict[str, Any]:
+    """Of JSON's types."""
+    return config.model_dump(mode="json") if isinstance(config, Settings) else asdict(config)
+
+
+def setting_names(kind: Any) -> list[str]:
+    return list(kind.model_fields) if issubclass(kind, Settings) else [one.name for one in fields(kind)]
+
+
+def config_of(kind: type, values: dict[str, Any], where: str) -> Any:
+    """Raises CandidatesError naming the setting that is wrong."""
+    if issubclass(kind, Settings):
+        return checked(kind, values, where, CandidatesError)
+    names = setting_names(kind)
+    unknown = [name for name in values if name not in names]
+    if unknown:
+        raise CandidatesError(f"{where}: {unknown[0]}: expected one of {', '.join(names)}")
+    return kind(**values)
+
+
+def write_model(folder: Path, model: SavedModel) -> None:
+    """Replace the folder as a whole. Raises CandidatesError if the place cannot be written, or holds something else."""
+    from safetensors.numpy import save_file
+
+    if folder.exists() and not (folder / DESCRIPTION).is_file():
+        raise CandidatesError(f"{folder} exists and holds no model; expected a new folder or that of a saved model")
+    try:
+        with replaced_folder(folder) as beside:
+            save_file({name: np.ascontiguousarray(one) for name, one in model.arrays.items()}, beside / ARRAYS)
+            described = {"format": FORMAT, "kind": model.kind, "config": model.config, "items": model.items}
+            digest = file_digest(beside / ARRAYS)
+            (beside / DESCRIPTION).write_text(json.dumps(described | {"sha256": digest}, indent=2) + "\n")
+    except OSError as error:
+        raise CandidatesError(f"{folder}: expected a place that can be written for a model, found {error}") from error
+
+
+def read_model(folder: Path) -> SavedModel:
+    """Raises CandidatesError: no model there, one of another format, or files that differ from what was written."""
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    try:
+        described = json.loads((folder / DESCRIPTION).read_text())
+        if described["format"] != FORMAT:
+            raise CandidatesError(f"{folder} is a model of format {described['format']}; expected format {FORMAT}")
+        if file_digest(folder / ARRAYS) != described["sha256"]:
+            raise CandidatesError(f"{folder / ARRAYS} is not the file that was saved: its SHA-256 differs")
+        arrays = load_file(folder / ARRAYS)
+        return SavedModel(str(described["kind"]), dict(described["config"]), int(described["items"]), arrays)
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise CandidatesError(f"{folder}: expected the folder of a saved model, found {error!r}") from error
