@@ -25,10 +25,10 @@ from data.simulator.config import preset
 from data.simulator.experiment import Experiment
 from data.simulator.marketplace import Marketplace
 from data.simulator.policies import AffinityPolicy, PopularPolicy
-from gateway.report.aggregates import metric_moments, open_logs, per_user
-from gateway.report.build import true_uplift
-from gateway.report.model import METRICS
-from gateway.report.statistics import (
+from gateway.experiment.aggregates import metric_moments, open_logs, per_user
+from gateway.experiment.build import true_uplift
+from gateway.experiment.model import METRICS
+from gateway.experiment.statistics import (
     DEFAULT_METHOD,
     LEVEL,
     Method,

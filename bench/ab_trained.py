@@ -29,9 +29,9 @@ from data.console import (
 from data.simulator import Experiment, Marketplace
 from data.simulator.policies import Policy
 from data.workspace import Workspace
+from gateway.demo.replay import replay
 from gateway.demo.simulated import POPULATIONS
-from gateway.demo.twin import replay
-from gateway.populations import load_experiment
+from gateway.experiment.populations import load_experiment
 
 
 def shown(slates: NDArray[np.int64]) -> Policy:

@@ -26,7 +26,7 @@ from data.simulator.cli import write_marketplace
 from data.workspace import Workspace
 from gateway.demo.offline import serve_and_log, slates
 from gateway.demo.simulated import POPULATIONS
-from gateway.populations import load_experiment
+from gateway.experiment.populations import load_experiment
 from pipeline.training import TrainingPlan, train_bundle
 from ranker.updates.update import UpdateConfig, update_ranker
 

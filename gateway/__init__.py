@@ -1,6 +1,6 @@
 """Online: answer banner requests over gRPC, log them, and report what the log proves.
 
-populations (who is served from which sources) -> runtime (a bundle, loaded) -> requests (checked) -> assembly (ask the
-sources, pool, rank, fill the slots) on lanes (deadlines) -> services -> worker, several under one supervisor ->
-data.eventlog (what was shown and what came back) -> report (source share, uplift).
+A request: rpc (decode, admit) -> experiment (which population) -> banner (sources, pool, ranker, slots) -> the event
+log -> rpc (encode). server runs it in processes; client asks it; pages and experiment report what the log proves; demo
+does it all in one command.
 """

@@ -18,9 +18,9 @@ DEFAULT_ADDRESS = "127.0.0.1:50051"
 def add_top_level_commands(root: typer.Typer) -> None:
     """Commands that need every part: `tandem demo`, `tandem report`."""
     import gateway.demo.cli
-    import gateway.report.cli
+    import gateway.pages.cli
 
-    for commands in (gateway.demo.cli, gateway.report.cli):
+    for commands in (gateway.demo.cli, gateway.pages.cli):
         commands.add_commands(root)
 
 
@@ -51,8 +51,8 @@ def serve(
     A newly published bundle and a changed populations file are taken up without a restart.
     """
     from gateway.config import Limits, ServerConfig
-    from gateway.populations import DEFAULT_POPULATIONS
-    from gateway.server import run_gateway
+    from gateway.experiment.populations import DEFAULT_POPULATIONS
+    from gateway.server.start import run_gateway
 
     files = Workspace(workspace)
     config = ServerConfig(

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gateway.populations import DEFAULT_POPULATIONS
+from gateway.experiment.populations import DEFAULT_POPULATIONS
 
 
 @dataclass(frozen=True)

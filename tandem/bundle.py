@@ -18,8 +18,8 @@ from data.files import replaced_file
 from data.request import HISTORY_LIMIT, History, Request
 from data.schema import EventKind
 from data.workspace import Workspace
-from gateway.assembly import assemble, candidates_per_source
-from gateway.runtime import Runtime
+from gateway.banner.assembly import assemble, candidates_per_source
+from gateway.banner.runtime import Runtime
 
 
 @dataclass(frozen=True, slots=True)

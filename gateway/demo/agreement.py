@@ -8,9 +8,9 @@ import pyarrow.compute as pc
 from data.eventlog import read_tracked
 from data.simulator import METRICS, Answerer, Marketplace
 from data.workspace import Workspace
+from gateway.demo.replay import Twin
 from gateway.demo.traffic import Shown, padded
-from gateway.demo.twin import Twin
-from gateway.report.model import Report
+from gateway.experiment.model import Report
 
 
 @dataclass(frozen=True)

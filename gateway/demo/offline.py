@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 from data.eventlog import LogWriter
 from data.simulator import Answerer, Marketplace
 from data.workspace import Workspace
-from gateway.assembly import assemble
+from gateway.banner.assembly import assemble
+from gateway.banner.runtime import Runtime
+from gateway.demo.replay import request_at
 from gateway.demo.traffic import padded, tracked_events
-from gateway.demo.twin import request_at
-from gateway.populations import Experiment
-from gateway.responses import add_stage_times, banner_response, display_record
-from gateway.runtime import Runtime
+from gateway.experiment.populations import Experiment
+from gateway.rpc.encoding import add_stage_times, banner_response, display_record
 
 
 def serve_and_log(

@@ -19,8 +19,8 @@ from gateway.demo.clients import in_processes
 from gateway.demo.server import running_gateway
 from gateway.demo.simulated import POPULATIONS, Clock
 from gateway.errors import GatewayError
-from gateway.populations import load_experiment
-from gateway.requests import EXCLUDE_LENGTH
+from gateway.experiment.populations import load_experiment
+from gateway.rpc.decoding import EXCLUDE_LENGTH
 from pipeline.training import TrainingPlan, train_bundle
 from proto.tandem.v1 import tandem_pb2 as pb
 
@@ -229,7 +229,7 @@ def _source_shares(workspace: Workspace, experiment: str) -> list[dict[str, Any]
     from dataclasses import asdict
 
     from data.eventlog import read_displays, read_tracked
-    from gateway.report import aggregates
+    from gateway.experiment import aggregates
 
     displays = read_displays(workspace.log)
     logs = aggregates.open_logs(displays, read_tracked(workspace.log), experiment, None, None)

@@ -18,12 +18,12 @@ from data.simulator import Marketplace, MarketplaceConfig
 from data.simulator.cli import ORIGIN_NAME, write_marketplace
 from data.workspace import Workspace, write_text_atomically
 from gateway.demo.agreement import Agreement, agreement_of
+from gateway.demo.replay import Twin, replay
 from gateway.demo.server import running_gateway, wait_for_version
 from gateway.demo.traffic import Shown, banner_context, send_traffic
-from gateway.demo.twin import Twin, replay
 from gateway.errors import GatewayError
-from gateway.populations import load_experiment
-from gateway.report.model import Report
+from gateway.experiment.model import Report
+from gateway.experiment.populations import load_experiment
 from pipeline.training import TrainingPlan, train_bundle
 
 POPULATIONS = Path(__file__).with_name("populations.yaml")
@@ -124,9 +124,9 @@ def _update(workspace: Workspace, seed: int) -> Bundle:
 
 def write_report(workspace: Workspace, populations: Path, truth: dict[str, dict[str, float]]) -> tuple[Report, Path]:
     """Build the report of the workspace's log, with the simulator's truth beside it, and write its page."""
-    from gateway.report.build import build_report
-    from gateway.report.cli import configured_shares, read_log, views_before
-    from gateway.report.page import write_page
+    from gateway.experiment.build import build_report
+    from gateway.pages.cli import configured_shares, read_log, views_before
+    from gateway.pages.page import write_page
 
     displays, tracked = read_log(workspace)
     name, shares = configured_shares(populations)

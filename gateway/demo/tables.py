@@ -13,8 +13,8 @@ from data.console import DEFAULT_WORKSPACE
 from data.workspace import Origin
 from gateway.demo.real import RealResult
 from gateway.demo.simulated import DemoResult
-from gateway.report.model import METRICS, report_figures
-from gateway.report.tables import print_report
+from gateway.experiment.model import METRICS, report_figures
+from gateway.experiment.tables import print_report
 
 
 def print_simulated(result: DemoResult, console: Console) -> None:

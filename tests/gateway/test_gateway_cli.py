@@ -11,18 +11,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-from gateway_process import GatewayProcess, context, free_port
-from stand_ins import catalog, make_bundle
-
 from data.errors import DataError
 from data.schema import DISPLAY_SCHEMA, EVENT_SCHEMA
 from data.workspace import Origin, Workspace
 from gateway.demo.real import RealConfig, run_real
-from gateway.report.cli import views_before
+from gateway.pages.cli import views_before
 from gateway.request_view import asker_of
 from pipeline.bundling import read_catalog, read_workspace
 from pipeline.training import TrainingPlan, train_bundle
+from tests.support.gateway.gateway_process import GatewayProcess, context, free_port
+from tests.support.gateway.stand_ins import catalog, make_bundle
 
 
 def _tandem(*arguments: object) -> subprocess.CompletedProcess[str]:

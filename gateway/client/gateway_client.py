@@ -1,0 +1,129 @@
+"""Ask a gateway: a thin client for commands, the demo and tests."""
+
+import json
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any
+
+import grpc
+
+from gateway.banner.assembly import RANKER, SIMILAR
+from gateway.errors import GatewayError, RefusalError
+from gateway.rpc.decoding import HISTORY_LENGTH
+from proto.tandem.v1 import tandem_pb2 as pb
+from proto.tandem.v1 import tandem_pb2_grpc as rpc
+
+# A connection that meets a worker just as it closes is lost. By default the next try would come a second later, and a
+# connection that never completes would be waited for 20 seconds.
+_CONNECTION: tuple[tuple[str, object], ...] = (
+    ("grpc.use_local_subchannel_pool", 1),
+    ("grpc.initial_reconnect_backoff_ms", 50),
+    ("grpc.min_reconnect_backoff_ms", 500),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+)
+
+_RETRIES = {
+    "methodConfig": [
+        {
+            # Every method may be repeated: a display shown once more is its own display, events carry their ids.
+            "name": [{}],
+            "retryPolicy": {
+                "maxAttempts": 5,
+                "initialBackoff": "0.05s",
+                "maxBackoff": "1s",
+                "backoffMultiplier": 2,
+                # A draining server answers CANCELLED to a call that reaches it after it began to close.
+                "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
+            },
+        }
+    ]
+}
+
+
+class GatewayClient:
+    """One channel (one connection, so one worker) to a gateway. Use as a context manager or close it.
+
+    Args:
+        timeout: seconds for every call; its deadline travels with the request.
+        retry: repeat a call that found the gateway unavailable, as while it restarts. Without it gRPC still repeats,
+            once, what no server has seen: a call that was sent while its connection was ending.
+    Raises:
+        RefusalError: from any call, with the status the gateway gave and its sentence.
+        GatewayError: from any call, if nothing answers.
+    """
+
+    def __init__(self, address: str, timeout: float = 2.0, retry: bool = True) -> None:
+        self.address, self._timeout = address, timeout
+        options: list[tuple[str, object]] = list(_CONNECTION)
+        if retry:
+            options.append(("grpc.service_config", json.dumps(_RETRIES)))
+        self._channel = grpc.insecure_channel(address, options=options)
+        self._banners = rpc.BannerServiceStub(self._channel)
+        self._candidates = rpc.CandidateServiceStub(self._channel)
+        self._ranker = rpc.RankerServiceStub(self._channel)
+        self._tracking = rpc.TrackingServiceStub(self._channel)
+
+    def __enter__(self) -> "GatewayClient":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._channel.close()
+
+    def get_banner(
+        self, context: pb.Context, slots: int, preview: bool = False, population: str = ""
+    ) -> pb.GetBannerResponse:
+        """A banner for the user of the context. A preview is not logged, and may name a population."""
+        request = pb.GetBannerRequest(context=context, slots=slots, preview=preview, population=population)
+        return self._call(self._banners.GetBanner, request)
+
+    def get_candidates(
+        self, context: pb.Context, k: int, sources: Sequence[str] = (), explain: int = 0
+    ) -> pb.GetCandidatesResponse:
+        """What each source proposes (all of them if none is named), at most k items each; on demand with the `explain`
+        items of the history that add most to each score."""
+        request = pb.GetCandidatesRequest(context=context, k=k, sources=sources, explain=explain)
+        return self._call(self._candidates.GetCandidates, request)
+
+    def get_similar_items(
+        self, item_id: str, k: int, country: str = "", exclude_item_ids: Sequence[str] = ()
+    ) -> pb.GetSimilarItemsResponse:
+        """At most k available items of the same merchant, most alike first."""
+        request = pb.GetSimilarItemsRequest(item_id=item_id, k=k, country=country, exclude_item_ids=exclude_item_ids)
+        return self._call(self._candidates.GetSimilarItems, request)
+
+    def rank(self, context: pb.Context, item_ids: Sequence[str]) -> list[float]:
+        """The ranker's probability per item; NaN for one that the bundle or the merchant does not have."""
+        return list(self._call(self._ranker.Rank, pb.RankRequest(context=context, item_ids=item_ids)).scores)
+
+    def track(self, events: Sequence[pb.TrackedEvent]) -> int:
+        """How many of the events are on disk: all of them, or an error."""
+        return int(self._call(self._tracking.Track, pb.TrackRequest(events=events)).durable)
+
+    def wait_until_ready(self, seconds: float) -> None:
+        """Raises GatewayError if nothing listens by then."""
+        try:
+            grpc.channel_ready_future(self._channel).result(timeout=seconds)
+        except grpc.FutureTimeoutError:
+            raise GatewayError(f"nothing answers at {self.address} after {seconds:.0f} s") from None
+
+    def _call(self, method: Any, request: Any) -> Any:
+        try:
+            return method(request, timeout=self._timeout)
+        except grpc.RpcError as error:
+            code, details = error.code(), error.details() or ""
+            answered = "event log" in details or details.startswith((f"{SIMILAR}: ", f"{RANKER}: "))
+            if code == grpc.StatusCode.UNAVAILABLE and not answered:
+                sentence = f"nothing answers at {self.address}; `tandem gateway serve` starts a gateway ({details})"
+                raise GatewayError(sentence) from error
+            raise RefusalError(code.name, f"{self.address} answered {code.name}: {details}") from error
+
+
+def history_of(item_ids: Sequence[str], kinds: Sequence[Any] = (), ts_us: Sequence[int] = ()) -> pb.History:
+    """A user's events for a request, oldest first: the newest of them that one request may carry."""
+    newest = slice(-HISTORY_LENGTH, None)
+    return pb.History(item_ids=item_ids[newest], kinds=list(kinds)[newest], ts_us=list(ts_us)[newest])

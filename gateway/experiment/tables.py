@@ -1,0 +1,131 @@
+"""The report in the terminal, in the order in which a reader should see it."""
+
+from rich.markup import escape
+from rich.table import Table
+
+from data.console import console
+from gateway.experiment import formatting
+from gateway.experiment.model import METRICS, Report, Status, printable
+from gateway.experiment.statistics import LEVEL
+
+STATUS_STYLES: dict[Status, str] = {"ok": "green", "look": "yellow", "alarm": "bold red", "unknown": "dim"}
+
+
+def print_report(report: Report) -> None:
+    """Print every table of the report to standard output."""
+    start, end = (moment.strftime("%Y-%m-%d %H:%M") for moment in (report.first, report.last))
+    console.print(f"\n[bold]{_safe(report.experiment)}[/]  {start} to {end} UTC, data: {_safe(report.origin.name)}")
+    for table in (
+        _health(report),
+        _populations(report),
+        _uplifts(report),
+        _normalised(report),
+        _sources(report),
+        _popularity(report),
+        _latency(report),
+        _versions(report),
+    ):
+        if table.row_count:
+            console.print()
+            console.print(table)
+
+
+def _table(report: Report, title: str, *columns: str, numbers: int | None = None) -> Table:
+    """A table marked as the data are; the columns from `numbers` on are aligned right (None: all but the first)."""
+    mark = f" [bold red]{report.mark}[/]" if report.mark else ""
+    table = Table(
+        title=f"{_safe(title, 80)}{mark}", title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0)
+    )
+    for place, column in enumerate(columns):
+        right = place >= (1 if numbers is None else numbers)
+        table.add_column(_safe(column), justify="right" if right else "left", overflow="fold")
+    return table
+
+
+def _health(report: Report) -> Table:
+    table = _table(report, "Is the test healthy?", "check", "answer", "why", numbers=9)
+    for check in report.checks:
+        style = STATUS_STYLES[check.status]
+        status = f"[{style}]{formatting.STATUS_WORDS[check.status]}[/]"
+        table.add_row(check.name, status, _safe(check.sentence, 2000))
+    return table
+
+
+def _populations(report: Report) -> Table:
+    titles = (metric.title.lower() for metric in METRICS)
+    table = _table(report, "Populations", "population", "share", "users", "displays", *titles, "degraded")
+    for one in report.populations:
+        share = formatting.DASH if one.share is None else formatting.percent(one.share, 0)
+        totals = (f"{one.totals[metric.key]:,.0f}" for metric in METRICS)
+        table.add_row(_safe(one.name), share, f"{one.users:,}", f"{one.displays:,}", *totals, f"{one.degraded:,}")
+    return table
+
+
+def _uplifts(report: Report) -> Table:
+    """The baseline's mean stands above the others' of the same metric."""
+    title = f"Uplift over {report.baseline}"
+    true_column = ["true"] if report.truth else []
+    columns = ["per user", "population", "mean", "uplift", formatting.INTERVAL, "p", *true_column]
+    table = _table(report, title, *columns, numbers=2)
+    last = ""
+    for row in formatting.uplift_rows(report):
+        if row.metric != last:
+            table.add_row(row.metric, _safe(report.baseline), row.baseline_mean)
+            last = row.metric
+        true = [row.true] if report.truth else []
+        interval = row.missing or row.interval
+        table.add_row("", escape(row.population), row.mean, row.uplift, interval, row.p_value, *true)
+    return table
+
+
+def _normalised(report: Report) -> Table:
+    title = f"Uplift over {report.baseline} in units of {report.reference}'s"
+    columns = ["metric", "population", "normalised", f"{LEVEL:.0%} (Fieller)", *(["true"] if report.truth else [])]
+    table = _table(report, title, *columns, numbers=2)
+    for row in formatting.normalised_rows(report):
+        true = [row.true] if report.truth else []
+        table.add_row(row.metric, escape(row.population), row.value, row.interval, *true)
+    return table
+
+
+def _sources(report: Report) -> Table:
+    table = _table(report, "Share of the displayed slots (proposed at all; alone)", "population", *report.sources)
+    shares = {(one.population, one.source): one for one in report.source_shares}
+    for population in report.populations:
+        cells = []
+        for source in report.sources:
+            one = shares.get((population.name, source))
+            told = f"{one.split:.1%} ({one.proposed:.0%}; {one.alone:.0%})" if one else formatting.DASH
+            cells.append(told)
+        table.add_row(_safe(population.name), *cells)
+    return table
+
+
+def _popularity(report: Report) -> Table:
+    columns = ("source", "slots (split)", "mean views", "median views", "never viewed")
+    table = _table(report, "Views of the shown items before the test", *columns)
+    for one in report.popularity:
+        views = f"{one.mean_views:,.1f}", f"{one.median_views:,.0f}", formatting.percent(one.unseen)
+        table.add_row(_safe(one.source), f"{one.slots:,.0f}", *views)
+    return table
+
+
+def _latency(report: Report) -> Table:
+    table = _table(report, "Time per banner and stage", "stage", "displays", "median", "99th percentile")
+    for stage in report.latency:
+        times = formatting.milliseconds(stage.p50_us), formatting.milliseconds(stage.p99_us)
+        table.add_row(_safe(stage.stage), f"{stage.displays:,}", *times)
+    return table
+
+
+def _versions(report: Report) -> Table:
+    names = [one.name for one in report.populations]
+    table = _table(report, "What served, in displays", "configuration or bundle", *names)
+    for version in (*report.configs, *report.bundles):
+        table.add_row(_safe(version.name), *(f"{version.displays.get(name, 0):,}" for name in names))
+    return table
+
+
+def _safe(text: str, limit: int = 48) -> str:
+    """An id from a log, without control characters and without rich's markup."""
+    return escape(printable(text, limit))

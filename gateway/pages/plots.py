@@ -1,0 +1,277 @@
+"""The report's figures as SVG to stand inside a page: uplifts (LED paper, Figure 4), sales per day (5), popularity (6).
+
+Text stays text and takes the page's colour and fonts; series take the page's colour variables, so that one drawing
+is readable in light and dark.
+"""
+
+import html
+import io
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+from gateway.experiment.model import METRICS, Comparison, Report, printable
+from gateway.experiment.statistics import LEVEL, NormalisedUplift, NotEstimable, Uplift
+
+INK, FAINT = "#010203", "#040506"
+SERIES = ("#0a0001", "#0a0002", "#0a0003", "#0a0004", "#0a0005", "#0a0006")
+SOURCES = ("#0b0001", "#0b0002", "#0b0003", "#0b0004", "#0b0005", "#0b0006")
+"""Stand-in colours of populations and of sources, replaced by the page's own: see `_themed`."""
+
+MARKERS = ("o", "s", "^", "v", "P", "X")
+DASHES = ("-", "--", "-.", ":")
+_STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "tandem",
+    "font.size": 10,
+    "text.parse_math": False,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": FAINT,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 11,
+    "axes.titlelocation": "left",
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "legend.frameon": False,
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+    "savefig.facecolor": "none",
+}
+
+
+def uplift_plot(report: Report) -> str:
+    """Relative uplift over the baseline with intervals, per metric and population; true values as open diamonds."""
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        axes.axhline(0, color=FAINT, linewidth=1)
+        names = _compared(report)
+        for number, name in enumerate(names):
+            for place, comparison in enumerate(_of(report, name)):
+                found, x = comparison.uplift, place + _offset(number, len(names))
+                label = printable(name, 20) if place == 0 else None
+                if isinstance(found, NotEstimable):
+                    _nothing(axes, x, number, label)
+                else:
+                    _interval(axes, x, found.value, found.low, found.high, number, label)
+                _true_point(axes, x, comparison.true_uplift, number + place == 0)
+        _metric_ticks(axes)
+        _cut_long_bars(axes, [(one.uplift, one.true_uplift) for one in report.comparisons], 0.05)
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        axes.set_ylabel(f"uplift over {printable(report.baseline, 20)}")
+        _legend(axes)
+
+    return _svg(
+        f"uplift-{_slug(report)}",
+        f"Relative uplift over population {report.baseline}",
+        _told(report, "uplift"),
+        draw,
+        (7.6, 3.6),
+        report,
+    )
+
+
+def normalised_plot(report: Report) -> str | None:
+    """The uplift in units of the reference's, with Fieller's intervals; None with fewer than three populations."""
+    names = [name for name in _compared(report) if name != report.reference]
+    if not names:
+        return None
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        axes.axhline(1, color=FAINT, linewidth=1)
+        axes.annotate(
+            f"{printable(report.reference or '', 12)} = 1", (1, 1), (2, 0), ("axes fraction", "data"), "offset points",
+            color=INK, va="center",
+        )  # fmt: skip
+        for number, name in enumerate(names):
+            for place, comparison in enumerate(_of(report, name)):
+                found, x = comparison.normalised, place + _offset(number, len(names))
+                label = printable(name, 20) if place == 0 else None
+                if found is None or isinstance(found, NotEstimable):
+                    _nothing(axes, x, number + 1, label)
+                else:
+                    _interval(axes, x, found.value, found.low, found.high, number + 1, label)
+                _true_point(axes, x, comparison.true_normalised, number + place == 0)
+        _metric_ticks(axes)
+        _cut_long_bars(axes, [(one.normalised, one.true_normalised) for one in report.comparisons], 1.0)
+        axes.set_ylabel(f"uplift, in units of {printable(report.reference or '', 20)}'s")
+        _legend(axes)
+
+    title = f"Uplift over {report.baseline} in units of the uplift of {report.reference}"
+    return _svg(f"normalised-{_slug(report)}", title, _told(report, "normalised"), draw, (7.6, 3.2), report)
+
+
+def sales_plot(report: Report) -> str:
+    """Attributed sales per day and 1,000 users of each population."""
+    days: Any = sorted({day.day for day in report.days})  # matplotlib takes dates, its types do not say so
+    users = {one.name: one.users for one in report.populations}
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        for number, name in enumerate(users):
+            if not users[name]:
+                continue
+            sales = [1000 * day.sales / users[name] for day in report.days if day.population == name]
+            dash, colour = DASHES[number % len(DASHES)], SERIES[number % len(SERIES)]
+            axes.plot(days, sales, dash, color=colour, marker=MARKERS[number % len(MARKERS)], markersize=4,
+                      label=printable(name, 20))  # fmt: skip
+        _legend(axes)
+        axes.set_ylim(bottom=0)
+        axes.set_ylabel("sales per 1,000 users and day")
+        figure.autofmt_xdate(rotation=0, ha="center")
+        axes.margins(x=0.03)
+
+    told = f"Attributed sales per day, {len(days)} days; the same figures are in the table below."
+    return _svg(f"sales-{_slug(report)}", "Sales per day and 1,000 users", told, draw, (7.6, 3.2), report)
+
+
+def popularity_plot(report: Report) -> str | None:
+    """How popular the items are that each source placed, on a log axis, means dotted; None without view counts."""
+    edges = report.popularity_edges
+    if not edges:
+        return None
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        shown = [0.3, *edges[1:]]  # the bin of items without a view stands left of 1
+        for one in report.popularity:
+            place = report.sources.index(one.source)
+            colour = SOURCES[place % len(SOURCES)]
+            axes.stairs(one.histogram, shown, color=colour, linewidth=1.8, linestyle=DASHES[place % len(DASHES)],
+                        label=f"{printable(one.source, 20)} (mean {one.mean_views:,.0f})")  # fmt: skip
+            axes.axvline(max(one.mean_views, 0.35), color=colour, linestyle=":", linewidth=1.5)
+        axes.set_xscale("log")
+        ticks = [0.55, *(edge for edge in edges[1:] if round(edge) in (10**power for power in range(12)))]
+        axes.set_xticks(ticks, ["none", *(f"{tick:,.0f}" for tick in ticks[1:])])
+        axes.minorticks_off()
+        axes.set_xlabel("views of the shown item before the test (log scale)")
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        axes.set_ylabel("share of the source's slots")
+        _legend(axes)
+
+    told = "; ".join(
+        f"{one.source}: mean {one.mean_views:,.0f} views, median {one.median_views:,.0f}" for one in report.popularity
+    )
+    return _svg(
+        f"popularity-{_slug(report)}", "Popularity of the shown items by source", told, draw, (7.6, 3.2), report
+    )
+
+
+def _compared(report: Report) -> list[str]:
+    return [one.name for one in report.populations if one.name != report.baseline]
+
+
+def _of(report: Report, population: str) -> list[Comparison]:
+    found = {one.metric: one for one in report.comparisons if one.population == population}
+    return [found[metric.key] for metric in METRICS]
+
+
+def _offset(number: int, count: int) -> float:
+    return (number - (count - 1) / 2) * min(0.22, 0.7 / max(count, 1))
+
+
+def _interval(axes: Axes, x: float, value: float, low: float, high: float, number: int, label: str | None) -> None:
+    axes.errorbar(
+        [x], [value], [[value - low], [high - value]], fmt=MARKERS[number % len(MARKERS)],
+        color=SERIES[(number + 1) % len(SERIES)], markersize=7, capsize=4, linewidth=2, label=label,
+    )  # fmt: skip
+
+
+def _nothing(axes: Axes, x: float, number: int, label: str | None) -> None:
+    """Where an estimate would stand, words; an empty series keeps the legend whole."""
+    axes.annotate(
+        "not estimable yet", (x, 0), (0, 8), ("data", "axes fraction"), "offset points", rotation=90, ha="center",
+        fontsize=8,
+    )  # fmt: skip
+    axes.plot([], [], MARKERS[number % len(MARKERS)], color=SERIES[(number + 1) % len(SERIES)], label=label)
+
+
+def _true_point(axes: Axes, x: float, value: float | None, first: bool) -> None:
+    if value is not None:
+        axes.plot([x + 0.06], [value], "D", markerfacecolor="none", markeredgecolor=INK, markersize=6,
+                  markeredgewidth=1.4, label="true value" if first else None)  # fmt: skip
+
+
+def _metric_ticks(axes: Axes) -> None:
+    axes.set_xticks(range(len(METRICS)), [metric.title for metric in METRICS])
+    axes.set_xlim(-0.5, len(METRICS) - 0.5)
+    axes.tick_params(axis="x", length=0)
+    axes.margins(y=0.12)
+
+
+def _cut_long_bars(
+    axes: Axes, shown: list[tuple[Uplift | NormalisedUplift | NotEstimable | None, float | None]], least: float
+) -> None:
+    """Keep the points readable beside an interval many times as long; a bar that leaves the plot is in the table."""
+    points = [found.value for found, _ in shown if found is not None and not isinstance(found, NotEstimable)]
+    reach = 4 * max([least, *map(abs, points), *(abs(true) for _, true in shown if true is not None)])
+    low, high = axes.get_ylim()
+    axes.set_ylim(max(low, -reach), min(high, reach))
+
+
+def _legend(axes: Axes) -> None:
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=5, handletextpad=0.5, borderaxespad=0)
+
+
+def _told(report: Report, figure: str) -> str:
+    """The plot in words, for who does not see it."""
+    parts = []
+    titles = {metric.key: metric.title for metric in METRICS}
+    for comparison in report.comparisons:
+        found = comparison.uplift if figure == "uplift" else comparison.normalised
+        if found is None:
+            continue
+        if isinstance(found, NotEstimable):
+            said = str(found)
+        else:
+            form = "{:+.1%}" if figure == "uplift" else "{:.2f}"
+            value, low, high = (form.format(one) for one in (found.value, found.low, found.high))
+            said = f"{value} ({LEVEL:.0%} interval {low} to {high})"
+        parts.append(f"{titles[comparison.metric]}, {comparison.population}: {said}")
+    return "; ".join(parts)
+
+
+def _slug(report: Report) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", report.experiment.lower()).strip("-") or "experiment"
+
+
+def _svg(
+    name: str, title: str, told: str, draw: Callable[[Figure], None], size: Sequence[float], report: Report
+) -> str:
+    with rc_context(_STYLE):
+        figure = Figure(figsize=(size[0], size[1]), layout="constrained")
+        draw(figure)
+        if report.mark:
+            figure.text(0.995, 0.99, report.mark, ha="right", va="top", fontsize=9, fontweight="bold", color=INK)
+        drawn = io.StringIO()
+        figure.savefig(drawn, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    return _themed(_named(drawn.getvalue(), name, printable(title, 200), printable(told, 2000)))
+
+
+def _named(svg: str, name: str, title: str, told: str) -> str:
+    """The svg element alone, with a title and description for screen readers and ids that are unique in a page."""
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'\bid="', f'id="{name}-', svg)
+    svg = svg.replace("url(#", f"url(#{name}-").replace('href="#', f'href="#{name}-')
+    head, body = svg.split(">", 1)
+    head = re.sub(r' (width|height)="[^"]*"', "", head)
+    labels = f' role="img" aria-labelledby="{name}-title {name}-desc"'
+    words = f'<title id="{name}-title">{html.escape(title)}</title><desc id="{name}-desc">{html.escape(told)}</desc>'
+    return f"{head}{labels}>{words}{body}"
+
+
+def _themed(svg: str) -> str:
+    svg = svg.replace(INK, "currentColor").replace(FAINT, "var(--line)")
+    for name, colours in (("population", SERIES), ("source", SOURCES)):
+        for number, colour in enumerate(colours):
+            svg = svg.replace(colour, f"var(--{name}-{number})")
+    return re.sub(r"'DejaVu Sans'[^;\"]*", "system-ui, sans-serif", svg)

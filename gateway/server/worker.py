@@ -1,0 +1,216 @@
+"""One worker process: load the bundle, warm up, listen on the shared port, answer until told to stop.
+
+It talks to the supervisor through a pipe: "ready", then "alive" every second; or "failed" and a sentence.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from data.errors import TandemError
+from data.request import NO_HISTORY, History, Request
+from data.schema import EventKind
+from gateway.banner.assembly import assemble
+from gateway.banner.runtime import Runtime
+from gateway.config import ServerConfig
+from gateway.experiment.populations import WatchedExperiment
+from gateway.server.processes import connections, stop_listening
+
+logger = logging.getLogger(__name__)
+
+LoadRuntime = Callable[[Path, bool], Runtime]
+
+READY, ALIVE, FAILED = "ready", "alive", "failed "
+RECEIVE_BYTES = 512 * 1024
+SWITCH_SECONDS = 0.0003
+"""A thread that waits for Python's lock gets it after so long. The default, 5 ms, is longer than a whole banner: with
+it, four clients of two workers got a third of the banners per second."""
+_POPULATIONS_SECONDS = 0.5
+_WARM_UP_BANNERS = 20
+_AGED = 1.3
+"""gRPC adds up to a tenth to a connection's greatest age."""
+_LOOK_SECONDS = 0.1
+
+
+@dataclass(frozen=True)
+class Task:
+    """What the supervisor gives a worker.
+
+    Attributes:
+        bundle: the folder of one version, not the `current` link.
+        verify: check the bundle's digests before loading it.
+        lifeline: a pipe that ends when the supervisor dies.
+    """
+
+    config: ServerConfig
+    bundle: Path
+    verify: bool
+    port: int
+    experiment: WatchedExperiment
+    lifeline: int
+    load: LoadRuntime
+
+
+def work(task: Task, report: int) -> int:
+    """A worker's whole life, after the fork.
+
+    Args:
+        report: the pipe's end to write to.
+    Returns:
+        The process's exit code.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C reaches us too; the supervisor decides
+    try:
+        one_thread_each()
+        sys.setswitchinterval(SWITCH_SECONDS)
+        runtime = task.load(task.bundle, task.verify)
+        return asyncio.run(_serve(task, runtime, warm_up(runtime), report))
+    except TandemError as error:
+        _tell(report, FAILED + str(error))
+    except Exception as error:
+        logger.exception("worker %d failed", os.getpid())
+        _tell(report, f"{FAILED}{task.bundle.name}: {type(error).__name__}: {error}")
+    return 1
+
+
+def one_thread_each() -> None:
+    """Numerical libraries get one thread per worker: the workers are the parallelism."""
+    from threadpoolctl import threadpool_limits
+
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
+    threadpool_limits(1)
+
+
+def warm_up(runtime: Runtime) -> list[Request]:
+    """Assemble banners until every page and code path of the usual case has been touched.
+
+    Returns:
+        The made-up requests, so that the lanes can be warmed up with them too.
+    """
+    requests: list[Request] = []
+    if not len(runtime.items):
+        return requests
+    chosen = np.random.default_rng(0).integers(0, len(runtime.items), (_WARM_UP_BANNERS, 8), dtype=np.int32)
+    now = time.time_ns() // 1000
+    for place, items in enumerate(chosen):
+        kinds = np.full(len(items), EventKind.view, np.int8)
+        history = History(items, kinds, np.full(len(items), now, np.int64)) if place else NO_HISTORY
+        request = Request("", int(runtime.items.merchant[items[0]]), "", now, history)
+        banner = assemble(runtime, request, list(runtime.sources), slots=6)
+        if place == 0 and banner.degraded:
+            logger.warning("bundle %s serves degraded: %s", runtime.version, "; ".join(banner.degraded))
+        requests.append(request)
+    return requests
+
+
+async def _serve(task: Task, runtime: Runtime, tried: list[Request], report: int) -> int:
+    import grpc
+
+    from data.eventlog import LogWriter
+    from gateway.rpc.services import Services
+
+    config, stopping, retiring = task.config, asyncio.Event(), asyncio.Event()
+    log = LogWriter(config.log)
+    services = Services(runtime, task.experiment, log, config.limits, config.replay, config.exclude_kinds)
+    await services.warm_up(tried)
+    options = [
+        ("grpc.so_reuseport", 1),
+        ("grpc.max_receive_message_length", RECEIVE_BYTES),
+        ("grpc.max_connection_age_ms", round(config.connection_seconds * 1000)),
+        ("grpc.max_connection_age_grace_ms", round(config.drain_seconds * 1000)),
+    ]
+    server = grpc.aio.server(options=options)
+    health = await _add_services(server, services)
+    host = f"[{config.host}]" if ":" in config.host else config.host
+    server.add_insecure_port(f"{host}:{task.port}")
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, stopping.set)
+    loop.add_signal_handler(signal.SIGUSR1, retiring.set)
+    _watch_lifeline(task.lifeline, loop, stopping)
+    await server.start()
+    _tell(report, READY)
+    duties = (_stay_alive(report), _follow(task.experiment), _retire(task, retiring, stopping))
+    keepers = [asyncio.create_task(duty) for duty in duties]
+    await stopping.wait()
+    await health.enter_graceful_shutdown()
+    await server.stop(grace=config.drain_seconds)
+    for keeper in keepers:
+        keeper.cancel()
+    log.close()
+    logging.shutdown()
+    os._exit(0)  # a lane that hangs must not keep a drained worker
+
+
+async def _add_services(server: Any, services: Any) -> Any:
+    """Register the four services, their health and reflection. Returns the health service."""
+    from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+    from grpc_health.v1._async import HealthServicer
+    from grpc_reflection.v1alpha import reflection
+
+    from gateway.rpc.registration import keep_quiet_about_bytes, register
+    from proto.tandem.v1 import tandem_pb2 as pb
+
+    keep_quiet_about_bytes()
+    names = []
+    for service in pb.DESCRIPTOR.services_by_name.values():
+        register(server, service, services)
+        names.append(service.full_name)
+    servicer = HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
+    for name in ("", *names):
+        await servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
+    reflection.enable_server_reflection((*names, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+    return servicer
+
+
+async def _stay_alive(report: int) -> None:
+    while True:
+        _tell(report, ALIVE)
+        await asyncio.sleep(1)
+
+
+async def _follow(experiment: WatchedExperiment) -> None:
+    while True:
+        await asyncio.sleep(_POPULATIONS_SECONDS)
+        experiment.refresh(logging.DEBUG)  # the supervisor follows the file too, and speaks for all
+
+
+async def _retire(task: Task, retiring: asyncio.Event, stopping: asyncio.Event) -> None:
+    """Once told so, take no new connections, and stop when the old ones have reached their age.
+
+    A server that is told to stop fails the calls that were on their way to it. gRPC closes a connection that has
+    reached its age in two steps instead, so that no call is lost; only then is the server stopped.
+    """
+    await retiring.wait()
+    stop_listening(task.port)
+    ends = time.monotonic() + _AGED * task.config.connection_seconds
+    while time.monotonic() < ends and connections(task.port):
+        await asyncio.sleep(_LOOK_SECONDS)
+    stopping.set()
+
+
+def _watch_lifeline(lifeline: int, loop: asyncio.AbstractEventLoop, stopping: asyncio.Event) -> None:
+    """Drain when the supervisor dies: nobody would replace or stop us any more."""
+
+    def wait() -> None:
+        os.read(lifeline, 1)
+        loop.call_soon_threadsafe(stopping.set)
+
+    threading.Thread(target=wait, name="lifeline", daemon=True).start()
+
+
+def _tell(report: int, line: str) -> None:
+    with contextlib.suppress(BrokenPipeError):  # the supervisor is gone; the lifeline says so too
+        os.write(report, f"{line.replace(chr(10), ' ')}\n".encode())

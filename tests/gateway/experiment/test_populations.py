@@ -1,0 +1,146 @@
+"""Populations: checked on load, dealt by hash, sticky, independent, reloaded without harm."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import chi2_contingency
+
+from gateway.errors import GatewayError
+from gateway.experiment.populations import (
+    DEFAULT_POPULATIONS,
+    Experiment,
+    Population,
+    WatchedExperiment,
+    load_experiment,
+)
+
+KNOWN = ("gbo", "cbo", "led")
+GOOD = "experiment: e\nsalt: s\npopulations: {A: {share: 0.5, sources: [gbo]}, B: {share: 0.5, sources: [led, gbo]}}\n"
+
+
+def _experiment(salt: str, *shares: float) -> Experiment:
+    names = "ABCDEFGH"
+    return Experiment("e", salt, tuple(Population(names[k], share, ("gbo",)) for k, share in enumerate(shares)))
+
+
+def _users(count: int) -> list[str]:
+    return [f"user-{k}" for k in range(count)]
+
+
+def test_two_experiments_deal_users_independently() -> None:
+    users = _users(200_000)
+    one = _experiment("spring", 0.2, 0.3, 0.5).assign_many(users)
+    other = _experiment("autumn", 0.3, 0.3, 0.4).assign_many(users)
+    table = np.zeros((3, 3), int)
+    np.add.at(table, (one, other), 1)
+    assert chi2_contingency(table).statistic < 20.1  # 4 degrees of freedom: exceeded once in 2,000
+
+
+def test_shares_are_kept() -> None:
+    dealt = np.bincount(_experiment("s", 0.2, 0.3, 0.5).assign_many(_users(200_000))) / 200_000
+    assert np.abs(dealt - [0.2, 0.3, 0.5]).max() < 5 * np.sqrt(0.25 / 200_000)
+
+
+@given(st.lists(st.text(max_size=20), min_size=1, max_size=30), st.text(min_size=1, max_size=10))
+def test_users_one_by_one_and_all_together_get_the_same_population_every_time(users: list[str], salt: str) -> None:
+    experiment, again = (_experiment(salt, 0.1, 0.2, 0.3, 0.4) for _ in range(2))
+    names = [experiment.populations[place].name for place in experiment.assign_many(users)]
+    assert names == [experiment.assign(user) for user in users] == [again.assign(user) for user in users]
+
+
+def test_assignment_is_the_documented_hash() -> None:
+    """SHA-256 of "2026-11-led:user-1" begins with 8 bytes that are this fraction of 2**64 (from sha256sum)."""
+    import hashlib
+
+    fraction = int(hashlib.sha256(b"2026-11-led:user-1").hexdigest()[:16], 16) / 2**64
+    expected = "A" if fraction < 0.2 else "B" if fraction < 0.5 else "C"
+    assert load_experiment(DEFAULT_POPULATIONS, KNOWN).assign("user-1") == expected
+
+
+def test_the_order_of_the_file_moves_nobody(tmp_path: Path) -> None:
+    path, other = tmp_path / "a.yaml", tmp_path / "b.yaml"
+    path.write_text(GOOD)
+    other.write_text(
+        "salt: s\npopulations: {B: {share: .5, sources: [gbo, led]}, A: {share: .5, sources: [gbo]}}\nexperiment: e\n"
+    )
+    assert load_experiment(path, KNOWN) == load_experiment(other, KNOWN)
+    assert load_experiment(path, KNOWN).config_hash == load_experiment(other, KNOWN).config_hash
+
+
+def test_every_change_that_matters_changes_the_hash(tmp_path: Path) -> None:
+    variants = [GOOD, GOOD.replace("salt: s", "salt: t"), GOOD.replace("experiment: e", "experiment: f")]
+    variants += [GOOD.replace("[gbo]", "[cbo]"), GOOD.replace("A: {share: 0.5", "A: {share: 0.4999999")]
+    hashes = set()
+    for variant in variants:
+        (tmp_path / "p.yaml").write_text(variant)
+        hashes.add(load_experiment(tmp_path / "p.yaml", KNOWN).config_hash)
+    assert len(hashes) == len(variants)
+
+
+_DOUBLING = "".join(f"a{n}: &a{n} [{', '.join(['x' if n == 0 else f'*a{n - 1}'] * 9)}]\n" for n in range(9))
+"""A few lines that stand for 9^9 values: they must not be written out to say what is wrong."""
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            GOOD.replace("0.5, sources: [gbo]", "0.4, sources: [gbo]"),
+            r"populations: expected shares that sum to 1.*0\.9",
+        ),
+        (GOOD.replace("0.5, sources: [gbo]", "-0.5, sources: [gbo]"), r"populations\.A\.share: .*greater than 0"),
+        (GOOD.replace("0.5, sources: [gbo]", ".nan, sources: [gbo]"), r"populations\.A\.share: .*nan"),
+        (GOOD.replace("0.5, sources: [gbo]", "half, sources: [gbo]"), r"populations\.A\.share: .*number.*half"),
+        (GOOD.replace("[gbo]", "[]"), r"populations\.A\.sources: .*at least 1"),
+        (GOOD.replace("[gbo]", "[gbo, gbo]"), r"populations\.A\.sources: expected every source once"),
+        (GOOD.replace("[gbo]", "[lde]"), r"populations\.A\.sources: expected some of cbo, gbo, led, found 'lde'"),
+        (GOOD.replace("salt: s\n", ""), r"salt: Field required"),
+        (GOOD.replace("salt: s", "salt: ''"), r"salt: .*at least 1"),
+        (GOOD.replace("experiment: e", "experiment: 'a b'"), r"experiment: .*a b"),
+        (GOOD.replace("A:", "'<b>':"), r"populations.*<b>"),
+        (GOOD + "colour: red\n", r"colour: .*not permitted"),
+        (GOOD.replace("0.5, sources: [gbo]", "yes, sources: [gbo]"), r"populations\.A\.share: .*number, found True"),
+        (GOOD + "salt: t\n", r"expected YAML, found 'salt' twice, again in line 4"),
+        (GOOD.replace("B:", "A:"), r"expected YAML, found 'A' twice, again in line 3"),
+        ("? [a]\n: 1\n", r"expected YAML, found while constructing a mapping"),
+        ("[1, 2]", r"the file: expected fields and their values, found \[1, 2\]"),
+        ("", r"the file: expected fields and their values, found nothing"),
+        ("experiment: e\nsalt: s\npopulations: {A: 1}\n", r"populations\.A: expected fields and their values, found 1"),
+        ("[" * 5000, r"expected YAML, found values nested"),
+        (_DOUBLING, r"experiment: Field required"),
+        ("a: [", r"expected YAML"),
+        ("!!python/object/apply:os.system ['true']", r"expected YAML"),
+        ("experiment: e\nsalt: s\npopulations: {}\n", r"populations: "),
+    ],
+)
+def test_a_wrong_file_gets_one_sentence_with_file_and_field(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "populations.yaml"
+    path.write_text(text)
+    with pytest.raises(GatewayError, match=rf"populations\.yaml: {said}") as caught:
+        load_experiment(path, KNOWN)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(GatewayError, match=r"nowhere\.yaml: expected a populations file"):
+        load_experiment(tmp_path / "nowhere.yaml", KNOWN)
+
+
+def test_a_changed_file_is_taken_and_a_wrong_one_is_not(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "p.yaml"
+    path.write_text(GOOD)
+    watched = WatchedExperiment(path, KNOWN)
+    first = watched.current
+    assert not watched.refresh()
+    path.write_text(GOOD.replace("salt: s", "salt: tea"))
+    assert watched.refresh() and watched.current.salt == "tea"
+    path.write_text("experiment: broken")
+    assert not watched.refresh() and watched.current.salt == "tea"
+    assert "stays in force" in caplog.text and "p.yaml" in caplog.text
+    path.unlink()
+    assert not watched.refresh() and watched.current.salt == "tea"
+    path.write_text(GOOD)
+    assert watched.refresh() and watched.current == first

@@ -1,0 +1,238 @@
+"""The report's page and command: what a reader, a browser and a hostile log meet."""
+
+import json
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from typer import Typer
+from typer.testing import CliRunner
+
+from data.schema import DISPLAY_SCHEMA
+from data.simulator.config import preset
+from data.simulator.experiment import Experiment
+from data.simulator.marketplace import Marketplace
+from data.simulator.policies import AffinityPolicy, PopularPolicy
+from data.workspace import Origin, Workspace
+from gateway.experiment.build import build_report
+from gateway.experiment.populations import DEFAULT_POPULATIONS, load_experiment
+from gateway.pages.cli import add_commands, default_shares
+from gateway.pages.page import render_page, write_page
+from gateway.pages.plots import normalised_plot, uplift_plot
+
+MADE_UP = Origin("simulated marketplace", simulated=True, fingerprint="f" * 64, events=1, items=1)
+SHARES = {"A": 0.2, "B": 0.3, "C": 0.5}
+EVIL = "</text><script>alert('x')</script>\"'><img src=x onerror=alert(1)> $\\frac{ --> &amp; \x1b[2J {{ 7*7 }}"
+
+
+@pytest.fixture(scope="module")
+def test_run():
+    marketplace = Marketplace.generate(preset("small", users=1500))
+    policies = {
+        "A": PopularPolicy(marketplace),
+        "B": AffinityPolicy(marketplace, noise=1.0),
+        "C": AffinityPolicy(marketplace, noise=0.0),
+    }
+    run = Experiment(marketplace, policies).run(SHARES, seed=3)
+    truth = {name: outcomes._asdict() for name, outcomes in run.truth.items()}
+    return run.displays, run.tracked, marketplace.organic_events(0, marketplace.config.train_days), truth
+
+
+@pytest.fixture(scope="module")
+def report(test_run):
+    displays, tracked, events, truth = test_run
+    return build_report(displays, tracked, events, MADE_UP, SHARES, truth)
+
+
+@pytest.fixture(scope="module")
+def page(report):
+    return render_page(report)
+
+
+class Elements(HTMLParser):
+    """Every start tag of a page with its attributes."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.found = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.found.append((tag, dict(attrs)))
+
+    def of(self, tag):
+        return [attributes for name, attributes in self.found if name == tag]
+
+
+def with_names(displays, name):
+    """The displays with a hostile name wherever a log could carry one."""
+    rows = displays.slice(0, 40).to_pylist()
+    for row in rows:
+        row["experiment"] = row["config_hash"] = row["bundle_version"] = name
+        row["population"] = f"{row['population']}{name}"
+        row["degraded"], row["stage_us"] = [name], [(name, 5)]
+        for slot in row["slots"]:
+            slot["sources"] = [name]
+    return pa.Table.from_pylist(rows, DISPLAY_SCHEMA)
+
+
+def test_the_page_fetches_nothing_and_runs_nothing(page):
+    elements = Elements(page)
+    assert not {"script", "link", "iframe", "img", "object"} & {name for name, _ in elements.found}
+    for _, attributes in elements.found:
+        assert not [name for name in attributes if name.startswith("on")]
+        for name in ("src", "href", "xlink:href"):
+            assert attributes.get(name, "#").startswith("#")
+    assert "default-src 'none'" in page
+    assert not re.search(r"url\((?!#)|@import", page)
+
+
+def test_every_figure_has_words_and_every_table_headers(page):
+    elements = Elements(page)
+    figures = elements.of("svg")
+    assert len(figures) == 4
+    ids = [attributes["id"] for _, attributes in elements.found if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    for svg in figures:
+        assert svg["role"] == "img"
+        assert set(svg["aria-labelledby"].split()) <= set(ids)
+    assert all(header.get("scope") for header in elements.of("th"))
+    assert page.count("<table>") == page.count("<thead>")
+
+
+def test_made_up_data_is_marked_in_every_section_and_figure(page):
+    sections = re.split(r"<section", page)[1:]
+    assert len(sections) == 6
+    assert all("SIMULATED" in section.split("</h2>")[0] for section in sections)
+    assert all("SIMULATED" in svg.split("</svg>")[0] for svg in page.split("<svg")[1:])
+    assert "SIMULATED" in page.split("</title>")[0]
+
+
+def test_real_data_is_not_marked(test_run):
+    displays, tracked, events, _ = test_run
+    real = Origin("shop", simulated=False, fingerprint="f", events=1, items=1)
+    assert "SIMULATED" not in render_page(build_report(displays, tracked, events, real, SHARES))
+
+
+def test_the_true_uplift_stands_beside_the_measured_one(report, page):
+    true = next(one.true_uplift for one in report.comparisons if one.population == "C")
+    assert f">{true:+,.1%}<" in page.replace("\N{MINUS SIGN}", "-")
+
+
+def test_what_is_not_estimable_is_said_in_the_plots_whatever_their_axes_show(test_run):
+    displays, tracked, events, truth = test_run
+    nothing = build_report(displays, tracked.slice(0, 0), events, MADE_UP, SHARES, truth)
+    for plot, places in ((uplift_plot(nothing), 6), (normalised_plot(nothing), 3)):
+        assert plot.count(">not estimable yet</text>") == places
+
+
+def test_the_page_is_the_same_for_the_same_report(report, page):
+    assert render_page(report) == page
+
+
+@pytest.mark.parametrize("name", [EVIL, "$x^{", "-->", "x" * 500, "é" * 30, "\n\t\r", "<b>"])
+def test_hostile_names_stay_words(test_run, name):
+    displays, tracked, _, _ = test_run
+    page = render_page(build_report(with_names(displays, name), tracked, {}, MADE_UP))
+    elements = Elements(page)
+    assert not elements.of("script") and not elements.of("img")
+    assert "\x1b" not in page
+    for _, attributes in elements.found:
+        assert not [attribute for attribute in attributes if attribute.startswith("on")]
+
+
+def test_a_report_of_one_display_is_a_page_too(test_run):
+    displays, tracked, _, _ = test_run
+    page = render_page(build_report(displays.slice(0, 1), tracked.slice(0, 0), None, MADE_UP))
+    assert "nothing to compare" in page
+    assert not re.search(r"\bnan\b|\binf\b", page)
+
+
+def test_the_page_is_written_whole_over_an_old_one(report, page, tmp_path):
+    path = tmp_path / "deep" / "report.html"
+    for _ in range(2):
+        write_page(report, path)
+    assert path.read_text() == page
+    assert [file.name for file in path.parent.iterdir()] == ["report.html"]
+
+
+@pytest.mark.slow
+def test_a_browser_shows_every_section_and_figure(report, tmp_path):
+    browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if browser is None:
+        pytest.skip("no chromium or chrome is installed, so the page is not opened in a browser")
+    write_page(report, tmp_path / "report.html")
+    if subprocess.run([browser, "--version"], capture_output=True).returncode:
+        pytest.skip(f"{browser} is installed but does not start")
+    quiet = ["--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", *quiet, f"--user-data-dir={tmp_path / 'profile'}"]
+    address = (tmp_path / "report.html").as_uri()
+    answer = subprocess.run([browser, *flags, "--dump-dom", address], capture_output=True, text=True, timeout=120)
+    assert answer.returncode == 0 and answer.stdout, answer.stderr[-500:]
+    seen = Elements(answer.stdout)
+    headings = re.findall(r"<h2[^>]*>([^<]*)<", answer.stdout)
+    assert [heading.strip() for heading in headings] == [
+        "Is the test healthy?",
+        "Uplift over A",
+        "Sales per day",
+        "Who filled the slots?",
+        "How popular are the shown items?",
+        "How was it served?",
+    ]
+    assert len(seen.of("svg")) == 4
+    assert len(seen.of("table")) == len(Elements(render_page(report)).of("table"))
+
+
+@pytest.fixture
+def command():
+    app = Typer()
+    app.callback()(lambda: None)
+    add_commands(app)
+    return lambda *arguments: CliRunner().invoke(app, ["report", *map(str, arguments)])
+
+
+def test_the_command_says_what_an_empty_workspace_lacks(command, tmp_path):
+    found = command("-w", tmp_path)
+    assert "holds no events" in str(found.exception)
+
+
+def test_the_command_reads_the_log_and_writes_page_and_figures(command, test_run, tmp_path):
+    displays, tracked, events, _ = test_run
+    space = Workspace(tmp_path)
+    space.write_origin(MADE_UP)
+    pq.write_table(events, space.events)
+    assert "holds no display yet" in str(command("-w", tmp_path).exception)
+    for name, table in (("displays", displays), ("tracked", tracked)):
+        folder = space.log / name / "2026010100"
+        folder.mkdir(parents=True)
+        pq.write_table(table, folder / "1.parquet")
+    populations = tmp_path / "populations.yaml"
+    arms = "\n".join(f"  {name}: {{share: {share}, sources: [gbo]}}" for name, share in SHARES.items())
+    populations.write_text(f"experiment: simulated\nsalt: s\npopulations:\n{arms}\n")
+    page, figures = tmp_path / "report.html", tmp_path / "report.json"
+    found = command("-w", tmp_path, "--populations", populations, "--html", page, "--json", figures)
+    assert found.exit_code == 0, found.exception
+    assert "Uplift over A" in found.output and "SIMULATED" in found.output
+    assert page.read_text().startswith("<!doctype html>")
+    written = json.loads(figures.read_text())["figures"]
+    assert written["checks"][0]["status"] == "ok"
+    assert {one["name"]: one["users"] for one in written["populations"]}.keys() == {"A", "B", "C"}
+    assert "were not given" in command("-w", tmp_path).output
+    asked = command("-w", tmp_path, "--populations", populations, "--experiment", "other")
+    assert "is of experiment 'simulated'" in str(asked.exception)
+
+
+def test_the_shares_are_known_where_only_the_default_configuration_served(test_run):
+    displays = test_run[0]
+    default = load_experiment(DEFAULT_POPULATIONS)
+    served = displays.set_column(
+        displays.column_names.index("config_hash"), "config_hash", pa.repeat(default.config_hash, len(displays))
+    )
+    assert default_shares(served, None) == SHARES
+    assert default_shares(displays, None) is None
+    mixed = pa.concat_tables([served.cast(DISPLAY_SCHEMA), displays.slice(0, 1)])
+    assert default_shares(mixed, None) is None
