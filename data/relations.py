@@ -2,17 +2,16 @@
 
 Every function takes tables and returns a table; nothing is computed before `engine.collect`. Columns, in and out:
 
+    first_of_each(table, key, order) -> the table, of rows with one key the first
     distinct_events(events) -> the events, the earliest of each event_id
     item_counts(events, by=("merchant_id", "item_id"), start=None, end=None)
         -> by..., views, clicks, landings, sales, users
     decayed_item_users(events, until, half_life_days, start=None) -> item_id, users    (users: float64)
     user_timelines(events, kinds=("view",), limit=50, start=None, end=None)
         -> user_id, country, item_id, merchant_id, kind, ts, event_id, age  (distinct user-item pairs; age 0: newest)
-    timeline_item_counts(timelines) -> country, item_id, users
     cooccurrences(timelines, at_least=1) -> country, item_i, item_j, users  (item_i < item_j: each pair once)
-    both_directions(pairs) -> the same with (j, i) beside (i, j)
     banner_clicks(events) -> user_id, merchant_id, display_id, item_id, ts, event_id, landed
-    attributed_sales(events, window_days=30)
+    attributed_sales(events, window_days=30, same_item=False, rule="last click", clicks=None)
         -> event_id, ts, user_id, merchant_id, country, item_id, order_id, order_value,
            display_id, clicked_item_id, click_event_id, click_ts           (the last four null: not by a banner)
     shown_slots(displays) -> display_id, ts, user_id, merchant_id, country, experiment, population,
@@ -28,6 +27,7 @@ Strings are compared by their bytes, which both engines and Python do alike.
 import math
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Literal
 
 import ibis
 from ibis.expr.types import BooleanColumn, Table
@@ -37,18 +37,22 @@ from data.request import HISTORY_LIMIT
 ATTRIBUTION_DAYS = 30
 """A sale longer than this after the click is nobody's."""
 
+Rule = Literal["last click", "every click"]
+"""To which of several clicks a sale belongs."""
+
 _SLOT = ["user_id", "display_id", "item_id"]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def distinct_events(events: Table) -> Table:
-    """One event per event_id: the earliest; among those the least user, item, kind, merchant.
+def first_of_each(table: Table, key: str, order: Sequence[str]) -> Table:
+    """Of the rows with one `key`, the first by `order`: tables have no order, so the rows' own values decide."""
+    place = ibis.row_number().over(ibis.window(group_by=key, order_by=list(order)))
+    return table.mutate(_place=place).filter(lambda numbered: numbered["_place"] == 0).drop("_place")
 
-    Readers drop second copies by the file's order; tables have no order, so here the copies' own values decide.
-    """
-    order = [events[name] for name in ("ts", "user_id", "item_id", "kind", "merchant_id")]
-    place = ibis.row_number().over(ibis.window(group_by="event_id", order_by=order))
-    return events.mutate(_place=place).filter(lambda table: table["_place"] == 0).drop("_place")
+
+def distinct_events(events: Table) -> Table:
+    """One event per event_id: the earliest; among those the least user, item, kind, merchant."""
+    return first_of_each(events, "event_id", ("ts", "user_id", "item_id", "kind", "merchant_id"))
 
 
 def item_counts(
@@ -105,16 +109,11 @@ def user_timelines(
     return items.filter(items["age"] < limit)
 
 
-def timeline_item_counts(timelines: Table) -> Table:
-    """How many timelines of each country hold the item: n_i beside the n_ij of `cooccurrences`."""
-    return timelines.group_by(["country", "item_id"]).agg(users=timelines.count())
-
-
 def cooccurrences(timelines: Table, at_least: int = 1) -> Table:
     """n_ij: how many timelines of a country hold both items, each pair once (item_i < item_j), n_ij >= at_least.
 
-    n is symmetric, so half of it is enough, and half is what two engines have to write; `both_directions` gives the
-    other half. A timeline of T items makes T (T - 1) / 2 pairs: cap timelines first, as `user_timelines` does.
+    n is symmetric, so half of it is enough, and half is what two engines have to write. A timeline of T items makes
+    T (T - 1) / 2 pairs: cap timelines first, as `user_timelines` does.
     """
     left = timelines.select("user_id", "country", item_i="item_id")
     right = timelines.select("user_id", item_j="item_id").view()
@@ -122,12 +121,6 @@ def cooccurrences(timelines: Table, at_least: int = 1) -> Table:
     pairs = pairs.select("country", "item_i", "item_j")
     counted = pairs.group_by(["country", "item_i", "item_j"]).agg(users=pairs.count())
     return counted.filter(counted["users"] >= at_least) if at_least > 1 else counted
-
-
-def both_directions(pairs: Table) -> Table:
-    """`cooccurrences` with every pair in both directions."""
-    turned = pairs.select("country", item_i="item_j", item_j="item_i", users="users")
-    return ibis.union(pairs.select("country", "item_i", "item_j", "users"), turned, distinct=False)
 
 
 def banner_clicks(events: Table) -> Table:
@@ -142,37 +135,60 @@ def banner_clicks(events: Table) -> Table:
     return clicks.filter(clicks["again"] == 0).drop("again")
 
 
-def attributed_sales(events: Table, window_days: int = ATTRIBUTION_DAYS) -> Table:
+def attributed_sales(
+    events: Table,
+    window_days: int = ATTRIBUTION_DAYS,
+    same_item: bool = False,
+    rule: Rule = "last click",
+    clicks: Table | None = None,
+) -> Table:
     """Every sale, with the banner click it belongs to, or nulls. Event ids must be distinct.
 
-    A sale belongs to the user's last landed click on a banner of the same merchant, at most `window_days` before it
-    (both ends included); among clicks of the same microsecond, the one with the greatest event id. The item sold need
-    not be the item clicked. This is an as-of join, written as a running count of clicks, which numbers the stretch of
-    time over which each click reigns: Spark has no as-of join by default.
+    A sale may belong to the user's landed clicks on banners of the same merchant, at most `window_days` before it (both
+    ends included).
+
+    Args:
+        same_item: only to clicks on the item sold.
+        rule: "last click": to the last of them alone; among clicks of the same microsecond, to the one with the
+            greatest event id. "every click": to each of them; a row each.
+        clicks: user_id, merchant_id, display_id, item_id, ts, event_id: what may earn a sale, and from when on,
+            instead of the landed clicks of the events.
     """
-    clicks = _clicks(events)
-    clicks = clicks.filter(clicks["landed"])
+    clicks = landed_clicks(events) if clicks is None else clicks
+    key = ["user_id", "merchant_id", *(["item_id"] if same_item else [])]
     columns = ["event_id", "ts", "user_id", "merchant_id", "country", "item_id", "order_id", "order_value"]
     sales = events.filter(events["kind"] == "sale").select(*columns)
-    order = ["user_id", "merchant_id", "ts", "event_id"]
     click = {"display_id": "display_id", "clicked_item_id": "item_id", "click_event_id": "event_id", "click_ts": "ts"}
-    as_click = clicks.select(*order, **click)
-    no_click = {name: ibis.null(as_click[name].type()) for name in click}
-    marks = ibis.union(as_click, sales.select(*order, **no_click), distinct=False)
+    order = [*key, "ts", "event_id"]
+    as_click, to_sell = clicks.select(*order, **click), sales.select(*order)
+    sold = _last_clicks(as_click, to_sell, key, list(click)) if rule == "last click" else (
+        to_sell.join(as_click.drop("ts", "event_id"), key)
+    )  # fmt: skip
+    window = ibis.interval(days=window_days)
+    in_time = (sold["click_ts"] <= sold["ts"]) & (sold["ts"] <= sold["click_ts"] + window)
+    return sales.left_join(sold.filter(in_time).select("event_id", *click), "event_id").select(*columns, *click)
+
+
+def _last_clicks(clicks: Table, sales: Table, key: list[str], click: list[str]) -> Table:
+    """Each sale with the last click of its key up to its moment, or nulls.
+
+    This is an as-of join, written as a running count of clicks, which numbers the stretch of time over which each click
+    reigns: Spark has no as-of join by default.
+    """
+    no_click = {name: ibis.null(clicks[name].type()) for name in click}
+    marks = ibis.union(clicks, sales.mutate(**no_click).select(*clicks.columns), distinct=False)
     so_far = ibis.window(
-        group_by=["user_id", "merchant_id"],
+        group_by=key,
         order_by=["ts", marks["click_ts"].isnull(), "event_id"],  # a click at the moment of the sale comes before it
         preceding=None,
         following=0,
     )
     marks = marks.mutate(reign=marks["click_ts"].count().over(so_far))
-    in_reign = ibis.window(group_by=["user_id", "merchant_id", "reign"])
+    in_reign = ibis.window(group_by=[*key, "reign"])
     sold = marks.mutate(
         is_sale=marks["click_ts"].isnull(), **{name: marks[name].max().over(in_reign) for name in click}
     )
-    in_time = sold["ts"] <= sold["click_ts"] + ibis.interval(days=window_days)
-    sold = sold.filter(sold["is_sale"], in_time).select("event_id", *click)
-    return sales.left_join(sold, "event_id").select(*columns, *click)
+    return sold.filter(sold["is_sale"])
 
 
 def shown_slots(displays: Table) -> Table:
@@ -208,6 +224,12 @@ def user_aggregates(displays: Table, events: Table, window_days: int = ATTRIBUTI
     joined = shown.left_join(clicked, unit).select(*shown.columns, *figures[:2])
     joined = joined.left_join(sold, unit).select(*joined.columns, *figures[2:])
     return joined.mutate(**{name: joined[name].fill_null(0) for name in figures})
+
+
+def landed_clicks(events: Table) -> Table:
+    """Every click on a banner that landed: user_id, merchant_id, display_id, item_id, ts, event_id."""
+    clicks = _clicks(events)
+    return clicks.filter(clicks["landed"]).drop("landed")
 
 
 def _clicks(events: Table) -> Table:

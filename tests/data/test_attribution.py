@@ -2,19 +2,22 @@
 
 from collections import Counter
 
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data import relations
 from data.engine import connect, read_table
+from data.schema import TIMESTAMP
 
 DAY = 86_400_000_000
 
 
-def attribution_by_hand(rows, days=30):
-    """sale's event_id -> the click's row, or None."""
+def earning_clicks(rows, days=30, same_item=False):
+    """sale's event_id -> the rows of the clicks that it may belong to."""
     landed = {(row["user_id"], row["display_id"], row["item_id"]) for row in rows if row["kind"] == "landing"}
+    key = ("user_id", "merchant_id", "item_id")[: 3 if same_item else 2]
     clicks = [
         row
         for row in rows
@@ -22,17 +25,53 @@ def attribution_by_hand(rows, days=30):
         and row["display_id"] is not None
         and (row["user_id"], row["display_id"], row["item_id"]) in landed
     ]
-    found = {}
-    for sale in rows:
-        if sale["kind"] == "sale":
-            eligible = [
-                click
-                for click in clicks
-                if (click["user_id"], click["merchant_id"]) == (sale["user_id"], sale["merchant_id"])
-                and 0 <= sale["ts"] - click["ts"] <= days * DAY
-            ]
-            found[sale["event_id"]] = max(eligible, key=lambda row: (row["ts"], row["event_id"]), default=None)
-    return found
+    return {
+        sale["event_id"]: [
+            click
+            for click in clicks
+            if all(click[name] == sale[name] for name in key) and 0 <= sale["ts"] - click["ts"] <= days * DAY
+        ]
+        for sale in rows
+        if sale["kind"] == "sale"
+    }
+
+
+def attribution_by_hand(rows, days=30, same_item=False):
+    """sale's event_id -> the click's row, or None."""
+    last = {}
+    for sale, clicks in earning_clicks(rows, days, same_item).items():
+        last[sale] = max(clicks, key=lambda row: (row["ts"], row["event_id"]), default=None)
+    return last
+
+
+@pytest.mark.parametrize(("days", "same_item"), [(7, True), (30, True), (7, False)])
+def test_window_item_and_rule_are_parameters(connection, days, same_item, logs):
+    rows, _ = logs.random_log(4, 600)
+    events = read_table(connection, logs.events_table(rows))
+    expected = attribution_by_hand(rows, days, same_item)
+    assert any(expected.values())
+    found = logs.run(relations.attributed_sales(events, days, same_item))
+    assert {row["event_id"]: row["click_event_id"] for row in found} == {
+        sale: click and click["event_id"] for sale, click in expected.items()
+    }
+    every = logs.run(relations.attributed_sales(events, days, same_item, rule="every click"))
+    pairs = sorted((row["event_id"], row["click_event_id"] or "") for row in every)
+    several = earning_clicks(rows, days, same_item)
+    assert pairs == sorted(
+        (sale, one) for sale, clicks in several.items() for one in [c["event_id"] for c in clicks] or [""]
+    )
+
+
+def test_what_earns_a_sale_may_be_given(connection, logs):
+    rows = [logs.event(1, "click", ts=5, display="d1"), logs.event(2, "sale", ts=7 * DAY + 3)]
+    events = read_table(connection, logs.events_table(rows))
+    slots = pa.table(
+        {"user_id": ["u1"], "merchant_id": ["m1"], "display_id": ["d1"], "item_id": ["i1"], "event_id": ["slot 0"]}
+    )
+    for shown, earned in ((3, "slot 0"), (2, None), (7 * DAY + 4, None)):
+        at = slots.append_column("ts", pa.array([shown]).cast(TIMESTAMP))
+        found = relations.attributed_sales(events, 7, True, "every click", read_table(connection, at))
+        assert [row["click_event_id"] for row in logs.run(found)] == [earned]
 
 
 @pytest.mark.parametrize("days", [1, 30])
