@@ -1,6 +1,5 @@
 """Random inputs of a ranker (paper, section 4.1): dense features, and bags of lookups into tables of any size."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -89,13 +88,6 @@ def random_batch(config: RandomConfig, size: int, number: int) -> RandomBatch:
     ]
     label = random.integers(0, 2, size).astype(np.float32)
     return RandomBatch(dense, lengths, np.concatenate(bags), label)
-
-
-def random_batches(config: RandomConfig, size: int, start: int = 0) -> Iterator[RandomBatch]:
-    """Batches without end, from number `start` on."""
-    while True:
-        yield random_batch(config, size, start)
-        start += 1
 
 
 def bag_lengths(config: RandomConfig, size: int, number: int) -> NDArray[np.int32]:
