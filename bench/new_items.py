@@ -22,10 +22,10 @@ import pyarrow.parquet as pq
 import typer
 from rich.table import Table
 
+from candidates.cold_start.catalog_diff import CatalogDiff
 from candidates.config import CandidatesConfig
 from candidates.evaluation import HeldOut, split_events
 from candidates.new_items.addition import AdditionConfig, add_items
-from candidates.new_items.growth import Growth
 from candidates.new_items.recall import Question, recall_after, recall_before
 from candidates.sources import load_sources
 from data.bundle import Bundle
@@ -64,9 +64,9 @@ def measure(root: Path, parts: Parts, origin: Origin, seed: int) -> dict[str, An
         place = Workspace(root / name.replace(" ", "-"))
         store(place, events, before, origin)
         old = train_bundle(place, seed=seed)
-        growth = Growth.of(ItemTable.load(old.catalog), new)
-        question = Question.of(requests, growth)
-        figures["not added"] = {"recall": recall_before(load_sources(old, growth.before), question, growth)}
+        diff = CatalogDiff.of(ItemTable.load(old.catalog), new)
+        question = Question.of(requests, diff)
+        figures["not added"] = {"recall": recall_before(load_sources(old, diff.before), question, diff)}
         began = time.perf_counter()
         given = root / "since.parquet" if name == "rows and events" else None
         bundle, _ = add_items(place, root / "new.parquet", given, AdditionConfig(held_out=0.01, seed=seed))

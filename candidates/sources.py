@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from candidates.best_of import cbo, gbo
+from candidates.best_of.gbo import GlobalBestOf
 from candidates.encoder import read_json
 from candidates.errors import CandidatesError
 from candidates.led import source as led_source
@@ -20,7 +21,7 @@ from data.bundle import Bundle
 from data.items import ItemTable
 
 if TYPE_CHECKING:
-    from candidates.new_items.basis import Extension
+    from candidates.cold_start.extension import Extension
 
 __all__ = ["SOURCES", "CandidateSource", "Proposal", "SourceKind", "load_sources", "load_sources_from"]
 
@@ -32,7 +33,7 @@ class SourceKind:
     Attributes:
         train: writes the source's files and returns its figures for the manifest.
         load: the source, from those files; raises a TandemError where they are missing or broken.
-        extend: writes the files of a source with new items in (candidates/new_items), from the folder of the old part
+        extend: writes the files of a source with new items in (candidates/cold_start), from the folder of the old part
             into that of the new one, and returns figures; None: the source takes new items by training only.
     """
 
@@ -42,7 +43,7 @@ class SourceKind:
 
 
 def _train_gbo(training: TrainingSet, folder: Path) -> dict[str, Any]:
-    training.best_of().save(folder / "gbo")
+    GlobalBestOf.of(training.popularity, training.items).save(folder / "gbo")
     return {}
 
 
@@ -59,18 +60,18 @@ def _train_led(training: TrainingSet, folder: Path) -> dict[str, Any]:
 
 
 def _extend_gbo(old: Path, new: Path, extension: "Extension") -> dict[str, Any]:
-    extension.best_of().save(new / "gbo")
+    GlobalBestOf.of(extension.popularity, extension.diff.after).save(new / "gbo")
     return {}
 
 
 def _extend_cbo(old: Path, new: Path, extension: "Extension") -> dict[str, Any]:
-    from candidates.new_items.cbo_extension import extend_cbo
+    from candidates.best_of.cbo_extension import extend_cbo
 
     return extend_cbo(old, new, extension)
 
 
 def _extend_led(old: Path, new: Path, extension: "Extension") -> dict[str, Any]:
-    from candidates.new_items.led_extension import extend_led
+    from candidates.led.extension import extend_led
 
     return extend_led(old, new, extension)
 

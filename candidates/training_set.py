@@ -9,7 +9,6 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from candidates.behaviour import Behaviour
-from candidates.best_of.gbo import GlobalBestOf
 from candidates.config import CandidatesConfig
 from candidates.encoder import CountryItems
 from candidates.evaluation import HeldOut
@@ -50,9 +49,6 @@ class TrainingSet:
     config: CandidatesConfig
     seed: int
     checkpoints: Path | None = None
-
-    def best_of(self) -> GlobalBestOf:
-        return GlobalBestOf.of(self.popularity, self.items)
 
 
 @dataclass(frozen=True)

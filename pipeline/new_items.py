@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+from candidates.cold_start.catalog_diff import CatalogDiff
 from candidates.new_items.addition import AdditionConfig, add_items
-from candidates.new_items.growth import Growth
 from data.bundle import Bundle, BundleDraft
 from data.timelines import Timelines
 from data.workspace import Workspace
@@ -21,10 +21,10 @@ def add_new_items(
     return add_items(workspace, catalog, events, config, carry_ranker)
 
 
-def carry_ranker(bundle: Bundle, draft: BundleDraft, growth: Growth, timelines: Timelines) -> None:
+def carry_ranker(bundle: Bundle, draft: BundleDraft, diff: CatalogDiff, timelines: Timelines) -> None:
     """The bundle's ranker into the draft, for the catalog of after."""
     from ranker.banner.new_items import extend_ranker
 
-    extend_ranker(bundle.ranker, draft.folder("ranker"), growth.after, growth.moved, growth.added, timelines)
+    extend_ranker(bundle.ranker, draft.folder("ranker"), diff.after, diff.moved, diff.added, timelines)
     if "ranker" in bundle.metrics:
         draft.metrics["ranker"] = bundle.metrics["ranker"]

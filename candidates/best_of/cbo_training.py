@@ -12,6 +12,7 @@ from threadpoolctl import threadpool_limits
 
 from candidates.behaviour import UserItems
 from candidates.best_of.cbo import CboCountry, ClusterCounts, ClusterVisits, cluster_lists, unit
+from candidates.best_of.gbo import GlobalBestOf
 from candidates.encoder import write_countries
 from candidates.evaluation import evaluate_sources
 from candidates.training_set import CountryTraining, TrainingSet
@@ -58,7 +59,7 @@ def train_country(training: TrainingSet, country: CountryTraining) -> tuple[CboC
             config.minimum_users,
             config.list_length,
         )
-        source = CboCountry(country.items, country.vectors, lists, training.best_of())
+        source = CboCountry(country.items, country.vectors, lists, GlobalBestOf.of(training.popularity, training.items))
         tried[clusters] = evaluate_sources({"cbo": source}, country.validation)["cbo"]["recall@20"]
         if best is None or tried[clusters] > best_recall:
             best, best_recall = source, tried[clusters]

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from candidates.best_of.unknown_items import UnknownItems
 from candidates.encoder import CountryItems, read_countries, read_json, user_vector
+from candidates.explanation import Explanation
 from candidates.index import NEVER, MerchantIndexes, load_graphs
 from candidates.proposals import NOTHING, Proposal
-from candidates.retrieval.explanation import Explanation
 from data.ids import load_array
 from data.items import ItemTable
 from data.request import Request

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from candidates.best_of.gbo import GlobalBestOf
 from candidates.best_of.unknown_items import UnknownItems
 from candidates.config import LedConfig
 from candidates.encoder import user_vector, write_countries
@@ -178,7 +179,7 @@ def serving_vectors(model: Led) -> NDArray[np.float32]:
 def validation_recall(training: TrainingSet, country: CountryTraining, vectors: NDArray[np.float32]) -> float:
     """Recall@20 on the country's validation requests, by exact scan."""
     available = with_unavailable(training, country, vectors)
-    unknown = UnknownItems.of(country.items, training.best_of())
+    unknown = UnknownItems.of(country.items, GlobalBestOf.of(training.popularity, training.items))
     source = LedCountry(country.items, MerchantIndexes(available, {}), training.config.led.length_power, unknown)
     return float(evaluate_sources({"led": source}, country.validation)["led"]["recall@20"])
 
@@ -199,7 +200,7 @@ def save_country(
     config = training.config
     vectors = with_unavailable(training, country, vectors)
     country.items.save(folder)
-    UnknownItems.of(country.items, training.best_of()).save(folder)
+    UnknownItems.of(country.items, GlobalBestOf.of(training.popularity, training.items)).save(folder)
     np.save(folder / "vectors.npy", vectors)
     np.save(folder / "inverse_norms.npy", inverse_norms(vectors))
     graphs: dict[int, GraphIndex] = {}

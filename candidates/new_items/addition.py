@@ -12,14 +12,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from candidates.best_of.gbo import GlobalBestOf
+from candidates.cold_start.catalog_diff import CatalogDiff, new_rows
+from candidates.cold_start.evidence import Evidence
+from candidates.cold_start.extension import Extension, popularity_with_new
+from candidates.cold_start.vectors import ColdStartConfig
 from candidates.config import CboConfig, IndexConfig
 from candidates.encoder import read_json
 from candidates.errors import CandidatesError
 from candidates.evaluation import HeldOut, split_events
-from candidates.new_items.basis import Extension, popularity_with_new
-from candidates.new_items.evidence import Evidence
-from candidates.new_items.growth import Growth, new_rows
-from candidates.new_items.placing import PlacingConfig
 from candidates.new_items.recall import Question, recall_after, recall_before
 from candidates.sources import SOURCES, load_sources, load_sources_from
 from data.bundle import Bundle, BundleDraft, publish, sweep_drafts
@@ -32,7 +32,7 @@ from data.workspace import Workspace
 
 logger = logging.getLogger(__name__)
 
-Carry = Callable[[Bundle, BundleDraft, Growth, Timelines], None]
+Carry = Callable[[Bundle, BundleDraft, CatalogDiff, Timelines], None]
 """Writes another part of the old bundle, the ranker's, into the draft for the catalog of after."""
 
 
@@ -45,7 +45,7 @@ class AdditionConfig:
             learnt from them. Where that would be fewer than five, all are learnt from, and the workspace's are asked.
     """
 
-    placing: PlacingConfig = field(default_factory=PlacingConfig)
+    cold_start: ColdStartConfig = field(default_factory=ColdStartConfig)
     held_out: float = 0.1
     max_held_out: int = 2_000
     threads: int = 1
@@ -93,24 +93,24 @@ def _add(
     bundle = Bundle.open(workspace.current)
     items = ItemTable.load(bundle.catalog)
     rows = new_rows(items, given := read_catalog(catalog_file), catalog_file)
-    growth = Growth.of(items, rows)
+    diff = CatalogDiff.of(items, rows)
     stored = load_events(workspace)
     events = stored.slice(0, 0) if events_file is None else read_events(events_file).events
     known = _lacking(stored, events, "event_id")  # a run that was killed may have stored the events given already
     sweep_drafts(workspace)
     bar.advance(note="placing the new items")
     with BundleDraft(workspace) as draft:
-        growth.after.save(draft.folder("catalog"))
-        figures = _extend(bundle, draft, growth, known, events, config, bar)
+        diff.after.save(draft.folder("catalog"))
+        figures = _extend(bundle, draft, diff, known, events, config, bar)
         bar.advance(note="counting for the ranker")
-        everything = Timelines.of(pa.concat_tables([known, events]), growth.after)
+        everything = Timelines.of(pa.concat_tables([known, events]), diff.after)
         if bundle.has("ranker") and carry is not None:
-            carry(bundle, draft, growth, everything)
+            carry(bundle, draft, diff, everything)
         figures["items"] = {
             "before": len(items),
             "new": len(rows),
             "already there": len(given) - len(rows),
-            "new with events": len(np.intersect1d(growth.added, everything.items)),
+            "new with events": len(np.intersect1d(diff.added, everything.items)),
             "events": len(events),
             "events of items that no catalog has": len(known) + len(events) - len(everything.items),
         }
@@ -127,23 +127,23 @@ def _add(
 def _extend(
     bundle: Bundle,
     draft: BundleDraft,
-    growth: Growth,
+    diff: CatalogDiff,
     known: pa.Table,
     events: pa.Table,
     config: AdditionConfig,
     bar: Bar,
 ) -> dict[str, Any]:
     """Writes the draft's candidates part; returns what it measured."""
-    fitted, requests, asked = _held_out(known, events, growth, config)
-    extension = _extension(bundle, growth, known, fitted, config)
+    fitted, requests, asked = _held_out(known, events, diff, config)
+    extension = _extension(bundle, diff, known, fitted, config)
     folder = draft.folder("candidates")
     sources = extend_sources(bundle.candidates, folder, extension)
     bar.advance(note="measuring recall")
-    question = Question.of(requests, growth)
+    question = Question.of(requests, diff)
     return {
         "recall": {
-            "before": recall_before(load_sources(bundle, growth.before), question, growth),
-            "after": recall_after(load_sources_from(folder, growth.after), question),
+            "before": recall_before(load_sources(bundle, diff.before), question, diff),
+            "after": recall_after(load_sources_from(folder, diff.after), question),
         },
         "asked": asked,
         "sources": sources,
@@ -170,21 +170,23 @@ def extend_sources(old: Path, new: Path, extension: Extension) -> dict[str, Any]
     return figures
 
 
-def _extension(bundle: Bundle, growth: Growth, known: pa.Table, fitted: pa.Table, config: AdditionConfig) -> Extension:
+def _extension(
+    bundle: Bundle, diff: CatalogDiff, known: pa.Table, fitted: pa.Table, config: AdditionConfig
+) -> Extension:
     described = read_json(bundle.candidates / "config.json").get("config", {})
     cbo = _part_of(CboConfig, described.get("cbo", {}))
-    window = Timelines.of(fitted, growth.after)
-    whole = Timelines.of(pa.concat_tables([_of_users(known, fitted), fitted]), growth.after)
-    everyone = Evidence.of(window, np.arange(len(window)), growth, config.placing.history_limit)
+    window = Timelines.of(fitted, diff.after)
+    whole = Timelines.of(pa.concat_tables([_of_users(known, fitted), fitted]), diff.after)
+    everyone = Evidence.of(window, np.arange(len(window)), diff, config.cold_start.history_limit)
     scores = GlobalBestOf.load(bundle.candidates / "gbo").scores if (bundle.candidates / "gbo").is_dir() else None
-    counts = np.zeros(len(growth.before), np.float32) if scores is None else np.asarray(scores)
+    counts = np.zeros(len(diff.before), np.float32) if scores is None else np.asarray(scores)
     return Extension(
-        growth=growth,
+        diff=diff,
         timelines=whole,
         window=window,
-        askers=Timelines.of(known, growth.after),
-        popularity=popularity_with_new(counts, growth, everyone, config.placing.scale_power),
-        config=config.placing,
+        askers=Timelines.of(known, diff.after),
+        popularity=popularity_with_new(counts, diff, everyone, config.cold_start.scale_power),
+        config=config.cold_start,
         index=_part_of(IndexConfig, described.get("index", {})),
         cbo=cbo,
         seed=config.seed,
@@ -193,7 +195,7 @@ def _extension(bundle: Bundle, growth: Growth, known: pa.Table, fitted: pa.Table
 
 
 def _held_out(
-    known: pa.Table, events: pa.Table, growth: Growth, config: AdditionConfig
+    known: pa.Table, events: pa.Table, diff: CatalogDiff, config: AdditionConfig
 ) -> tuple[pa.Table, list[HeldOut], str]:
     """(the given events to learn from, requests to measure by, whose they are).
 
@@ -205,7 +207,7 @@ def _held_out(
     asked = pa.concat_tables([_of_users(known, events), events]) if spared else known
     if len(asked) < 2:
         return events, [], _KNOWN
-    _, requests = split_events(asked, growth.after, "user", held_out=share, max_users=most, seed=seed)
+    _, requests = split_events(asked, diff.after, "user", held_out=share, max_users=most, seed=seed)
     if not spared:
         return events, requests, _KNOWN
     users = pa.array(sorted({one.request.user_id for one in requests}), pa.string())

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from candidates.errors import CandidatesError
-from candidates.retrieval.explanation import ExplainingSource, Explanation
+from candidates.explanation import ExplainingSource, Explanation
 from candidates.retrieval.similar import SimilarItems
 from candidates.sources import load_sources
 from data.bundle import Bundle

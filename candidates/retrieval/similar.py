@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from candidates.best_of.gbo import GlobalBestOf, keep_mask
+from candidates.category_paths import shared_path
 from candidates.errors import CandidatesError
 from candidates.led.source import Led
 from candidates.proposals import NOTHING, CandidateSource, Proposal
@@ -77,14 +78,3 @@ class SimilarItems:
         popularity = np.zeros(len(positions)) if self._best_of is None else self._best_of.scores[positions]
         order = np.lexsort((positions, -popularity, -nearness))[:k]
         return Proposal(positions[order], nearness[order])
-
-
-def shared_path(one: str, other: str) -> float:
-    """The share of the longer of two category paths ("home/garden/rake") that both begin with; 0 for an empty one."""
-    left, right = one.split("/"), other.split("/")
-    if not (one and other):
-        return 0.0
-    same = 0
-    while same < min(len(left), len(right)) and left[same] == right[same]:
-        same += 1
-    return same / max(len(left), len(right))

@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
+from candidates.explanation import ExplainingSource
 from candidates.proposals import Proposal
-from candidates.retrieval.explanation import ExplainingSource
 from data.items import ItemTable
 from data.request import Request
 from gateway.banner.assembly import Banner

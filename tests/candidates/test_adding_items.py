@@ -17,11 +17,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from candidates.cold_start.catalog_diff import CatalogDiff
 from candidates.config import CandidatesConfig, CboConfig, EmbeddingConfig, IndexConfig, LedConfig
 from candidates.errors import CandidatesError
 from candidates.index import exact_search
 from candidates.new_items.addition import AdditionConfig, add_items
-from candidates.new_items.growth import Growth
 from candidates.sources import SOURCES, load_sources
 from data.bundle import Bundle, publish
 from data.errors import DataError
@@ -75,7 +75,7 @@ class Added:
     place: Workspace
     old: Bundle
     bundle: Bundle
-    growth: Growth
+    diff: CatalogDiff
     figures: dict[str, Any]
 
 
@@ -84,8 +84,8 @@ def added(shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> Added:
     place = copied(shop, tmp_path_factory.mktemp("added") / "w")
     old = Bundle.open(place.current)
     bundle, figures = add_items(place, shop.new, shop.since, AdditionConfig(held_out=0.4))
-    growth = Growth.of(ItemTable.load(old.catalog), pq.read_table(shop.new))
-    return Added(place, old, bundle, growth, figures)
+    diff = CatalogDiff.of(ItemTable.load(old.catalog), pq.read_table(shop.new))
+    return Added(place, old, bundle, diff, figures)
 
 
 def request_of(history: list[int], merchant: int, exclude: list[int] | None = None) -> Request:
@@ -123,7 +123,7 @@ def test_new_items_are_found_and_old_ones_are_still_found(added: Added, shop: Sh
 def test_extended_sources_keep_the_contract(
     added: Added, name: str, merchant: int, k: int, history: list[int], exclude: list[int]
 ) -> None:
-    items = added.growth.after
+    items = added.diff.after
     found = load_sources(added.bundle, items, [name])[name].propose(request_of(history, merchant, exclude), k)
     assert len(np.unique(found.items)) == len(found) and (np.diff(found.scores) <= 0).all()
     assert not np.isin(found.items, exclude).any()
@@ -136,17 +136,17 @@ def test_extended_sources_keep_the_contract(
 
 
 def test_old_items_keep_their_vectors_and_new_ones_point_where_their_users_do(added: Added, shop: Shop) -> None:
-    growth = added.growth
-    before = load_sources(added.old, growth.before, ["led"])["led"].country("AA")  # type: ignore[attr-defined]
-    after = load_sources(added.bundle, growth.after, ["led"])["led"].country("AA")  # type: ignore[attr-defined]
-    rows = after.items.rows[growth.moved[before.items.items]]
+    diff = added.diff
+    before = load_sources(added.old, diff.before, ["led"])["led"].country("AA")  # type: ignore[attr-defined]
+    after = load_sources(added.bundle, diff.after, ["led"])["led"].country("AA")  # type: ignore[attr-defined]
+    rows = after.items.rows[diff.moved[before.items.items]]
     np.testing.assert_array_equal(after.indexes.vectors[rows], before.indexes.vectors)
-    number = np.array([int(one[-4:]) for one in growth.after.items.ids()])  # a taste is a number's remainder
+    number = np.array([int(one[-4:]) for one in diff.after.items.ids()])  # a taste is a number's remainder
     users = pq.read_table(shop.since, columns=["item_id"])["item_id"].value_counts().to_pylist()
     taken = {one["values"]: one["counts"] for one in users}
     right = []
-    for item in growth.added.tolist():
-        if taken.get(growth.after.items.id(item), 0) >= 5:
+    for item in diff.added.tolist():
+        if taken.get(diff.after.items.id(item), 0) >= 5:
             found = after.similar(item, 10, np.empty(0, np.int32))
             if found is not None:  # only the other country's users took it, or those kept out
                 right.append(np.mean(number[found.items] % 6 == number[item] % 6))
@@ -154,12 +154,12 @@ def test_old_items_keep_their_vectors_and_new_ones_point_where_their_users_do(ad
 
 
 def test_a_graph_takes_new_items_in_and_still_has_its_recall(added: Added) -> None:
-    country = load_sources(added.bundle, added.growth.after, ["led"])["led"].country("AA")  # type: ignore[attr-defined]
+    country = load_sources(added.bundle, added.diff.after, ["led"])["led"].country("AA")  # type: ignore[attr-defined]
     (merchant,) = country.indexes.graphs
     graph = country.indexes.graphs[merchant]
     start, end = country.items.slice_of(merchant)
     vectors = country.indexes.vectors[start:end]
-    fresh = np.flatnonzero(np.isin(country.items.items[start:end], added.growth.added) & (vectors[:, -1] > -1e20))
+    fresh = np.flatnonzero(np.isin(country.items.items[start:end], added.diff.added) & (vectors[:, -1] > -1e20))
     assert len(fresh) > 10 and np.isin(fresh, graph.scanned).all()
     assert graph.facts.recall >= 0.95
     rng = np.random.default_rng(0)

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import sparse
 
+from candidates.cold_start import vectors as placing
+from candidates.cold_start.catalog_diff import CatalogDiff, catalog_of, new_rows
 from candidates.errors import CandidatesError
-from candidates.new_items import placing
-from candidates.new_items.growth import Growth, catalog_of, new_rows
 from data.items import ItemTable
 from data.schema import CATALOG_SCHEMA
 
@@ -37,13 +37,13 @@ def test_positions_move_in_order_and_back_again(pairs: list[tuple[int, int]]) ->
     assert catalog_of(before).equals(
         every.slice(0, cut).sort_by([("merchant_id", "ascending"), ("item_id", "ascending")])
     )
-    growth = Growth.of(before, every.slice(cut))
-    assert growth.after.items.ids_at(growth.moved) == before.items.ids()
-    assert sorted(growth.after.items.ids_at(growth.added)) == sorted(every.slice(cut)["item_id"].to_pylist())
-    assert growth.after.merchants.ids_at(growth.merchants) == before.merchants.ids()
-    assert (np.diff(growth.moved) > 0).all() and (np.diff(growth.merchants) > 0).all()
-    assert growth.back(growth.moved).tolist() == list(range(len(before)))
-    assert len(growth.back(growth.added)) == 0
+    diff = CatalogDiff.of(before, every.slice(cut))
+    assert diff.after.items.ids_at(diff.moved) == before.items.ids()
+    assert sorted(diff.after.items.ids_at(diff.added)) == sorted(every.slice(cut)["item_id"].to_pylist())
+    assert diff.after.merchants.ids_at(diff.merchants) == before.merchants.ids()
+    assert (np.diff(diff.moved) > 0).all() and (np.diff(diff.merchants) > 0).all()
+    assert diff.back(diff.moved).tolist() == list(range(len(before)))
+    assert len(diff.back(diff.added)) == 0
 
 
 def test_a_file_is_refused_where_an_item_changed_its_merchant_or_nothing_is_new() -> None:
@@ -84,10 +84,10 @@ def test_users_outweigh_the_category_the_more_of_them_there_are() -> None:
 def test_the_nearest_category_of_the_merchant_stands_in_and_no_other() -> None:
     known = [("a", "m", "home/desk"), ("b", "m", "home/lamp"), ("c", "m", "garden"), ("d", "n", "home/desk")]
     new = [("x", "m", "home/desk"), ("y", "m", "home/sofa"), ("z", "m", "toys"), ("w", "o", "home/desk")]
-    growth = Growth.of(ItemTable.of(rows_of(known)), rows_of(new))
+    diff = CatalogDiff.of(ItemTable.of(rows_of(known)), rows_of(new))
     vectors = (10.0 ** np.arange(4)[:, None] * np.eye(4)).astype(np.float32)  # a, b, c, d
-    found = placing.category_means(growth.after, growth.added, growth.moved, vectors)
-    of = {item: found[place] for place, item in enumerate(growth.after.items.ids_at(growth.added))}
+    found = placing.category_means(diff.after, diff.added, diff.moved, vectors)
+    of = {item: found[place] for place, item in enumerate(diff.after.items.ids_at(diff.added))}
     np.testing.assert_allclose(of["x"], vectors[0])
     between = vectors[:2].mean(axis=0)
     np.testing.assert_allclose(of["y"], between / np.linalg.norm(between) * 5.5, rtol=1e-5)

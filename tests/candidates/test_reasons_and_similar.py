@@ -13,9 +13,9 @@ from typer.testing import CliRunner
 
 from candidates.config import CandidatesConfig, CboConfig, EmbeddingConfig, LedConfig
 from candidates.errors import CandidatesError
+from candidates.explanation import ExplainingSource
 from candidates.index import NEVER, MerchantIndexes, cosine_search, inverse_norms
 from candidates.led.source import Led
-from candidates.retrieval.explanation import ExplainingSource
 from candidates.retrieval.similar import SimilarItems, shared_path
 from candidates.sources import load_sources_from
 from data.request import History, Request

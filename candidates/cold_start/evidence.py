@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from candidates.behaviour import distinct_pairs
-from candidates.new_items.growth import Growth
+from candidates.cold_start.catalog_diff import CatalogDiff
 from data.timelines import Timelines
 
 
@@ -26,17 +26,17 @@ class Evidence:
     users: NDArray[np.int64]
 
     @classmethod
-    def of(cls, timelines: Timelines, users: NDArray[np.int64], growth: Growth, limit: int) -> "Evidence":
+    def of(cls, timelines: Timelines, users: NDArray[np.int64], diff: CatalogDiff, limit: int) -> "Evidence":
         """From the newest `limit` distinct items of some users (positions in `timelines`)."""
-        items = len(growth.after)
+        items = len(diff.after)
         user, item, _ = distinct_pairs(timelines, users, items)
         ends = np.searchsorted(user, np.arange(len(users)), side="right")
         newest = ends[user] - np.arange(len(user)) <= limit
         user, item = user[newest], item[newest]
         taken = sparse.csr_array((np.ones(len(user), np.float32), (user, item)), shape=(len(users), items))
-        of_new = sparse.csr_array(taken[:, growth.added])
+        of_new = sparse.csr_array(taken[:, diff.added])
         shared = sparse.coo_array(of_new.T @ taken)
-        other = growth.added[shared.coords[0]] != shared.coords[1]
+        other = diff.added[shared.coords[0]] != shared.coords[1]
         shape, coords = shared.shape, (shared.coords[0][other], shared.coords[1][other])
         return cls(
             taken=taken,
@@ -44,7 +44,7 @@ class Evidence:
             users=np.asarray(of_new.sum(axis=0)).astype(np.int64).ravel(),
         )
 
-    def popularity_scale(self, growth: Growth, scores: NDArray[np.float32]) -> float:
+    def popularity_scale(self, diff: CatalogDiff, scores: NDArray[np.float32]) -> float:
         """How many users of all training stand behind one user here: the old items' distinct users there per user here.
 
         The events given with new items are mostly of a short time, and a count of days cannot stand beside one of
@@ -53,7 +53,7 @@ class Evidence:
         Args:
             scores: float32 [I], distinct users per old item, in positions of before.
         """
-        here = np.asarray(self.taken[:, growth.moved].sum(axis=0)).ravel()
+        here = np.asarray(self.taken[:, diff.moved].sum(axis=0)).ravel()
         seen = here > 0
         if here.sum() < _ENOUGH_PAIRS:
             return 1.0

@@ -6,12 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from candidates.retrieval.similar import shared_path
+from candidates.category_paths import shared_path
 from data.items import ItemTable
 
 
 @dataclass(frozen=True)
-class PlacingConfig:
+class ColdStartConfig:
     """How much the events of a new item count against its category.
 
     Attributes:

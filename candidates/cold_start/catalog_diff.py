@@ -16,7 +16,7 @@ from data.schema import CATALOG_SCHEMA
 
 
 @dataclass(frozen=True)
-class Growth:
+class CatalogDiff:
     """The catalog before (I items, M merchants) and after.
 
     Attributes:
@@ -32,7 +32,7 @@ class Growth:
     merchants: NDArray[np.int32]
 
     @classmethod
-    def of(cls, before: ItemTable, rows: pa.Table) -> "Growth":
+    def of(cls, before: ItemTable, rows: pa.Table) -> "CatalogDiff":
         """With the new rows (CATALOG_SCHEMA) in, none of which `before` holds."""
         after = ItemTable.of(pa.concat_tables([catalog_of(before), rows.cast(CATALOG_SCHEMA)]))
         moved = after.items.positions(before.items.ids())

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from candidates.best_of.gbo import GlobalBestOf
 from candidates.best_of.unknown_items import UnknownItems
+from candidates.cold_start.extension import Extension, with_new_vectors
+from candidates.cold_start.vectors import biases_by_popularity
 from candidates.encoder import CountryItems, read_countries, user_vector
 from candidates.index import NEVER, GraphIndex, build_graph, inverse_norms, save_graphs
 from candidates.led.source import LedCountry
-from candidates.new_items.basis import Extension, with_new_vectors
-from candidates.new_items.placing import biases_by_popularity
 
 
 def extend_led(old: Path, new: Path, extension: Extension) -> dict[str, Any]:
@@ -28,7 +29,7 @@ def extend_led(old: Path, new: Path, extension: Extension) -> dict[str, Any]:
 
 
 def _extend_led_country(old: Path, new: Path, country: str, extension: Extension) -> dict[str, Any]:
-    growth, source = extension.growth, LedCountry.load(old)
+    diff, source = extension.diff, LedCountry.load(old)
     before = np.asarray(source.indexes.vectors)
     items, rows, grown = with_new_vectors(source.items, before[:, :-1], country, extension)
     vectors = np.column_stack([grown, np.zeros(len(grown), np.float32)])
@@ -37,17 +38,17 @@ def _extend_led_country(old: Path, new: Path, country: str, extension: Extension
     known = before[:, -1] > NEVER / 2
     popularity = extension.popularity
     vectors[added, -1] = biases_by_popularity(
-        before[known, -1], popularity[growth.moved[source.items.items[known]]], popularity[items.items[added]]
+        before[known, -1], popularity[diff.moved[source.items.items[known]]], popularity[items.items[added]]
     )
-    vectors[added[~np.asarray(growth.after.available)[items.items[added]]], -1] = NEVER
+    vectors[added[~np.asarray(diff.after.available)[items.items[added]]], -1] = NEVER
     items.save(new)
-    UnknownItems.of(items, extension.best_of()).save(new)
+    UnknownItems.of(items, GlobalBestOf.of(extension.popularity, extension.diff.after)).save(new)
     np.save(new / "vectors.npy", vectors)
     np.save(new / "inverse_norms.npy", inverse_norms(vectors))
     graphs = _extended_graphs(source, items, rows, vectors, extension)
     facts = save_graphs(new, graphs, lambda merchant: vectors[slice(*items.slice_of(merchant))])
     (new / "led.json").write_text(json.dumps({"length_power": source.length_power, "graphs": facts}) + "\n")
-    return {"graphs": {growth.after.merchants.id(int(merchant)): found for merchant, found in facts.items()}}
+    return {"graphs": {diff.after.merchants.id(int(merchant)): found for merchant, found in facts.items()}}
 
 
 def _extended_graphs(
@@ -59,11 +60,11 @@ def _extended_graphs(
 ) -> dict[int, GraphIndex]:
     """Each merchant's graph with its new rows scanned beside it, its width measured again; built anew where they are
     more than a graph may have beside it, where the recall is missed, and where a merchant has outgrown the scan."""
-    growth, config = extension.growth, extension.index
-    before = {int(growth.merchants[merchant]): graph for merchant, graph in source.indexes.graphs.items()}
+    diff, config = extension.diff, extension.index
+    before = {int(diff.merchants[merchant]): graph for merchant, graph in source.indexes.graphs.items()}
     graphs: dict[int, GraphIndex] = {}
     queries: NDArray[np.float32] | None = None
-    for merchant in range(len(growth.after.merchants)):
+    for merchant in range(len(diff.after.merchants)):
         start, end = items.slice_of(merchant)
         if end - start <= config.exact_up_to:
             continue

@@ -10,14 +10,14 @@ from scipy import sparse
 
 from candidates.best_of.cbo import CboCountry, ClusterCounts, ClusterLists, cluster_lists
 from candidates.best_of.gbo import GlobalBestOf
+from candidates.cold_start.catalog_diff import CatalogDiff
+from candidates.cold_start.extension import Extension, with_new_vectors
 from candidates.encoder import read_countries
-from candidates.new_items.basis import Extension, with_new_vectors
-from candidates.new_items.growth import Growth
 
 
 def extend_cbo(old: Path, new: Path, extension: Extension) -> dict[str, Any]:
     """Writes new/cbo from old/cbo."""
-    best_of, before = extension.best_of(), GlobalBestOf.load(old / "gbo")
+    best_of, before = GlobalBestOf.of(extension.popularity, extension.diff.after), GlobalBestOf.load(old / "gbo")
     for place, country in enumerate(read_countries(old / "cbo")):
         source = CboCountry.load(old / "cbo" / str(place), before)
         items, _, vectors = with_new_vectors(source.items, source.vectors, country, extension)
@@ -32,14 +32,14 @@ def with_new_items(before: ClusterLists, fresh: ClusterLists, extension: Extensi
 
     A list that was empty stays so: it sends its users to the merchant's best-of, which has the new items too.
     """
-    growth, clusters = extension.growth, len(before.centroids)
-    merchants = len(growth.after.merchants)
+    diff, clusters = extension.diff, len(before.centroids)
+    merchants = len(diff.after.merchants)
     cell = _cells(before)
-    cell = cell // len(growth.merchants) * merchants + growth.merchants[cell % max(1, len(growth.merchants))]
+    cell = cell // len(diff.merchants) * merchants + diff.merchants[cell % max(1, len(diff.merchants))]
     of_new = _cells(fresh)
-    wanted = np.isin(fresh.items, growth.added) & np.isin(of_new, cell)
+    wanted = np.isin(fresh.items, diff.added) & np.isin(of_new, cell)
     cells = np.concatenate([cell, of_new[wanted]])
-    items = np.concatenate([growth.moved[before.items], fresh.items[wanted]]).astype(np.int32)
+    items = np.concatenate([diff.moved[before.items], fresh.items[wanted]]).astype(np.int32)
     scores = np.concatenate([before.scores, fresh.scores[wanted]])
     order = np.lexsort((items, -scores, cells))
     cells, items, scores = cells[order], items[order], scores[order]
@@ -60,22 +60,22 @@ def _cells(lists: ClusterLists) -> NDArray[np.int64]:
 def _fresh_lists(source: CboCountry, country: str, extension: Extension) -> ClusterLists:
     """Lists from the window alone: an item's score there is its smoothed share of the cluster's users in the window, as
     an old item's is of all training's. A user's cluster is that of their whole history of before."""
-    growth, config = extension.growth, extension.cbo
+    diff, config = extension.diff, extension.cbo
     everyone, here = extension.evidence(extension.window), extension.evidence(extension.window, country)
     cluster = np.array([_cluster_of(source, name, extension) for name in _users_of(country, extension)], np.int64)
     known = np.flatnonzero(cluster >= 0)
     shape = (len(source.lists.centroids), len(cluster))
     member = sparse.csr_array((np.ones(len(known), np.float32), (cluster[known], known)), shape=shape)
-    merchant_users = np.asarray((member @ _visits(here.taken, growth)).todense(), np.int64)
+    merchant_users = np.asarray((member @ _visits(here.taken, diff)).todense(), np.int64)
     return cluster_lists(
         source.lists.centroids,
         ClusterCounts(sparse.csr_array(member @ here.taken), merchant_users),
         np.asarray(everyone.taken.sum(axis=0)).ravel().astype(np.float32),
-        np.asarray(_visits(everyone.taken, growth).sum(axis=0)).astype(np.int64).ravel(),
-        growth.after,
+        np.asarray(_visits(everyone.taken, diff).sum(axis=0)).astype(np.int64).ravel(),
+        diff.after,
         config.prior_users,
         config.minimum_users,
-        len(growth.after),
+        len(diff.after),
     )
 
 
@@ -88,13 +88,13 @@ def _cluster_of(source: CboCountry, user: str, extension: Extension) -> int:
     """-1 where the model of before knows nothing of the user's history."""
     known = extension.timelines
     place = int(np.searchsorted(known.users, user))
-    cluster = source.cluster_of(extension.growth.back(known.history(place).items))
+    cluster = source.cluster_of(extension.diff.back(known.history(place).items))
     return -1 if cluster is None else cluster
 
 
-def _visits(taken: sparse.csr_array, growth: Growth) -> sparse.csr_array:
+def _visits(taken: sparse.csr_array, diff: CatalogDiff) -> sparse.csr_array:
     """float32 csr [U, M'], 1 where a user took anything of the merchant; from binary [U, I']."""
-    items, merchants = len(growth.after), len(growth.after.merchants)
+    items, merchants = len(diff.after), len(diff.after.merchants)
     ones = np.ones(items, np.float32)
-    of_merchant = sparse.csr_array((ones, (np.arange(items), growth.after.merchant)), shape=(items, merchants))
+    of_merchant = sparse.csr_array((ones, (np.arange(items), diff.after.merchant)), shape=(items, merchants))
     return sparse.csr_array((taken @ of_merchant) > 0, dtype=np.float32)
