@@ -71,7 +71,7 @@ def _start(source: Path, output: Path, workers: int, engine: str) -> "subprocess
         str(source),
         "-o",
         str(output),
-        "--workers",
+        "--processes",
         str(workers),
         "--engine",
         engine,

@@ -47,7 +47,13 @@ def _writable(path: Path | None) -> Path | None:
 JsonOption = Annotated[
     Path | None, typer.Option("--json", callback=_writable, help="Also write the figures to this file.")
 ]
-SeedOption = Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of everything random.")]
+SeedOption = Annotated[int, typer.Option("--seed", min=0, max=2**63 - 1, help="Seed of everything random.")]
+SeedsOption = Annotated[int, typer.Option("--seeds", min=1, help="How many runs, of the seeds 0, 1, 2 and so on.")]
+ProcessesOption = Annotated[int, typer.Option("--processes", min=1, help="How many processes work at once.")]
+NewFolderOption = Annotated[Path, typer.Option("--output", "-o", help="The new folder.", show_default=False)]
+ResultsOption = Annotated[
+    Path, typer.Option("--output", "-o", help="The folder of the results; a run that was killed goes on from there.")
+]
 
 DEFAULT_WORKSPACE = Path("workspace")
 

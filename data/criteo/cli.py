@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from data.console import JsonOption, console, notices, progress_bar, write_figures
+from data.console import JsonOption, NewFolderOption, SeedOption, console, notices, progress_bar, write_figures
 from data.criteo.layout import CATEGORICAL, SPLITS, SplitKind
 from data.errors import DataError
 
@@ -21,9 +21,12 @@ FilesArgument = Annotated[
         metavar="FILE", help="Kaggle's train.txt or Terabyte's day_*, plain or gzipped.", show_default=False
     ),
 ]
-OutputOption = Annotated[Path, typer.Option("--output", "-o", help="The new folder.", show_default=False)]
-SeedOption = Annotated[int, typer.Option(min=0, max=2**63, help="Of everything random.")]
-WorkersOption = Annotated[int, typer.Option(min=1, help="Processes, about 100 MiB each; of a local Spark, cores.")]
+ProcessesOption = Annotated[
+    int | None,
+    typer.Option(
+        "--processes", min=1, help="Processes, about 100 MiB each; of a local Spark, cores.", show_default="all cores"
+    ),
+]
 SplitOption = Annotated[
     SplitKind,
     typer.Option(
@@ -50,13 +53,13 @@ def add_commands(app: typer.Typer) -> None:
 
 def criteo(
     files: FilesArgument,
-    output: OutputOption,
+    output: NewFolderOption,
     split: SplitOption = "day7",
     fractions: FractionsOption = "0.8,0.1,0.1",
     seed: SeedOption = 0,
     threshold: ThresholdOption = 10,
     max_rows: MaxRowsOption = None,
-    workers: WorkersOption = os.cpu_count() or 1,
+    processes: ProcessesOption = None,
     engine: Annotated[
         Literal["local", "spark"],
         typer.Option(help="Who works: processes here, or Spark, whose executors reach the files under the same paths."),
@@ -72,15 +75,17 @@ def criteo(
     from data.criteo.convert import convert
     from data.criteo.manifest import Options
 
-    shares = _three_numbers(fractions)
+    shares, processes = _three_numbers(fractions), processes or os.cpu_count() or 1
     options = Options(split=split, fractions=shares, seed=seed, at_least=threshold, max_rows=max_rows)
     began = time.perf_counter()
-    manifest = convert(files, output, options, workers, restart, engine=engine)
+    manifest = convert(files, output, options, processes, restart, engine=engine)
     seconds = time.perf_counter() - began
     rows = sum(source.rows for source in manifest.sources)
     _show(manifest, output)
-    console.print(f"{rows:,} rows in {seconds:.1f} s with {workers} workers ({rows / seconds:,.0f} rows/s)")
-    write_figures(json_file, {"seconds": seconds, "rows": rows, "workers": workers, "manifest": manifest.model_dump()})
+    console.print(f"{rows:,} rows in {seconds:.1f} s with {processes} processes ({rows / seconds:,.0f} rows/s)")
+    write_figures(
+        json_file, {"seconds": seconds, "rows": rows, "processes": processes, "manifest": manifest.model_dump()}
+    )
 
 
 def criteo_download(

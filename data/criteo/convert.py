@@ -119,7 +119,7 @@ def _engine(session: Any, processes: int) -> Iterator[Engine]:
         with SparkEngine(session) as hands:
             yield hands
     else:
-        advice = "repeat the command to go on, with fewer --workers if it dies again"
+        advice = "repeat the command to go on, with fewer --processes if it dies again"
         with pool(processes, method="forkserver", preload=["data.criteo.work"], advice=advice) as workers:
             yield LocalEngine(workers)
 

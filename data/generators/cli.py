@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from rich.markup import escape
 
-from data.console import JsonOption, console, progress_bar, write_figures
+from data.console import JsonOption, NewFolderOption, SeedOption, console, progress_bar, write_figures
 from data.errors import DataError
 
 if TYPE_CHECKING:
@@ -23,9 +23,7 @@ SourceArgument = Annotated[
 ]
 FeaturesOption = Annotated[str | None, typer.Option(help="Features such as C1,C7; all by default.")]
 SplitOption = Annotated[str, typer.Option(help="Of converted Criteo data: train, validation or test.")]
-OutputOption = Annotated[Path, typer.Option("--output", "-o", help="The new folder.", show_default=False)]
 RowsOption = Annotated[int, typer.Option(min=1, help="How many rows (samples).")]
-SeedOption = Annotated[int, typer.Option(min=0, max=2**63, help="Of everything random.")]
 DenseOption = Annotated[int, typer.Option(min=0, help="Dense features.")]
 
 generate = typer.Typer(
@@ -42,7 +40,7 @@ def add_commands(app: typer.Typer) -> None:
 
 @generate.command("random")
 def generate_random(
-    output: OutputOption,
+    output: NewFolderOption,
     rows: RowsOption = 100_000,
     table_rows: Annotated[
         str, typer.Option(help="Rows of each table, separated by commas; 1000000x8 is eight such tables.")
@@ -74,7 +72,7 @@ def generate_random(
 @generate.command("synthetic")
 def generate_synthetic(
     profiles: Annotated[Path, typer.Argument(help="A folder of `tandem data profile-trace`.", show_default=False)],
-    output: OutputOption,
+    output: NewFolderOption,
     rows: RowsOption = 100_000,
     lookups: Annotated[int, typer.Option(min=1, help="Accesses of the trace that make one bag.")] = 1,
     dense: DenseOption = 13,
@@ -112,7 +110,7 @@ def generate_synthetic(
 
 def profile_trace(
     source: SourceArgument,
-    output: OutputOption,
+    output: NewFolderOption,
     features: FeaturesOption = None,
     split: SplitOption = "train",
     anonymous: Annotated[

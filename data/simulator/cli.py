@@ -36,7 +36,7 @@ def simulate(
     personalisation: Annotated[
         float | None, typer.Option(help="0: everybody wants the same; 1: only their own. The preset's if not given.")
     ] = None,
-    json: JsonOption = None,
+    json_file: JsonOption = None,
     replace: Annotated[bool, typer.Option("--replace", help="Replace events that are there already.")] = False,
 ) -> None:
     """Make up a marketplace whose true click and sale probabilities are known.
@@ -60,7 +60,7 @@ def simulate(
         figures = describe(marketplace)
         bar.advance()
     _show(figures, place)
-    write_figures(json, {"simulated": True, "preset": preset, **figures})
+    write_figures(json_file, {"simulated": True, "preset": preset, **figures})
 
 
 def write_marketplace(place: Workspace, marketplace: "Marketplace", replace: bool = False) -> Origin:

@@ -137,7 +137,7 @@ def test_made_up_rows_convert_from_the_command_line(tmp_path):
     source, output, figures = tmp_path / "made.gz", tmp_path / "out", tmp_path / "figures.json"
     made = CliRunner().invoke(app, ["criteo-made-up", "1000", str(source)], catch_exceptions=False)
     assert made.exit_code == 0
-    options = ["--split", "chronological", "--fractions", "0.5,0.25,0.25", "--threshold", "2", "--workers", "1"]
+    options = ["--split", "chronological", "--fractions", "0.5,0.25,0.25", "--threshold", "2", "--processes", "1"]
     answer = CliRunner().invoke(
         app, ["criteo", str(source), "-o", str(output), *options, "--json", str(figures)], catch_exceptions=False
     )

@@ -88,7 +88,7 @@ def test_a_bad_line_is_named_with_its_file_and_nothing_is_left(sources, tmp_path
 
 def test_the_command_takes_the_engine_and_a_threshold_that_no_id_reaches(sources, tmp_path):
     arguments = ["criteo", str(sources[0]), "-o", str(tmp_path / "out"), "--engine", "spark", "--threshold", "1000000"]
-    answer = CliRunner().invoke(app, [*arguments, "--workers", "2"], catch_exceptions=False)
+    answer = CliRunner().invoke(app, [*arguments, "--processes", "2"], catch_exceptions=False)
     assert answer.exit_code == 0 and "600 rows" in answer.output
     dataset = CriteoDataset.open(tmp_path / "out", verify=True)
     assert set(dataset.table_rows) == {2}
