@@ -50,8 +50,9 @@ def serve(
 
     A newly published bundle and a changed populations file are taken up without a restart.
     """
-    from gateway.config import Limits, ServerConfig
     from gateway.experiment.populations import DEFAULT_POPULATIONS
+    from gateway.limits import Limits
+    from gateway.server.config import ServerConfig
     from gateway.server.start import run_gateway
 
     files = Workspace(workspace)

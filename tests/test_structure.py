@@ -25,16 +25,6 @@ LONG_FILES = {
 LONG_CLASSES = {"Answerer", "Behaviour", "Services", "Supervisor", "Run", "DlrmRanker"}
 OWN_SEARCH_PATH = {
     "conftest.py",
-    "stand_in_gateway.py",
-    "gateway_process.py",
-    "test_failures.py",
-    "test_real_bundle.py",
-    "test_assembly.py",
-    "test_express.py",
-    "test_similar_service.py",
-    "test_gateway_cli.py",
-    "test_server.py",
-    "test_requests.py",
     "test_paper.py",
     "test_paper_tables.py",
     "test_compare_inputs.py",

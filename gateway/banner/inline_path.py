@@ -14,7 +14,7 @@ from typing import Any
 
 from gateway.banner.assembly import Draft
 from gateway.banner.worker_threads import Finish
-from gateway.config import Limits
+from gateway.limits import Limits
 
 logger = logging.getLogger(__name__)
 

@@ -16,8 +16,8 @@ from queue import SimpleQueue
 from typing import Any
 
 from gateway.banner.assembly import POOL, RANKER, SIMILAR, Draft
-from gateway.config import Limits
 from gateway.errors import RefusalError
+from gateway.limits import Limits
 
 Finish = Callable[[Draft], Any]
 

@@ -7,9 +7,8 @@ from typing import Any
 
 import grpc
 
-from gateway.banner.assembly import RANKER, SIMILAR
 from gateway.errors import GatewayError, RefusalError
-from gateway.rpc.decoding import HISTORY_LENGTH
+from gateway.wire import HISTORY_LENGTH
 from proto.tandem.v1 import tandem_pb2 as pb
 from proto.tandem.v1 import tandem_pb2_grpc as rpc
 
@@ -116,7 +115,7 @@ class GatewayClient:
             return method(request, timeout=self._timeout)
         except grpc.RpcError as error:
             code, details = error.code(), error.details() or ""
-            answered = "event log" in details or details.startswith((f"{SIMILAR}: ", f"{RANKER}: "))
+            answered = "event log" in details or details.startswith(("similar: ", "ranker: "))
             if code == grpc.StatusCode.UNAVAILABLE and not answered:
                 sentence = f"nothing answers at {self.address}; `tandem gateway serve` starts a gateway ({details})"
                 raise GatewayError(sentence) from error

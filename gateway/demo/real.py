@@ -20,7 +20,7 @@ from gateway.demo.server import running_gateway
 from gateway.demo.simulated import POPULATIONS, Clock
 from gateway.errors import GatewayError
 from gateway.experiment.populations import load_experiment
-from gateway.rpc.decoding import EXCLUDE_LENGTH
+from gateway.wire import EXCLUDE_LENGTH
 from pipeline.training import TrainingPlan, train_bundle
 from proto.tandem.v1 import tandem_pb2 as pb
 

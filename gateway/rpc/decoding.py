@@ -12,18 +12,9 @@ from data.items import ItemTable
 from data.request import HISTORY_LIMIT, NO_HISTORY, History, Request
 from data.schema import EVENT_KINDS, EventKind
 from gateway.errors import RefusalError, invalid
+from gateway.wire import COUNTRY_LENGTH, EXCLUDE_LENGTH, HISTORY_LENGTH, ID_LENGTH, RANKED_ITEMS, TRACKED_EVENTS
 from proto.tandem.v1 import tandem_pb2 as pb
 
-ID_LENGTH = 128
-COUNTRY_LENGTH = 64
-HISTORY_LENGTH = 200
-EXCLUDE_LENGTH = 1_000
-SLOTS = 50
-CANDIDATES = 500
-SIMILAR_ITEMS = 500
-REASONS = 20
-RANKED_ITEMS = 500
-TRACKED_EVENTS = 1_000
 ORDER_VALUE = 1e9
 EARLIEST_US = 946_684_800_000_000  # 2000-01-01
 LATEST_US = 4_102_444_800_000_000  # 2100-01-01

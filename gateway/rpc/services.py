@@ -19,14 +19,10 @@ from gateway.banner.inline_path import Express
 from gateway.banner.runtime import Runtime
 from gateway.banner.similar import SimilarDraft, answer_of
 from gateway.banner.worker_threads import Lanes
-from gateway.config import Limits
 from gateway.errors import Complaints, GatewayError, RefusalError, invalid
 from gateway.experiment.populations import Population, WatchedExperiment
+from gateway.limits import Limits
 from gateway.rpc.decoding import (
-    CANDIDATES,
-    REASONS,
-    SIMILAR_ITEMS,
-    SLOTS,
     check_count,
     checked_events,
     excluded_positions,
@@ -36,6 +32,7 @@ from gateway.rpc.decoding import (
 )
 from gateway.rpc.encoding import add_stage_times, banner_response, display_record, explanations
 from gateway.rpc.registration import Unreadable
+from gateway.wire import CANDIDATES, REASONS, SIMILAR_ITEMS, SLOTS
 from proto.tandem.v1 import tandem_pb2 as pb
 from proto.tandem.v1 import tandem_pb2_grpc as rpc
 

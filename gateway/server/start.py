@@ -5,7 +5,7 @@ import logging
 import os
 
 from data.bundle import Bundle
-from gateway.config import ServerConfig
+from gateway.server.config import ServerConfig
 from gateway.server.supervisor import Supervisor
 
 

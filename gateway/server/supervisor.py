@@ -15,9 +15,9 @@ from pathlib import Path
 
 from data.bundle import followed
 from data.errors import TandemError
-from gateway.config import ServerConfig
 from gateway.errors import GatewayError
 from gateway.experiment.populations import WatchedExperiment
+from gateway.server.config import ServerConfig
 from gateway.server.processes import Child, fork_child, reserve_port
 from gateway.server.worker import FAILED, READY, LoadRuntime, Task, work
 

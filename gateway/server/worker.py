@@ -23,8 +23,8 @@ from data.request import NO_HISTORY, History, Request
 from data.schema import EventKind
 from gateway.banner.assembly import assemble
 from gateway.banner.runtime import Runtime
-from gateway.config import ServerConfig
 from gateway.experiment.populations import WatchedExperiment
+from gateway.server.config import ServerConfig
 from gateway.server.processes import connections, stop_listening
 
 logger = logging.getLogger(__name__)

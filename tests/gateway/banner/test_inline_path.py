@@ -10,7 +10,7 @@ from data.request import Request
 from gateway.banner.assembly import Draft
 from gateway.banner.inline_path import Express
 from gateway.banner.runtime import Runtime
-from gateway.config import Limits
+from gateway.limits import Limits
 from tests.support.gateway.stand_ins import Faults, StepSource, catalog
 
 

@@ -46,7 +46,7 @@ def test_a_banner_is_answered_logged_and_the_same_as_its_offline_twin(
     )
     answer = client.get_banner(asked, slots=6)
     runtime = stand_in_runtime(gateway.files.current)
-    experiment = load_experiment(gateway.experiment.populations)
+    experiment = load_experiment(gateway.populations)
     population = experiment.population(experiment.assign("u1"))
     twin = assemble(runtime, request_of(asked, runtime.items, replay=True), population.sources, 6, per_source=50)
     assert (answer.population, answer.experiment) == (population.name, "led-launch")

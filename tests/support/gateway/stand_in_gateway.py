@@ -11,7 +11,8 @@ from data.console import set_up_logging
 from data.errors import TandemError
 from data.workspace import Workspace
 from gateway.banner.runtime import Runtime
-from gateway.config import Limits, ServerConfig
+from gateway.limits import Limits
+from gateway.server.config import ServerConfig
 from gateway.server.supervisor import serve
 from tests.support.gateway.stand_ins import Faults, stand_in_runtime
 
