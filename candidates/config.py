@@ -1,4 +1,4 @@
-"""What can be set about stage one, in one place. How the defaults were chosen stands in docs/candidates.md."""
+"""What can be set about stage one, in one place. How the defaults were chosen stands in docs/results/candidates.md."""
 
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal

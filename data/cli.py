@@ -40,7 +40,7 @@ def import_events(
 ) -> None:
     """Bring real events and their catalog into a workspace, checked column by column.
 
-    Nothing is written if something is wrong. The formats and their rules stand in docs/data.md.
+    Nothing is written if something is wrong. The formats and their rules stand in docs/guide/data.md.
     """
     from data.importers import ImportOptions, import_file
 

@@ -6,7 +6,7 @@ browsing (organic views and sales) -> opportunities (moments at which a banner c
 together, saved and loaded) -> answers (what users do with a banner, and what they do on average) -> experiment (A/B
 tests without a gateway).
 
-What is assumed, with every formula, stands in docs/simulator.md.
+What is assumed, with every formula, stands in docs/reference/simulator.md.
 """
 
 from data.simulator.answers import METRICS, Answerer

@@ -38,7 +38,7 @@ def _require(condition: bool, name: str, value: object, expected: str) -> None:
 
 @dataclass(frozen=True)
 class BehaviourConfig:
-    """How users answer banners. Weights are on the logit scale; docs/simulator.md has the formulas."""
+    """How users answer banners. Weights are on the logit scale; docs/reference/simulator.md has the formulas."""
 
     affinity_weight: float = 2.5
     affinity_saturation: float = 0.3  # the affinity at which about half of its weight is reached

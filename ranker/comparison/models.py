@@ -52,7 +52,7 @@ DLRM_DEFAULT = TrainingConfig(
     table_weight_decay=0.0,
     final_rate=0.02,
 )
-"""How it was found: docs/ranker.md."""
+"""How it was found: docs/results/ranker.md."""
 
 DLRM_ALONE = replace(DLRM_DEFAULT, shape=replace(DLRM_DEFAULT.shape, members=1))
 
