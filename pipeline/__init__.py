@@ -1,5 +1,6 @@
-"""Both stages from a workspace's events and its log to a published bundle.
+"""Both stages from a workspace's events to a published bundle.
 
-training (both stages) and bundling (stage one alone, the ranker carried over) write bundles; new_items puts new items
-into the bundle in service between two trainings. Above candidates and ranker, below the gateway.
+settings (what the workspace keeps) -> training (both stages, or stage one alone with the ranker carried over) ->
+publishing (one training at a time, into service) -> new_items (into the bundle in service, between two trainings).
+Above candidates and ranker, below the gateway.
 """

@@ -1,8 +1,7 @@
 """The sub-commands of `tandem candidates`."""
 
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
@@ -20,47 +19,29 @@ from data.console import (
 )
 from data.workspace import Workspace
 from pipeline import new_items_cli
-
-if TYPE_CHECKING:
-    from candidates.config import CandidatesConfig
+from pipeline.options import (
+    ConfigOption,
+    DimensionOption,
+    EngineOption,
+    EpochsOption,
+    HalfLifeOption,
+    LossOption,
+    TuningOption,
+    WindowOption,
+    plan_of,
+)
 
 app = typer.Typer(no_args_is_help=True)
-
-EngineOption = Annotated[Literal["duckdb", "spark"], typer.Option(help="What runs the relational steps.")]
-TuningOption = Annotated[
-    Literal["full", "project"], typer.Option(help="LED: train every item vector, or one projection of them.")
-]
-DimensionOption = Annotated[int, typer.Option(min=1, max=4096, help="Of the item vectors.")]
-LossOption = Annotated[
-    Literal["bpr", "css", "negative_sampling", "multinomial"], typer.Option(help="What LED is trained with.")
-]
-WindowOption = Annotated[
-    float | None, typer.Option("--window-days", help="GBO: only events of the newest so many days; default: all.")
-]
-HalfLifeOption = Annotated[
-    float | None, typer.Option("--half-life-days", help="GBO: an interest counts half after so many days.")
-]
-EpochsOption = Annotated[int | None, typer.Option(min=0, help="At most so many epochs of LED.")]
-
-
-def _config(
-    dimension: int, tuning: Any, loss: Any, epochs: int | None, window_days: float | None, half_life_days: float | None
-) -> "CandidatesConfig":
-    from candidates.config import CandidatesConfig
-
-    config = CandidatesConfig()
-    led = replace(config.led, tuning=tuning, loss=loss, epochs=config.led.epochs if epochs is None else epochs)
-    gbo = replace(config.gbo, window_days=window_days, half_life_days=half_life_days)
-    return replace(config, led=led, gbo=gbo, embedding=replace(config.embedding, dimension=dimension))
 
 
 @app.command("train")
 def train_command(
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     seed: SeedOption = 0,
-    dimension: DimensionOption = 100,
-    tuning: TuningOption = "full",
-    loss: LossOption = "bpr",
+    config: ConfigOption = None,
+    dimension: DimensionOption = None,
+    tuning: TuningOption = None,
+    loss: LossOption = None,
     epochs: EpochsOption = None,
     window_days: WindowOption = None,
     half_life_days: HalfLifeOption = None,
@@ -72,14 +53,25 @@ def train_command(
 ) -> None:
     """Train GBO, CBO and LED on a workspace's events and put them into service in a new bundle.
 
-    Shows the recall@20 and @50 of each source on users kept out of training.
+    Shows the recall@20 and @50 of each source on users kept out of training. The workspace keeps the settings for its
+    next training. The ranker of the bundle in service is carried over if the catalog is the same.
     """
     from candidates.tables import recall_table
-    from pipeline.bundling import train_bundle
+    from pipeline.training import train_stage_one
 
     place = Workspace(workspace)
-    config = _config(dimension, tuning, loss, epochs, window_days, half_life_days)
-    bundle = train_bundle(place, config, engine, seed, resume)
+    plan = plan_of(
+        place,
+        config,
+        dimension=dimension,
+        tuning=tuning,
+        loss=loss,
+        epochs=epochs,
+        window_days=window_days,
+        half_life_days=half_life_days,
+    )
+    bundle = train_stage_one(place, plan.candidates, engine, seed, resume)
+    plan.keep(place)
     metrics = bundle.metrics["candidates"]
     console.print(recall_table(metrics["recall"], "users kept out of training", place.origin()))
     seconds = ", ".join(f"{stage} {taken:.1f} s" for stage, taken in metrics["seconds"].items())
@@ -97,9 +89,10 @@ def evaluate_command(
     held_out: Annotated[float, typer.Option(min=0.01, max=0.9, help="The share held out.")] = 0.2,
     max_users: Annotated[int, typer.Option(min=1, help="At most so many users are asked about.")] = 5_000,
     seed: SeedOption = 0,
-    dimension: DimensionOption = 100,
-    tuning: TuningOption = "full",
-    loss: LossOption = "bpr",
+    config: ConfigOption = None,
+    dimension: DimensionOption = None,
+    tuning: TuningOption = None,
+    loss: LossOption = None,
     epochs: EpochsOption = None,
     window_days: WindowOption = None,
     half_life_days: HalfLifeOption = None,
@@ -122,11 +115,22 @@ def evaluate_command(
     if dataset is not None or model is not None:
         raise CandidatesError("--dataset and --model belong to a public data set; expected its file with --path")
     from candidates.tables import recall_table
-    from pipeline.bundling import evaluate_split
+    from pipeline.training import evaluate_split
 
     place = Workspace(workspace)
-    config = _config(dimension, tuning, loss, epochs, window_days, half_life_days)
-    figures = evaluate_split(place, config, split, held_out, max_users, engine, seed)
+    plan = plan_of(
+        place,
+        config,
+        dimension=dimension,
+        tuning=tuning,
+        loss=loss,
+        epochs=epochs,
+        window_days=window_days,
+        half_life_days=half_life_days,
+        engine=engine,
+        seed=seed,
+    )
+    figures = evaluate_split(place, plan, split, held_out, max_users)
     title = "the newest events" if split == "time" else "users kept out of training"
     console.print(recall_table(figures["recall"], title, place.origin()))
     write_figures(json_file, figures)
@@ -147,11 +151,12 @@ def _refuse_given(context: typer.Context, names: list[str]) -> None:
 @app.command("pool")
 def pool_command(
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    config: ConfigOption = None,
     later_share: Annotated[
-        float, typer.Option(min=0.01, max=0.9, help="The newest share of events to label by.")
-    ] = 0.2,
-    k: Annotated[int, typer.Option("--k", min=1, help="Candidates per source.")] = 50,
-    requests: Annotated[int, typer.Option(min=1, help="At most so many past moments.")] = 10_000,
+        float | None, typer.Option(min=0.01, max=0.9, help="The newest share of events to label by; 0.25.")
+    ] = None,
+    k: Annotated[int | None, typer.Option("--k", min=1, help="Candidates per source; 30.")] = None,
+    requests: Annotated[int | None, typer.Option(min=1, help="At most so many past moments; 12,000.")] = None,
     seed: SeedOption = 0,
     engine: EngineOption = "duckdb",
     json_file: JsonOption = None,
@@ -160,9 +165,20 @@ def pool_command(
 
     Sources trained on the older events propose at moments of the newer ones; what the user then took is a positive.
     """
-    from pipeline.bundling import write_examples
+    import pyarrow.compute as pc
 
-    figures = write_examples(Workspace(workspace), later_share, k, requests, engine, seed)
+    from data.items import ItemTable
+    from data.tables import load_catalog, load_events
+    from pipeline.training import pool_examples, positives
+
+    place = Workspace(workspace)
+    plan = plan_of(place, config, later_share=later_share, pooled=k, requests=requests, engine=engine, seed=seed)
+    examples = pool_examples(place, load_events(place), ItemTable.of(load_catalog(place)), plan)
+    figures = {
+        "examples": len(examples),
+        "requests": len(pc.unique(examples["request_id"])),
+        "positives": positives(examples),
+    }
     console.print(
         f"{figures['examples']:,} examples of {figures['requests']:,} requests, {figures['positives']:,} positive"
     )

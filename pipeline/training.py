@@ -1,44 +1,39 @@
 """From a workspace's events to a bundle in service: both stages, trained without looking ahead."""
 
 import logging
-from dataclasses import dataclass, field
+import shutil
+import tempfile
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from candidates.config import CandidatesConfig
-from data.bundle import Bundle, BundleDraft, publish
+from candidates.evaluation import evaluate_sources, split_events
+from candidates.pooling import bootstrap_examples
+from candidates.sources import load_sources_from
+from candidates.training import train_candidates
+from data.bundle import Bundle, BundleDraft
 from data.engine import Engine
+from data.files import replaced_file
 from data.items import ItemTable
 from data.tables import load_catalog, load_events
 from data.timelines import Timelines
 from data.workspace import Workspace
-from ranker.banner.training import RankerConfig
+from pipeline.publishing import carry_ranker, make_bundle
+from pipeline.settings import TrainingPlan
+from ranker.banner.training import INT8, train_ranker
 
 log = logging.getLogger(__name__)
 
+EXAMPLES = "examples.parquet"
+"""In a workspace: the examples pooled for the ranker."""
 
-@dataclass(frozen=True)
-class TrainingPlan:
-    """How the whole path is trained.
-
-    Attributes:
-        later_share: the newest share of the events. What pooled users took there are the ranker's first labels; the
-            sources that pool for it are trained on what came before.
-        pooled: candidates each source proposes for an example request.
-        requests: example requests at most.
-    """
-
-    candidates: CandidatesConfig = field(default_factory=CandidatesConfig)
-    ranker: RankerConfig = field(default_factory=RankerConfig)
-    engine: Engine = "duckdb"
-    later_share: float = 0.25
-    pooled: int = 30
-    requests: int = 12_000
-    seed: int = 0
+OWN_ORDER = "the sources' own order"
+"""Among the ranker's metrics: the pooled items as they would stand without a ranker."""
 
 
 def train_bundle(workspace: Workspace, plan: TrainingPlan | None = None, events: pa.Table | None = None) -> Bundle:
@@ -51,46 +46,115 @@ def train_bundle(workspace: Workspace, plan: TrainingPlan | None = None, events:
         events: a part of the workspace's events to train on instead of all of them (EVENT_SCHEMA).
 
     Raises:
-        TandemError: no events, or too few to learn from.
+        TandemError: no events, or too few to learn from; or another process trains in this workspace.
     """
-    from candidates.pooling import bootstrap_examples
-
     plan = plan or TrainingPlan()
     events = load_events(workspace) if events is None else events
     items = ItemTable.of(load_catalog(workspace))
-    timelines = Timelines.of(events, items)
-    with BundleDraft(workspace) as draft:
+    return make_bundle(workspace, partial(_both_stages, workspace, plan, events, items))
+
+
+def _both_stages(
+    workspace: Workspace, plan: TrainingPlan, events: pa.Table, items: ItemTable, draft: BundleDraft, _: Bundle | None
+) -> None:
+    items.save(draft.folder("catalog"))
+    log.info("stage one, on the earlier events, to pool candidates for the ranker")
+    examples = pool_examples(workspace, events, items, plan)
+    log.info("stage two, on %d examples, %d of them positive", len(examples), positives(examples))
+    draft.metrics["ranker"] = train_ranker(
+        draft.folder("ranker"), items, Timelines.of(events, items), examples, config=plan.ranker, seed=plan.seed
+    )
+    log.info("stage one, on all %d events", len(events))
+    draft.metrics["candidates"] = train_candidates(
+        draft.folder("candidates"), items, events, plan.candidates, plan.engine, plan.seed
+    )
+
+
+def pool_examples(workspace: Workspace, events: pa.Table, items: ItemTable, plan: TrainingPlan) -> pa.Table:
+    """Examples from events (`candidates.pooling`), also written to the workspace's examples.parquet."""
+    examples = bootstrap_examples(
+        events,
+        items,
+        plan.candidates,
+        plan.later_share,
+        k=plan.pooled,
+        max_requests=plan.requests,
+        engine=plan.engine,
+        seed=plan.seed,
+    )
+    with replaced_file(workspace.root / EXAMPLES) as beside:
+        pq.write_table(examples, beside)
+    return examples
+
+
+def positives(examples: pa.Table) -> int:
+    """How many examples their users took."""
+    return int(pc.sum(examples["label"]).as_py() or 0)
+
+
+def train_stage_one(
+    workspace: Workspace,
+    config: CandidatesConfig | None = None,
+    engine: Engine = "duckdb",
+    seed: int = 0,
+    resume: bool = False,
+) -> Bundle:
+    """Train the sources on all of a workspace's events and put a new bundle into service.
+
+    With the engine "spark" the workspace has to lie where the executors reach it: they read its events and keep the
+    stages of the preparation in its folder `checkpoints`.
+
+    Long trainings keep checkpoints in the workspace until the bundle stands. With `resume` they go on from those of a
+    run that was killed; without, those are removed first.
+
+    The ranker of the bundle in service is carried over where both have the same catalog.
+    """
+    events = workspace.events if engine == "spark" and workspace.events.exists() else load_events(workspace)
+    items = ItemTable.of(load_catalog(workspace))
+    checkpoints = workspace.root / "checkpoints"
+
+    def fill(draft: BundleDraft, before: Bundle | None) -> None:
+        if not resume:
+            shutil.rmtree(checkpoints, ignore_errors=True)
         items.save(draft.folder("catalog"))
-        log.info("stage one, on the earlier events, to pool candidates for the ranker")
-        examples = bootstrap_examples(
-            events,
-            items,
-            plan.candidates,
-            plan.later_share,
-            k=plan.pooled,
-            max_requests=plan.requests,
-            engine=plan.engine,
-            seed=plan.seed,
-        )
-        pq.write_table(examples, workspace.root / "examples.parquet")
-        draft.metrics["ranker"] = _train_ranker(draft.folder("ranker"), items, timelines, examples, plan)
-        log.info("stage one, on all %d events", len(events))
-        draft.metrics["candidates"] = _train_candidates(draft.folder("candidates"), items, events, plan)
-        bundle = draft.seal()
-    publish(workspace, bundle)
+        folder = draft.folder("candidates")
+        draft.metrics["candidates"] = train_candidates(folder, items, events, config, engine, seed, checkpoints)
+        if before is not None:
+            carry_ranker(before, draft)
+
+    bundle = make_bundle(workspace, fill)
+    shutil.rmtree(checkpoints, ignore_errors=True)
     return bundle
 
 
-def _train_candidates(folder: Path, items: ItemTable, events: pa.Table, plan: TrainingPlan) -> dict[str, Any]:
-    from candidates.training import train_candidates
-
-    return train_candidates(folder, items, events, plan.candidates, plan.engine, plan.seed)
-
-
-def _train_ranker(
-    folder: Path, items: ItemTable, timelines: Timelines, examples: pa.Table, plan: TrainingPlan
+def evaluate_split(
+    workspace: Workspace,
+    plan: TrainingPlan,
+    by: Literal["time", "user"],
+    held_out: float = 0.2,
+    max_users: int | None = None,
 ) -> dict[str, Any]:
-    from ranker.banner.training import train_ranker
+    """Train the sources on the one part of the events, ask about the other; nothing goes into service.
 
-    log.info("stage two, on %d examples, %d of them positive", len(examples), pc.sum(examples["label"]).as_py() or 0)
-    return train_ranker(folder, items, timelines, examples, config=plan.ranker, seed=plan.seed)
+    Returns:
+        {"split", "recall": source -> figures, "training": what `train_candidates` returns, "config", "seed"}.
+    """
+    events, items = load_events(workspace), ItemTable.of(load_catalog(workspace))
+    trained_on, requests = split_events(events, items, by, held_out=held_out, max_users=max_users, seed=plan.seed)
+    with tempfile.TemporaryDirectory(prefix="tandem-") as folder:
+        metrics = train_candidates(Path(folder), items, trained_on, plan.candidates, plan.engine, plan.seed)
+        recall = evaluate_sources(load_sources_from(Path(folder), items), requests)
+    config = plan.candidates.as_dict()
+    return {"split": by, "recall": recall, "training": metrics, "config": config, "seed": plan.seed}
+
+
+def warnings_about_ranker(metrics: dict[str, Any]) -> list[str]:
+    """A sentence for each baseline that does better than the ranker in service on later requests."""
+    served, sentences = metrics.get(INT8) or metrics["DLRM"], []
+    for baseline in ("logistic regression", "popularity", OWN_ORDER):
+        found = metrics.get(baseline, {})
+        worse = [name for name in ("auc", "ndcg@10") if found.get(name, 0.0) > served[name]]
+        if worse:
+            figures = ", ".join(f"{name} {served[name]:.3f} against {found[name]:.3f}" for name in worse)
+            sentences.append(f"DLRM went into service, but {baseline} does better on later requests: {figures}")
+    return sentences

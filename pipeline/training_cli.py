@@ -1,11 +1,10 @@
 """`tandem train`: both stages on a workspace's events, into a bundle in service."""
 
-from typing import Annotated
-
 import typer
 
-from data.console import DEFAULT_WORKSPACE, JsonOption, SeedOption, WorkspaceOption, console, write_figures
+from data.console import DEFAULT_WORKSPACE, JsonOption, SeedOption, WorkspaceOption, console, notices, write_figures
 from data.workspace import Workspace
+from pipeline.options import ConfigOption, EngineOption, plan_of
 
 
 def add_commands(root: typer.Typer) -> None:
@@ -15,24 +14,29 @@ def add_commands(root: typer.Typer) -> None:
 
 def train(
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
-    engine: Annotated[str, typer.Option(help="What runs the relational steps: duckdb or spark.")] = "duckdb",
+    config: ConfigOption = None,
+    engine: EngineOption = "duckdb",
     seed: SeedOption = 0,
     json_file: JsonOption = None,
 ) -> None:
     """Train both stages on a workspace's events and put the bundle into service.
 
-    Shows the recall of each source on users kept out of training, and the ranker beside its rivals on later requests.
+    Shows the recall of each source on users kept out of training, and the ranker beside its baselines on later
+    requests. The workspace keeps the settings for its next training.
     """
     from candidates.tables import recall_table
-    from data.engine import engine_named
-    from pipeline.training import TrainingPlan, train_bundle
+    from pipeline.training import train_bundle, warnings_about_ranker
     from ranker.tables import metrics_table
 
     place = Workspace(workspace)
-    bundle = train_bundle(place, TrainingPlan(engine=engine_named(engine), seed=seed))
+    plan = plan_of(place, config, engine=engine, seed=seed)
+    bundle = train_bundle(place, plan)
+    plan.keep(place)
     metrics = bundle.metrics
     console.print(recall_table(metrics["candidates"]["recall"], "users kept out of training", place.origin()))
     rows = metrics["ranker"]["examples"]
     console.print(metrics_table(metrics["ranker"], f"{rows['test']:,} later rows", place.origin().name))
+    for sentence in warnings_about_ranker(metrics["ranker"]):
+        notices.print(f"[bold yellow]warning:[/] {sentence}", highlight=False, soft_wrap=True)
     console.print(f"bundle {bundle.version} is in service", highlight=False)
     write_figures(json_file, {"bundle": bundle.version, **metrics})

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from data.errors import TandemError as TandemError
     from data.workspace import Workspace as Workspace
     from gateway.client import GatewayClient as GatewayClient
+    from pipeline.settings import TrainingPlan as TrainingPlan
     from tandem.bundle import Bundle as Bundle
     from tandem.bundle import ItemVectors as ItemVectors
     from tandem.bundle import Recommended as Recommended
@@ -60,6 +61,7 @@ _HOMES = {
     "Slim": "candidates.baselines.slim",
     "SlimConfig": "candidates.baselines.slim",
     "TandemError": "data.errors",
+    "TrainingPlan": "pipeline.settings",
     "UserHistory": "tandem.bundle",
     "Workspace": "data.workspace",
     "evaluate": "candidates.protocols.metrics",

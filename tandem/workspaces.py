@@ -10,7 +10,8 @@ from candidates.protocols.interactions import Interactions
 from data.errors import DataError
 from data.tables import load_catalog, load_events
 from data.workspace import Workspace
-from pipeline.training import TrainingPlan, train_bundle
+from pipeline.settings import TrainingPlan
+from pipeline.training import train_bundle
 from tandem.bundle import Bundle
 
 
@@ -44,11 +45,14 @@ def interactions(events: Any, user: str = "user_id", item: str = "item_id") -> I
 def train(workspace: Workspace | Path | str, plan: TrainingPlan | None = None) -> Bundle:
     """Train both stages on a workspace's events and put the bundle into service, as `tandem train` does.
 
+    Args:
+        plan: by default what the workspace keeps from its last `tandem train`.
+
     Raises:
         TandemError: no events, or too few to learn from.
     """
     place = _workspace(workspace)
-    return Bundle.open(train_bundle(place, plan).path)
+    return Bundle.open(train_bundle(place, plan or TrainingPlan.of(place)).path)
 
 
 def _workspace(place: Workspace | Path | str) -> Workspace:

@@ -14,8 +14,9 @@ from data.bundle import Bundle, BundleDraft, publish
 from data.errors import DataError
 from data.examples import EXAMPLE_SCHEMA
 from data.workspace import Origin, Workspace
-from pipeline.bundling import carry_ranker, train_bundle
 from pipeline.candidates_cli import app
+from pipeline.publishing import carry_ranker
+from pipeline.training import train_stage_one
 
 QUICK = CandidatesConfig(
     embedding=EmbeddingConfig(dimension=8, oversampling=4), cbo=CboConfig(clusters=(4,)), led=LedConfig(epochs=1)
@@ -69,14 +70,14 @@ def test_pool_writes_examples(workspace: Workspace) -> None:
 
 
 def test_the_ranker_is_carried_over_only_with_the_same_catalog(workspace: Workspace, trained: Any) -> None:
-    bundle = train_bundle(workspace, QUICK)
+    bundle = train_stage_one(workspace, QUICK)
     with BundleDraft(workspace) as draft:
         draft.take(bundle, ["catalog", "candidates"])
         (draft.folder("ranker") / "config.json").write_text("{}")
         draft.metrics["ranker"] = {"auc": 0.7}
         ranked = draft.seal()
     publish(workspace, ranked)
-    again = train_bundle(workspace, QUICK, seed=2)
+    again = train_stage_one(workspace, QUICK, seed=2)
     assert again.has("ranker")
     assert again.metrics["ranker"] == {"auc": 0.7}
     with BundleDraft(workspace) as draft:
@@ -88,7 +89,7 @@ def test_the_ranker_is_carried_over_only_with_the_same_catalog(workspace: Worksp
 def test_missing_things_are_said_in_a_sentence(workspace: Workspace, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="holds no events"):
         CliRunner().invoke(app, ["train", "-w", str(tmp_path)], catch_exceptions=False)
-    train_bundle(workspace, QUICK)
+    train_stage_one(workspace, QUICK)
     for option, value in (("--user", "nobody"), ("--merchant", "nowhere")):
         with pytest.raises(CandidatesError, match=value):
             CliRunner().invoke(app, ["propose", "-w", str(workspace.root), option, value], catch_exceptions=False)

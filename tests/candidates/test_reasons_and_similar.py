@@ -20,8 +20,8 @@ from candidates.retrieval.similar import SimilarItems, shared_path
 from candidates.sources import load_sources_from
 from data.request import History, Request
 from data.workspace import Origin, Workspace
-from pipeline.bundling import train_bundle
 from pipeline.candidates_cli import app
+from pipeline.training import train_stage_one
 
 NOBODY = np.empty(0, np.int32)
 
@@ -170,7 +170,7 @@ def workspace(trained: Any, tmp_path_factory: pytest.TempPathFactory) -> Workspa
     quick = CandidatesConfig(
         embedding=EmbeddingConfig(dimension=8, oversampling=4), cbo=CboConfig(clusters=(4,)), led=LedConfig(epochs=1)
     )
-    train_bundle(place, quick)
+    train_stage_one(place, quick)
     return place
 
 

@@ -25,7 +25,7 @@ from candidates.training import prepared, train_candidates
 from candidates.training_set import Stopwatch
 from data.timelines import Timelines
 from data.workspace import Origin, Workspace
-from pipeline.bundling import train_bundle
+from pipeline.training import train_stage_one
 
 SMALL = CandidatesConfig(
     embedding=EmbeddingConfig(dimension=8, oversampling=6, power_iterations=0, block_rows=100),
@@ -57,9 +57,9 @@ def test_a_killed_training_on_spark_goes_on_to_what_memory_would_have_given(
     monkeypatch.setattr(Stages, "table", noted)
     with monkeypatch.context() as dying, pytest.raises(SystemExit):
         dying.setitem(sources.SOURCES, "cbo", SourceKind(killed, sources.SOURCES["cbo"].load))
-        train_bundle(workspace, SMALL, "spark", seed=3)
+        train_stage_one(workspace, SMALL, "spark", seed=3)
     before = len(made)
-    bundle = train_bundle(workspace, SMALL, "spark", seed=3, resume=True)
+    bundle = train_stage_one(workspace, SMALL, "spark", seed=3, resume=True)
     assert {Path(path).name for path in made[:before]} >= {"users", "events", "user-items", "pairs", "tiles"}
     assert {Path(path).parent.name for path in made[before:]} <= {"led", country_folder("AA")}
     assert not (workspace.root / "checkpoints").exists()

@@ -13,11 +13,11 @@ import pytest
 
 from data.errors import DataError
 from data.schema import DISPLAY_SCHEMA, EVENT_SCHEMA
+from data.tables import load_catalog, load_events
 from data.workspace import Origin, Workspace
 from gateway.demo.real import RealConfig, run_real
 from gateway.pages.cli import views_before
 from gateway.request_view import asker_of
-from pipeline.bundling import read_catalog, read_workspace
 from pipeline.training import TrainingPlan, train_bundle
 from tests.support.gateway.gateway_process import GatewayProcess, context, free_port
 from tests.support.gateway.stand_ins import catalog, make_bundle
@@ -119,10 +119,10 @@ def test_damaged_events_are_named_whoever_reads_them(tmp_path: Path) -> None:
         "events": [
             lambda: asker_of(workspace, None, None, None, None),
             lambda: train_bundle(workspace),
-            lambda: read_workspace(workspace),
+            lambda: load_events(workspace),
             lambda: views_before(workspace, DISPLAY_SCHEMA.empty_table()),
         ],
-        "catalog": [lambda: run_real(workspace, RealConfig(TrainingPlan())), lambda: read_catalog(workspace)],
+        "catalog": [lambda: run_real(workspace, RealConfig(TrainingPlan())), lambda: load_catalog(workspace)],
     }
     for name, ways in readers.items():
         for read in ways:

@@ -21,7 +21,7 @@ from data.workspace import Origin, Workspace
 from gateway.banner.runtime import Runtime
 from gateway.client import GatewayClient
 from gateway.errors import RefusalError
-from pipeline.bundling import train_bundle
+from pipeline.training import train_stage_one
 from proto.tandem.v1 import tandem_pb2 as pb
 from tests.support.gateway.gateway_process import GatewayProcess, context, free_port
 from tests.support.gateway.stand_ins import make_bundle
@@ -56,7 +56,7 @@ def _marketplace(place: Workspace) -> None:
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     place = Workspace(tmp_path_factory.mktemp("similar") / "w")
     _marketplace(place)
-    train_bundle(
+    train_stage_one(
         place,
         CandidatesConfig(embedding=EmbeddingConfig(8, oversampling=4), cbo=CboConfig((4,)), led=LedConfig(epochs=1)),
     )

@@ -1,0 +1,73 @@
+"""Trainings of one workspace exclude each other, and none replaces a bundle that it does not know."""
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from data.bundle import Bundle, BundleDraft, publish
+from data.errors import DataError
+from data.workspace import Origin, Workspace
+from pipeline.errors import PipelineError
+from pipeline.publishing import make_bundle
+from pipeline.training import OWN_ORDER, warnings_about_ranker
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    place = Workspace(tmp_path)
+    place.write_origin(Origin("made up", True, "0", 1, 1))
+    return place
+
+
+def content(text: str):  # type: ignore[no-untyped-def]
+    def fill(draft: BundleDraft, _: Bundle | None) -> None:
+        (draft.folder("catalog") / "file").write_text(text)
+
+    return fill
+
+
+def test_a_second_training_is_refused_while_one_runs(workspace: Workspace) -> None:
+    begun, ended = threading.Event(), threading.Event()
+
+    def slow(draft: BundleDraft, before: Bundle | None) -> None:
+        content("slow")(draft, before)
+        begun.set()
+        assert ended.wait(30)
+
+    first = threading.Thread(target=make_bundle, args=(workspace, slow))
+    first.start()
+    assert begun.wait(30)
+    with pytest.raises(PipelineError, match=r"process \d+ trains in .*; expected one training at a time"):
+        make_bundle(workspace, content("second"))
+    ended.set()
+    first.join()
+    assert (workspace.current / "catalog" / "file").read_text() == "slow"
+    make_bundle(workspace, content("third"))
+    assert (workspace.current / "catalog" / "file").read_text() == "third"
+
+
+def test_a_bundle_that_came_into_service_meanwhile_stays(workspace: Workspace) -> None:
+    make_bundle(workspace, content("old"))
+
+    def overtaken(draft: BundleDraft, before: Bundle | None) -> None:
+        content("trained")(draft, before)
+        with BundleDraft(workspace) as other:
+            content("with new items")(other, None)
+            publish(workspace, other.seal(), instead_of=before)
+
+    with pytest.raises(DataError, match="came into service meanwhile"):
+        make_bundle(workspace, overtaken)
+    assert (workspace.current / "catalog" / "file").read_text() == "with new items"
+
+
+def test_a_ranker_below_a_baseline_is_said() -> None:
+    def figures(auc: float, ndcg: float) -> dict[str, float]:
+        return {"auc": auc, "ndcg@10": ndcg}
+
+    found = {"DLRM": figures(0.7, 0.4), "logistic regression": figures(0.75, 0.4), OWN_ORDER: {"ndcg@10": 0.41}}
+    assert warnings_about_ranker(found) == [
+        "DLRM went into service, but logistic regression does better on later requests: auc 0.700 against 0.750",
+        "DLRM went into service, but the sources' own order does better on later requests: ndcg@10 0.400 against 0.410",
+    ]
+    assert warnings_about_ranker({"DLRM": figures(0.7, 0.4), "popularity": figures(0.6, 0.3)}) == []
