@@ -21,11 +21,15 @@ if TYPE_CHECKING:
     from candidates.baselines.popularity import Popularity as Popularity
     from candidates.baselines.slim import Slim as Slim
     from candidates.baselines.slim import SlimConfig as SlimConfig
+    from candidates.benchmarks.registry import load_model as load_model
     from candidates.led.spectral_model import Led as Led
     from candidates.led.spectral_model import LedConfig as LedConfig
+    from candidates.models.ranking import Ranked as Ranked
     from candidates.protocols.interactions import Interactions as Interactions
+    from candidates.protocols.interactions import read_interactions as read_interactions
     from candidates.protocols.metrics import Measures as Measures
     from candidates.protocols.metrics import evaluate as evaluate
+    from candidates.protocols.splits import HeldOutUsers as HeldOutUsers
     from candidates.protocols.splits import strong_generalisation as strong_generalisation
     from data.errors import TandemError as TandemError
     from data.workspace import Workspace as Workspace
@@ -49,6 +53,7 @@ _HOMES = {
     "Elsa": "candidates.baselines.elsa",
     "ElsaConfig": "candidates.baselines.elsa",
     "GatewayClient": "gateway.client",
+    "HeldOutUsers": "candidates.protocols.splits",
     "Ials": "candidates.baselines.ials",
     "IalsConfig": "candidates.baselines.ials",
     "Interactions": "candidates.protocols.interactions",
@@ -57,6 +62,7 @@ _HOMES = {
     "LedConfig": "candidates.led.spectral_model",
     "Measures": "candidates.protocols.metrics",
     "Popularity": "candidates.baselines.popularity",
+    "Ranked": "candidates.models.ranking",
     "Recommended": "tandem.bundle",
     "Slim": "candidates.baselines.slim",
     "SlimConfig": "candidates.baselines.slim",
@@ -66,8 +72,10 @@ _HOMES = {
     "Workspace": "data.workspace",
     "evaluate": "candidates.protocols.metrics",
     "interactions": "tandem.workspaces",
+    "load_model": "candidates.benchmarks.registry",
     "read_catalog": "tandem.workspaces",
     "read_events": "tandem.workspaces",
+    "read_interactions": "candidates.protocols.interactions",
     "strong_generalisation": "candidates.protocols.splits",
     "train": "tandem.workspaces",
 }
