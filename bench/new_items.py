@@ -11,7 +11,6 @@ fifth of their events is the target, what came before is the input. Recall@20 ov
 
 import tempfile
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -104,7 +103,7 @@ def main(
 
 def _simulated(root: Path, name: str, seed: int) -> Workspace:
     place = Workspace(root)
-    write_marketplace(place, Marketplace.generate(replace(preset(name), seed=seed + 1)))
+    write_marketplace(place, Marketplace.generate(preset(name, seed=seed + 1)))
     return place
 
 

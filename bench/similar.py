@@ -125,7 +125,7 @@ def main(
     with tempfile.TemporaryDirectory(prefix="tandem-") as scratch:
         place = Workspace(workspace or Path(scratch) / "simulated")
         if workspace is None:
-            write_marketplace(place, Marketplace.generate(replace(preset(size), seed=seed + 1)))
+            write_marketplace(place, Marketplace.generate(preset(size, seed=seed + 1)))
         figures, origin = measure(place, seed), place.origin().name
     some = next(iter(figures.values()))
     table = Table(

@@ -21,6 +21,7 @@ AtLeastZero = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 """A fraction below 1."""
+Fraction = Annotated[float, Field(ge=0, le=1)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 
 MAX_BYTES = 1 << 20
@@ -54,8 +55,8 @@ class Settings(BaseModel):
         return schema
 
     def changed(self, **changes: Any) -> Self:
-        """The same with other values of some fields, checked. Raises DataError."""
-        return checked(type(self), {**dict(self), **changes}, type(self).__name__)
+        """The same with other values of some fields, checked. Raises DataError, which names the model's title."""
+        return checked(type(self), {**dict(self), **changes}, self.model_config.get("title") or type(self).__name__)
 
 
 _Model = TypeVar("_Model", bound=BaseModel)

@@ -11,7 +11,7 @@ What is assumed, with every formula, stands in docs/reference/simulator.md.
 
 from data.simulator.answers import METRICS, Answerer
 from data.simulator.config import PRESETS, MarketplaceConfig, preset
-from data.simulator.experiment import ABTest, Experiment, Outcomes, ab_test, simulate_displays
+from data.simulator.experiment import ABTest, Experiment, Outcomes, ab_test
 from data.simulator.marketplace import Marketplace
 from data.simulator.opportunities import Opportunities
 from data.simulator.policies import AffinityPolicy, Policy, PopularPolicy, RandomPolicy
@@ -32,5 +32,4 @@ __all__ = [
     "RandomPolicy",
     "ab_test",
     "preset",
-    "simulate_displays",
 ]

@@ -110,27 +110,6 @@ class Experiment:
         return population, shown
 
 
-def simulate_displays(
-    marketplace: Marketplace,
-    policies: Mapping[str, Policy],
-    assignment: NDArray[np.integer],
-    opportunities: NDArray[np.int64] | None = None,
-) -> tuple[pa.Table, NDArray[np.int64]]:
-    """The displays (DISPLAY_SCHEMA) of some opportunities (all by default), and their slates int64 [n, S].
-
-    Args:
-        assignment: int [U], each user's population, a position in `policies`.
-    """
-    which = np.arange(len(marketplace.opportunities)) if opportunities is None else opportunities
-    population = assignment[marketplace.opportunities.user[which]]
-    slates = np.full((len(which), max(marketplace.config.slot_counts)), NO_ITEM, np.int64)
-    for place, policy in enumerate(policies.values()):
-        rows = population == place
-        filled = policy(which[rows])
-        slates[rows, : filled.shape[1]] = filled
-    return _display_table(marketplace, which, slates, population, policies), slates
-
-
 def _display_table(
     marketplace: Marketplace,
     which: NDArray[np.int64],

@@ -10,6 +10,7 @@ import numpy as np
 from data.errors import DataError
 from data.files import replaced_folder
 from data.ids import load_array
+from data.settings import checked
 from data.simulator.behaviour import Behaviour
 from data.simulator.browsing import Organic
 from data.simulator.config import MarketplaceConfig
@@ -27,7 +28,7 @@ def save_parts(folder: Path, behaviour: Behaviour, organic: Organic, opportuniti
     """Write beside `folder`, then put it in its place."""
     truth = {
         "format_version": FORMAT_VERSION,
-        "config": behaviour.config.to_json(),
+        "config": behaviour.config.model_dump(mode="json"),
         "categories": list(behaviour.tree.paths),
         "crowd": behaviour.crowd.tolist(),
         "organic": len(organic),
@@ -51,7 +52,7 @@ def load_parts(folder: Path) -> tuple[Behaviour, Organic, Opportunities]:
     if truth.get("categories") != list(tree.paths):
         raise DataError(f"{folder / 'marketplace.json'}: its category tree is not this Tandem's; simulate it again")
     try:
-        config = MarketplaceConfig.from_json(truth["config"])
+        config = checked(MarketplaceConfig, truth["config"], f"{folder / 'marketplace.json'}: config")
         crowd = np.array(truth["crowd"], np.float64)
         bases = float(truth["click_base"]), float(truth["sale_base"])
     except (KeyError, TypeError, ValueError) as error:

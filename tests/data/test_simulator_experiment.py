@@ -15,7 +15,6 @@ from data.simulator import (
     RandomPolicy,
     ab_test,
     preset,
-    simulate_displays,
 )
 from data.simulator.answers import NO_ITEM
 
@@ -106,10 +105,6 @@ def test_a_given_assignment_is_used(marketplace: Marketplace, experiment: Experi
     everybody_b = np.ones(len(marketplace.users), np.int64)
     displays, _, _ = experiment.run({"A": 0.5, "B": 0.5}, seed=1, assignment=everybody_b)
     assert displays["population"].unique().to_pylist() == ["B"]
-    some = np.array([5, 3])
-    displays, slates = simulate_displays(marketplace, experiment.policies, everybody_b, some)
-    assert displays["display_id"].to_pylist() == ["d00000005", "d00000003"]
-    assert np.array_equal(slates, experiment.slates["B"][some])
 
 
 @pytest.mark.parametrize("shares", [{"A": 1.0}, {"A": 0.5, "C": 0.5}, {"A": -1.0, "B": 2.0}, {"A": 0.0, "B": 0.0}])

@@ -5,7 +5,6 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from hypothesis import strategies as st
 from data.errors import DataError
 from data.items import ItemTable
 from data.schema import CATALOG_SCHEMA, EVENT_SCHEMA, EventKind
+from data.settings import checked
 from data.simulator import Marketplace, MarketplaceConfig, preset
 from data.simulator.randomness import generator, pick, pick_from, stream_key, uniforms
 from data.timelines import Timelines
@@ -218,10 +218,10 @@ def test_an_unknown_preset_is_refused() -> None:
 
 def test_a_config_survives_json() -> None:
     config = preset("small", seed=9, countries=("XX",))
-    assert MarketplaceConfig.from_json(json.loads(json.dumps(config.to_json()))) == config
-    assert config.fingerprint() != replace(config, seed=8).fingerprint()
-    with pytest.raises(DataError, match="expected the fields"):
-        MarketplaceConfig.from_json({**config.to_json(), "colour": 1})
+    assert checked(MarketplaceConfig, json.loads(config.model_dump_json()), "config") == config
+    assert config.fingerprint() != config.changed(seed=8).fingerprint()
+    with pytest.raises(DataError, match="config: colour: Extra inputs are not permitted"):
+        checked(MarketplaceConfig, {**config.model_dump(), "colour": 1}, "config")
 
 
 @pytest.mark.parametrize("sizes", [(10,), (10, 10, 10), (5_000,)])
