@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -13,10 +12,14 @@ from candidates.errors import CandidatesError
 from data.bundle import Bundle, BundleDraft, publish
 from data.errors import DataError
 from data.examples import EXAMPLE_SCHEMA
+from data.items import ItemTable
+from data.tables import store
 from data.workspace import Origin, Workspace
 from pipeline.candidates_cli import app
 from pipeline.publishing import carry_ranker
+from pipeline.settings import FILE, TrainingPlan
 from pipeline.training import train_stage_one
+from tests.support.marketplace import catalog_of, events_of
 
 QUICK = CandidatesConfig(
     embedding=EmbeddingConfig(dimension=8, oversampling=4), cbo=CboConfig(clusters=(4,)), led=LedConfig(epochs=1)
@@ -24,11 +27,10 @@ QUICK = CandidatesConfig(
 
 
 @pytest.fixture(scope="module")
-def workspace(trained: Any, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     place = Workspace(tmp_path_factory.mktemp("workspace"))
-    pq.write_table(trained.events, place.events)
-    pq.write_table(trained.catalog, place.catalog)
-    place.write_origin(Origin("made up", True, "0", len(trained.events), len(trained.catalog)))
+    catalog = catalog_of((30, 120))
+    store(place, events_of(catalog, 300, seed=1), catalog, Origin("made up", True, "0", 0, len(catalog)))
     return place
 
 
@@ -51,6 +53,22 @@ def test_train_puts_a_bundle_into_service_and_propose_answers_from_it(workspace:
     run("propose", "-w", str(workspace.root))
 
 
+def test_the_next_training_keeps_the_settings_and_an_evaluation_does_not_change_them(workspace: Workspace) -> None:
+    quick = ("--dimension", "8", "--epochs", "1")
+    run("train", "-w", str(workspace.root), *quick, "--half-life-days", "30")
+    kept = (workspace.root / FILE).read_text()
+    run("evaluate", "-w", str(workspace.root), "--dimension", "4", "--epochs", "0")
+    run("train", "-w", str(workspace.root), "--seed", "3")
+    assert (workspace.root / FILE).read_text() == kept
+    led = json.loads((workspace.current / "candidates" / "config.json").read_text())["config"]
+    assert (led["embedding"]["dimension"], led["led"]["epochs"], led["gbo"]["half_life_days"]) == (8, 1, 30.0)
+    plan = TrainingPlan.of(workspace)
+    (workspace.root / "other.yaml").write_text("candidates: {embedding: {dimension: 4}, led: {epochs: 0}}")
+    run("train", "-w", str(workspace.root), "--config", str(workspace.root / "other.yaml"))
+    assert TrainingPlan.of(workspace).candidates.gbo.half_life_days is None
+    plan.keep(workspace)
+
+
 @pytest.mark.parametrize("split", ["user", "time"])
 def test_evaluate_reports_both_splits_and_writes_no_bundle(workspace: Workspace, tmp_path: Path, split: str) -> None:
     before = sorted(workspace.bundles.glob("*")) if workspace.bundles.exists() else []
@@ -69,7 +87,7 @@ def test_pool_writes_examples(workspace: Workspace) -> None:
     assert pq.read_table(workspace.root / "examples.parquet").schema.equals(EXAMPLE_SCHEMA)
 
 
-def test_the_ranker_is_carried_over_only_with_the_same_catalog(workspace: Workspace, trained: Any) -> None:
+def test_the_ranker_is_carried_over_only_with_the_same_catalog(workspace: Workspace) -> None:
     bundle = train_stage_one(workspace, QUICK)
     with BundleDraft(workspace) as draft:
         draft.take(bundle, ["catalog", "candidates"])
@@ -81,7 +99,7 @@ def test_the_ranker_is_carried_over_only_with_the_same_catalog(workspace: Worksp
     assert again.has("ranker")
     assert again.metrics["ranker"] == {"auc": 0.7}
     with BundleDraft(workspace) as draft:
-        trained.items.save(draft.folder("catalog"))
+        ItemTable.load(again.catalog).save(draft.folder("catalog"))
         (draft.folder("catalog") / "price.npy").write_bytes(b"other prices")
         assert not carry_ranker(again, draft)
 
