@@ -2,12 +2,14 @@
 
 import sys
 import time
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from bench.figures.catalogue import ROOT, read_catalogue
 from bench.figures.measure import FigureError, is_fresh, measure, measured, missing_data
+from bench.figures.pictures import take_pictures
 from bench.figures.render import render_all
 
 app = typer.Typer(no_args_is_help=True, help="Measure the figures of README and docs, and render their tables.")
@@ -68,6 +70,15 @@ def status_command() -> None:
             "fresh" if is_fresh(name) else f"of {made.get('commit')}, {made.get('date')}" if made else "not measured"
         )
         typer.echo(f"{name:24} {figure.minutes:5.1f} min  {state}")
+
+
+@app.command("pictures")
+def pictures_command(
+    workspace: Annotated[Path, typer.Option("--workspace", "-w", help="Of a demo.")] = Path("workspace"),
+) -> None:
+    """Take README's pictures anew: the report's page (with chromium) and a banner in the terminal."""
+    for picture in take_pictures(workspace):
+        typer.echo(f"{picture.relative_to(ROOT)}: {picture.stat().st_size // 1024} KiB")
 
 
 def main() -> None:

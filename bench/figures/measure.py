@@ -13,7 +13,7 @@ from typing import Any
 from bench.figures.catalogue import RESULTS, ROOT, Figure
 from bench.figures.machine import machine, source_state
 
-DATA = Path(os.environ.get("TANDEM_DATA", ROOT.parent / "shared" / "data"))
+DATA = Path(os.environ.get("TANDEM_SHARED_DATA", ROOT.parent / "shared" / "data"))
 WORK = ROOT / "build" / "figures"
 
 
@@ -48,7 +48,7 @@ def measure(name: str, catalogue: dict[str, Figure], done: set[str]) -> float:
     """
     figure = catalogue[name]
     if missing := missing_data(figure):
-        raise FigureError(f"{name}: {', '.join(missing)} is not in {DATA} (set TANDEM_DATA)")
+        raise FigureError(f"{name}: {', '.join(missing)} is not in {DATA} (set TANDEM_SHARED_DATA)")
     for before in figure.after:
         if before not in done and not (is_fresh(before) and (WORK / "work" / before).is_dir()):
             measure(before, catalogue, done)

@@ -142,6 +142,8 @@ def _classes(kind: Any) -> list[type]:
 def _summary(model: type) -> str:
     """The docstring's text before its sections."""
     own = inspect.cleandoc(model.__doc__ or "")
+    if own.startswith(f"{model.__name__}("):  # a dataclass's own, when it has none
+        return ""
     return re.split(r"\n\s*\n(?:Attributes|Raises|Args):", own)[0]
 
 

@@ -9,11 +9,7 @@ import pytest
 from typer.main import get_command
 
 import tandem.cli
-from bench.reference.pages import PAGES
-
-ROOT = Path(__file__).parents[2]
-GENERATED = [ROOT / "docs" / "reference" / name for name in PAGES]
-DOCS = [page for page in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))) if page not in GENERATED]
+from tests.support.pages import DOCS, ROOT
 
 
 def commands(text, start):
