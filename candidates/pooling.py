@@ -8,7 +8,7 @@ as they do in serving.
 """
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from candidates.config import CandidatesConfig
 from candidates.errors import CandidatesError
-from candidates.proposals import CandidateSource
+from candidates.proposals import CandidateSource, Proposal
 from candidates.sources import load_sources_from
 from candidates.training import train_candidates
 from data.console import progress_bar
@@ -55,7 +55,8 @@ def pool_examples(
         max_requests: at most so many requests, drawn at random.
 
     Returns:
-        A table of EXAMPLE_SCHEMA, requests in order of time.
+        A table of EXAMPLE_SCHEMA, requests in order of time; the items of a request as they would stand without a
+        ranker (`in_own_order`).
     """
     rng = np.random.default_rng(seed)
     rows = _moments(timelines, items, cut_ts, max_requests, rng)
@@ -65,10 +66,10 @@ def pool_examples(
         for row in rows.tolist():
             bar.advance()
             request, taken = _request_at(timelines, items, int(user_of_row[row]), row, horizon_us)
-            pooled = np.unique(np.concatenate([source.propose(request, k).items for source in sources.values()]))
-            label = np.isin(pooled, taken)
-            kept = _sample(label, negatives, rng)
-            parts.append((row, pooled[kept], label[kept]))
+            pooled = in_own_order([source.propose(request, k) for source in sources.values()])
+            kept = _sample(np.sort(pooled), taken, negatives, rng)
+            pooled = pooled[np.isin(pooled, kept)]
+            parts.append((row, pooled, np.isin(pooled, taken)))
     return _table(timelines, items, user_of_row, parts)
 
 
@@ -130,12 +131,24 @@ def _request_at(
     return request, timelines.items[first:last]
 
 
-def _sample(label: NDArray[np.bool_], negatives: int | None, rng: np.random.Generator) -> NDArray[np.int64]:
-    """Places of all positives and of at most `negatives` others, ascending."""
-    others = np.flatnonzero(~label)
+def in_own_order(proposals: Sequence[Proposal]) -> NDArray[np.int32]:
+    """int32 [n]: the distinct items of the proposals. Every source's first items come first, then every source's
+    second, and so on; within a place by item position."""
+    items = np.concatenate([one.items for one in proposals])
+    place = np.concatenate([np.arange(len(one.items)) for one in proposals])
+    items = items[np.lexsort((items, place))]
+    _, first = np.unique(items, return_index=True)
+    return items[np.sort(first)]
+
+
+def _sample(
+    pooled: NDArray[np.int32], taken: NDArray[np.int32], negatives: int | None, rng: np.random.Generator
+) -> NDArray[np.int32]:
+    """All of the items that were taken, and at most `negatives` others."""
+    others = pooled[~np.isin(pooled, taken)]
     if negatives is None or len(others) <= negatives:
-        return np.arange(len(label))
-    return np.sort(np.concatenate([np.flatnonzero(label), rng.choice(others, negatives, replace=False)]))
+        return pooled
+    return np.concatenate([pooled[np.isin(pooled, taken)], rng.choice(others, negatives, replace=False)])
 
 
 def _table(

@@ -1,8 +1,9 @@
 """Examples: labelled (request, item) rows, what the ranker learns from.
 
 Stage one writes them from timelines before there is a display log (`candidates/pooling.py`); the display log gives them
-afterwards. Rows of one request stand together. The features are computed by whoever reads them, from the user's history
-before `ts`, so training sees what serving saw. No column says which source proposed an item.
+afterwards. Rows of one request stand together, pooled ones in the sources' own order. The features are computed by
+whoever reads them, from the user's history before `ts`, so training sees what serving saw. No column says which source
+proposed an item.
 """
 
 import pyarrow as pa

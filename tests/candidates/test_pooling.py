@@ -59,6 +59,26 @@ def test_sampling_keeps_every_positive_and_at_most_so_many_others(trained: Any) 
     assert pc.max(others["label_count"]).as_py() == 5
 
 
+def test_the_items_of_a_request_stand_in_the_sources_own_order(trained: Any) -> None:
+    class Fixed:
+        def __init__(self, *items: int) -> None:
+            self.items = np.array(items, np.int32)
+
+        def propose(self, request: Request, k: int) -> Proposal:
+            start = trained.items.slice_of(request.merchant).start
+            return Proposal(self.items + np.int32(start), np.zeros(len(self.items), np.float32))
+
+    timelines = Timelines.of(trained.events, trained.items)
+    sources = {"a": Fixed(7, 2, 9), "b": Fixed(5, 7, 1)}
+    for negatives in (None, 5):
+        table = pool_examples(
+            sources, timelines, trained.items, int(timelines.ts.max()) - DAY_US, negatives=negatives, max_requests=9
+        )
+        asked = table.group_by("request_id", use_threads=False).aggregate([("item_id", "list")])["item_id_list"]
+        places = [[int(item.partition("-")[2]) for item in items] for items in asked.to_pylist()]
+        assert places == [[5, 7, 2, 1, 9]] * 9
+
+
 def test_bootstrapping_trains_on_the_older_events_only(trained: Any, monkeypatch: Any) -> None:
     from candidates import pooling
     from candidates.config import CandidatesConfig, CboConfig, EmbeddingConfig, LedConfig
