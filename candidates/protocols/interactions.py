@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from candidates.errors import CandidatesError
-from candidates.protocols.files import read_lists, read_rows
+from data.readers.ratings import read_lists, read_ratings
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def read_interactions(path: Path, above: float | None = None) -> Interactions:
     Raises:
         TandemError: no such file, no such column, a value that is not a number, an empty id, or no row left.
     """
-    users, items, values, name = read_rows(path, with_value=above is not None)
+    users, items, values, name = read_ratings(path, with_value=above is not None)
     if values is not None:
         liked = pc.greater(values, above)
         users, items = users.filter(liked), items.filter(liked)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from candidates.errors import CandidatesError
-from data.criteo.download import download
+from data.download import download
 
 TERMS = (
     "GroupLens' terms, in short: for research, not for money without their permission; name them as the source "

@@ -101,7 +101,8 @@ def criteo_download(
 
     Broken off, the same command goes on where it was.
     """
-    from data.criteo.download import PUBLIC_SETS, download
+    from data.criteo.download import PUBLIC_SETS
+    from data.download import download
 
     if which not in PUBLIC_SETS:
         raise DataError(f"data set {which!r}: expected {' or '.join(PUBLIC_SETS)}")

@@ -23,8 +23,9 @@ from data.importers.common import (
     event_ids,
     event_table,
 )
-from data.readers.columns import ids, numbers, texts, times
+from data.readers.columns import ids, texts, times
 from data.readers.delimited import CSV, Layout
+from data.readers.ratings import open_ratings, values_of
 from data.readers.source import Source, open_source, stream_of
 from data.schema import TIMESTAMP
 
@@ -33,17 +34,17 @@ LIKED = 4.0
 _FIRST_MICROSECOND = 946_684_800_000_000  # 2000-01-01
 _RATINGS = ("userId", "movieId", "rating", "timestamp")
 _MOVIES = ("movieId", "title", "genres")
+_FILMS = ("movies.csv", "movies.csv.gz", "movies.dat", "movies.dat.gz")
 
 
 def load(file: Path, options: ImportOptions) -> Imported:
     """Raises DataError naming file, row and column of the first thing that is not as MovieLens has it."""
-    source = _open(file, "ratings", _RATINGS)
-    user, item, rating = ids(source, "userId"), ids(source, "movieId"), numbers(source, "rating")
-    missing = pc.index(pc.is_null(rating), True).as_py()
-    if missing >= 0:
-        source.fail("rating", missing, "expected a rating, found nothing")
-    if source.has("timestamp"):
-        ts = times(source, "timestamp")
+    source, named = open_ratings(file, ("user", "item", "value", "time"), _RATINGS)
+    if not len(source):
+        raise DataError(f"{source.label} holds no rows; expected at least one")
+    user, item, rating = ids(source, named["user"]), ids(source, named["item"]), values_of(source, named["value"])
+    if "time" in named:
+        ts = times(source, named["time"])
     else:
         ts = pa.array(_FIRST_MICROSECOND + 1_000_000 * np.arange(len(source))).cast(TIMESTAMP)
     columns = {
@@ -88,35 +89,27 @@ def _catalog(movies: Source, events: pa.Table) -> pa.Table:
 
 
 def _open_movies(file: Path, given: Path | None) -> Source | None:
-    """The movies file that was given, or the one beside the ratings, or None."""
-    if given is not None:
-        return _open(given, "movies", _MOVIES)
-    if _is_zip(file):
-        with zipfile.ZipFile(file) as archive:
-            found = [name for name in archive.namelist() if PurePosixPath(name).stem == "movies"]
-        return _open(file, "movies", _MOVIES) if found else None
-    names = ("movies.csv", "movies.csv.gz", "movies.dat", "movies.dat.gz")
-    beside = next((file.with_name(name) for name in names if file.with_name(name).is_file()), None)
-    return None if beside is None else _open(beside, "movies", _MOVIES)
+    """The movies file that was given, or the one in the ratings' archive or beside them, or None."""
+    place = given or file
+    if zipfile.is_zipfile(place):
+        with zipfile.ZipFile(place) as archive:
+            member = next((name for name in archive.namelist() if PurePosixPath(name).name in _FILMS), None)
+        if member is None and given is not None:
+            raise DataError(f"{given}: expected movies.csv or movies.dat in the archive")
+        return None if member is None else _open(place, member)
+    beside = next((file.with_name(name) for name in _FILMS if file.with_name(name).is_file()), None)
+    found = given or beside
+    return None if found is None else _open(found)
 
 
-def _open(file: Path, stem: str, columns: tuple[str, ...]) -> Source:
-    member = None
-    if file.is_file() and _is_zip(file):
-        with zipfile.ZipFile(file) as archive:
-            members = [
-                name for name in archive.namelist() if PurePosixPath(name).name in (f"{stem}.csv", f"{stem}.dat")
-            ]
-        if not members:
-            raise DataError(f"{file}: expected {stem}.csv or {stem}.dat in the archive")
-        member = members[0]
-    if not (member or file.name).removesuffix(".gz").endswith(".dat"):
-        source = open_source(file, columns, CSV, member)
-    else:
+def _open(file: Path, member: str | None = None) -> Source:
+    layout = CSV
+    if (member or file.name).removesuffix(".gz").endswith(".dat"):
         encoding = _encoding(file, member) if file.is_file() else "utf-8"
-        source = open_source(file, columns, Layout("::", columns, quotes=False, encoding=encoding), member)
+        layout = Layout("::", _MOVIES, quotes=False, encoding=encoding)
+    source = open_source(file, _MOVIES, layout, member)
     if not len(source):
-        for name in columns[:3]:
+        for name in _MOVIES:
             source.column(name)
         raise DataError(f"{source.label} holds no rows; expected at least one")
     return source
@@ -132,7 +125,3 @@ def _encoding(file: Path, member: str | None) -> str:
     except (OSError, EOFError, zlib.error, zipfile.BadZipFile):
         pass  # reading it again will say so
     return "utf-8"
-
-
-def _is_zip(file: Path) -> bool:
-    return zipfile.is_zipfile(file)

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from data.cli import app
 from data.criteo.dataset import CriteoDataset
-from data.criteo.download import download
+from data.download import download
 from data.errors import DataError
 
 CONTENT = np.random.default_rng(0).bytes(3_000_000)

@@ -148,7 +148,7 @@ def test_a_wrong_dat_file_is_refused_by_row(load, text, expected):
 def test_a_zip_without_ratings_is_refused(tmp_path):
     with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
         archive.writestr("readme", "nothing")
-    with pytest.raises(DataError, match=r"expected ratings\.csv or ratings\.dat in the archive"):
+    with pytest.raises(DataError, match=r"archive without a ratings file; expected one of ratings\.csv, ratings\.dat"):
         FORMATS["movielens"](tmp_path / "x.zip", ImportOptions())
 
 

@@ -8,9 +8,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from candidates.errors import CandidatesError
 from candidates.protocols.interactions import Interactions, read_interactions, read_item_lists
-from data.errors import TandemError
+from data.errors import DataError, TandemError
 
 ROWS = [("10", "a", 5), ("9", "b", 4), ("10", "b", 3), ("9", "a", 4.5), ("2", "c", 1)]
 
@@ -130,7 +129,7 @@ def test_item_lists_give_their_pairs(tmp_path):
 def test_item_lists_that_are_none_are_told_with_their_line(tmp_path, content, expected):
     path = tmp_path / "train.txt"
     path.write_bytes(content)
-    with pytest.raises(CandidatesError, match=expected):
+    with pytest.raises(DataError, match=expected):
         read_item_lists(path)
 
 
@@ -177,7 +176,7 @@ def test_a_missing_file_a_truncated_archive_and_an_empty_folder_are_told(tmp_pat
     (tmp_path / "empty").mkdir()
     names = ("none.csv", "archive.zip", "cut.csv.gz", "damaged.zip", "two.zip", "empty")
     for broken in (tmp_path / name for name in names):
-        with pytest.raises(CandidatesError, match=broken.name.split(".")[0]):
+        with pytest.raises(DataError, match=broken.name.split(".")[0]):
             read_interactions(broken)
 
 

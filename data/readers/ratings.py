@@ -1,11 +1,14 @@
-"""Files of public data sets as columns: ratings and pairs (csv, dat, gz, zip, Parquet) and lists of a user's items."""
+"""Files of public data sets as columns: ratings and pairs (csv, dat, gz, zip, Parquet) and lists of a user's items.
+
+MovieLens' importer and the benchmarks' protocols read by the same function.
+"""
 
 import csv
 import gzip
 import re
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from io import BytesIO
@@ -14,7 +17,7 @@ from pathlib import Path, PurePosixPath
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from candidates.errors import CandidatesError
+from data.errors import DataError
 from data.readers.columns import ids, numbers
 from data.readers.delimited import Layout, TextFile, read_delimited, refuse_repeated
 from data.readers.source import Source, open_source, stream_of
@@ -26,8 +29,9 @@ NAMES = {
     "user": ("user", "userid", "user_id", "uid"),
     "item": ("item", "itemid", "item_id", "movieid", "movie_id", "iid", "sid"),
     "value": ("rating", "value", "count", "weight"),
+    "time": ("timestamp", "ts", "time"),
 }
-"""How a header may call each column."""
+"""How a header may call each column. Without one they are the first columns, in this order."""
 
 _BEGINNING = 1 << 20
 """Bytes in which the first two lines are looked for."""
@@ -47,31 +51,54 @@ class _Place:
         return str(self.file) if self.member is None else f"{self.file}:{self.member}"
 
     def content(self) -> bytes:
-        """Decompressed. Raises CandidatesError if it cannot be read to its end."""
+        """Decompressed. Raises DataError if it cannot be read to its end."""
         try:
             with stream_of(self.file, self.member) as opened:
                 content = opened.read()
             return gzip.decompress(content) if self.member and content[:2] == b"\x1f\x8b" else content
         except _UNREADABLE as error:
-            raise CandidatesError(f"{self.label} cannot be read: {error}") from error
+            raise DataError(f"{self.label} cannot be read to its end: {error}") from error
 
 
-def read_rows(path: Path, with_value: bool) -> tuple[pa.ChunkedArray, pa.ChunkedArray, pa.ChunkedArray | None, str]:
+def open_ratings(
+    path: Path, wanted: Collection[str] = ("user", "item", "value"), without_header: tuple[str, ...] | None = None
+) -> tuple[Source, dict[str, str]]:
+    """The ratings file that a path means, and how it calls each of its columns: {"user": "userId", ...}.
+
+    Args:
+        path: the file, or a folder or zip archive with a ratings file in it.
+        wanted: names of NAMES; only "time" may be missing.
+        without_header: the columns of a file that begins without naming them. An archive's only file is then
+            not taken for ratings whatever its name.
+
+    Raises:
+        DataError: no such file or column, or text that is not UTF-8.
+    """
+    place = _meant_by(path, any_file=without_header is None)
+    if _starts_with(place, b"PAR1"):
+        source = open_source(place.file)
+        return source, _by_name(source.label, source.names, wanted)
+    return _text(place, wanted, without_header)
+
+
+def read_ratings(path: Path, with_value: bool) -> tuple[pa.ChunkedArray, pa.ChunkedArray, pa.ChunkedArray | None, str]:
     """Users, items (strings [N]), values (float64 [N], or None if not asked for), and the file's name for messages.
 
     Raises:
-        TandemError: no such file or column, an empty id, a value that is not a number, or text that is not UTF-8.
+        DataError: no such file or column, an empty id, a value that is not a number, or text that is not UTF-8.
     """
-    place = _meant_by(Path(path))
-    source, columns = _parquet(place, with_value) if _starts_with(place, b"PAR1") else _text(place, with_value)
+    source, columns = open_ratings(Path(path), ("user", "item", "value") if with_value else ("user", "item"))
     user, item = (pc.utf8_trim_whitespace(ids(source, columns[what])) for what in ("user", "item"))
-    if not with_value:
-        return user, item, None, source.label
-    value = numbers(source, columns["value"], least=None)
+    return user, item, values_of(source, columns["value"]) if with_value else None, source.label
+
+
+def values_of(source: Source, column: str) -> pa.ChunkedArray:
+    """float64 [N], all of them there. Raises DataError at the first that is no number."""
+    value = numbers(source, column, least=None)
     missing = pc.index(pc.is_null(value), True).as_py()
     if missing >= 0:
-        source.fail(columns["value"], missing, "expected a number, found nothing")
-    return user, item, value, source.label
+        source.fail(column, missing, "expected a number, found nothing")
+    return value
 
 
 def read_lists(path: Path) -> tuple[list[str], list[str]]:
@@ -87,20 +114,20 @@ def read_lists(path: Path) -> tuple[list[str], list[str]]:
         users += [user] * len(taken)
         items += taken
     if not items:
-        raise CandidatesError(
+        raise DataError(
             f"{place.label} holds no interaction; expected lines of a user and the items they took, split by spaces"
         )
     return users, items
 
 
-def _meant_by(path: Path) -> _Place:
-    """The file itself, or the ratings file in a folder or zip archive."""
+def _meant_by(path: Path, any_file: bool) -> _Place:
+    """The file itself, or the ratings file in a folder or zip archive; or, if `any_file`, an archive's only file."""
     expected = f"expected one of {', '.join(RATINGS_FILES)}"
     if path.is_dir():
         inside = next((path / name for name in RATINGS_FILES if (path / name).is_file()), None)
         if inside is None:
             lists = ", or train.txt and test.txt with --dataset pairs"
-            raise CandidatesError(f"{path} is a folder without a ratings file; {expected}{lists}")
+            raise DataError(f"{path} is a folder without a ratings file; {expected}{lists}")
         return _Place(inside)
     if not (_starts_with(_Place(path), b"PK") or path.suffix.lower() == ".zip"):
         return _Place(path)
@@ -108,10 +135,11 @@ def _meant_by(path: Path) -> _Place:
         with zipfile.ZipFile(path) as archive:
             members = [one for one in archive.namelist() if not (one.endswith("/") or one.startswith("__MACOSX/"))]
     except _UNREADABLE as error:
-        raise CandidatesError(f"{path} cannot be read: {error}") from error
-    ratings = [member for member in members if PurePosixPath(member).name in RATINGS_FILES] or members
+        raise DataError(f"{path} cannot be read as a zip archive, or is a part of one: {error}") from error
+    ratings = [member for member in members if PurePosixPath(member).name in RATINGS_FILES]
+    ratings = ratings or (members if any_file else [])
     if not ratings or (len(ratings) > 1 and ratings is members):
-        raise CandidatesError(f"{path} is an archive without a ratings file; {expected}, or a single file")
+        raise DataError(f"{path} is an archive without a ratings file; {expected}, or a single file")
     return _Place(path, ratings[0])
 
 
@@ -122,35 +150,32 @@ def _starts_with(place: _Place, magic: bytes) -> bool:
         with place.file.open("rb") as opened:
             return opened.read(len(magic)) == magic
     except OSError as error:
-        raise CandidatesError(f"{place.label} cannot be read: {error}") from error
+        raise DataError(f"{place.label} cannot be read: {error}") from error
 
 
-def _parquet(place: _Place, with_value: bool) -> tuple[Source, dict[str, str]]:
-    source = open_source(place.file)
-    return source, _by_name(source.label, source.names, with_value)
-
-
-def _text(place: _Place, with_value: bool) -> tuple[Source, dict[str, str]]:
-    """The file's columns as strings, and which of them is the user, the item and the value."""
+def _text(
+    place: _Place, wanted: Collection[str], without_header: tuple[str, ...] | None
+) -> tuple[Source, dict[str, str]]:
+    """The file's columns as strings, and which of them is which."""
     content = place.content().removeprefix(b"\xef\xbb\xbf")
     first, second = _first_lines(place, content)
     separator = next((sign for sign in ("::", ",", "\t", ";") if sign in first), " ")
     cells = _cells(first, separator)
     if any(cell.lower() in NAMES["user"] + NAMES["item"] for cell in cells):
-        columns = _by_name(place.label, cells, with_value)
-        wanted = set(columns.values())
-        names = tuple(cell if cell in wanted else f"column {number}" for number, cell in enumerate(cells, start=1))
+        columns = _by_name(place.label, cells, wanted)
+        chosen = set(columns.values())
+        names = tuple(cell if cell in chosen else f"column {number}" for number, cell in enumerate(cells, start=1))
         refuse_repeated(f"{place.label}: line 1", names)
         content = content.replace(first.encode(), b"", 1)  # an empty line is no row, and lines keep their numbers
     else:
-        names = tuple(f"column {number}" for number in range(1, len(cells) + 1))
-        columns = dict(zip(NAMES, names, strict=False))
-        _refuse_missing(place.label, cells, columns, with_value)
+        names = without_header or tuple(f"column {number}" for number in range(1, len(cells) + 1))
+        columns = {what: name for what, name in zip(NAMES, names, strict=False) if what in wanted}
+        _refuse_missing(place.label, cells, columns, wanted)
         _refuse_unknown_header(place.label, cells, _cells(second, separator))
     if separator == " ":
         content = _single_blanks(content)
     text = TextFile(place.label, lambda: nullcontext(BytesIO(content)), Layout(separator, names, separator != "::"))
-    table, _ = read_delimited(text, [columns[what] for what in NAMES if what in columns])
+    table, _ = read_delimited(text, list(columns.values()))
     return Source(place.label, table, names, text.line_of), columns
 
 
@@ -158,7 +183,7 @@ def _first_lines(place: _Place, content: bytes) -> tuple[str, str]:
     """The first two lines that hold anything; the second may be empty."""
     lines = [line for line in re.split(rb"[\r\n]+", content[:_BEGINNING]) if line.strip()]
     if not lines:
-        raise CandidatesError(f"{place.label} is empty; expected rows of a user and an item")
+        raise DataError(f"{place.label} is empty; expected rows of a user and an item")
     first, second = [*lines, b""][:2]
     return _decoded(place, 1, first), second.decode("utf-8", "replace")
 
@@ -169,7 +194,7 @@ def _decoded(place: _Place, number: int, line: bytes) -> str:
     except UnicodeDecodeError:
         text = "\0"
     if "\0" in text:
-        raise CandidatesError(f"{place.label}, line {number}: expected UTF-8 text, found {line[:40]!r}")
+        raise DataError(f"{place.label}, line {number}: expected UTF-8 text, found {line[:40]!r}")
     return text
 
 
@@ -186,26 +211,31 @@ def _single_blanks(content: bytes) -> bytes:
     return re.sub(rb"^ +| +(?=\r?$)", b"", re.sub(rb" {2,}", b" ", content), flags=re.MULTILINE)
 
 
-def _by_name(label: str, found: Sequence[str], with_value: bool) -> dict[str, str]:
-    """The columns of a header: user, item and, if asked for, value."""
+def _by_name(label: str, found: Sequence[str], wanted: Collection[str]) -> dict[str, str]:
+    """The columns of a header that are wanted."""
     lower = [name.lower() for name in found]
-    columns = {what: found[lower.index(one)] for what, names in NAMES.items() for one in names[::-1] if one in lower}
-    _refuse_missing(label, found, columns, with_value)
+    columns = {
+        what: found[lower.index(one)]
+        for what, names in NAMES.items()
+        for one in names[::-1]
+        if what in wanted and one in lower
+    }
+    _refuse_missing(label, found, columns, wanted)
     return columns
 
 
-def _refuse_missing(label: str, found: Sequence[str], columns: Mapping[str, str], with_value: bool) -> None:
-    missing = [what for what in NAMES if what not in columns and (with_value or what != "value")]
+def _refuse_missing(label: str, found: Sequence[str], columns: Mapping[str, str], wanted: Collection[str]) -> None:
+    missing = [what for what in NAMES if what in wanted and what not in columns and what != "time"]
     if missing:
         expected = " and ".join(f"the {what} (such as {', '.join(NAMES[what][:3])})" for what in missing)
         pairs = "; rows without a rating are --dataset pairs" if missing == ["value"] else ""
-        raise CandidatesError(f"{label} has the columns {', '.join(found)}; expected also one for {expected}{pairs}")
+        raise DataError(f"{label} has the columns {', '.join(found)}; expected also one for {expected}{pairs}")
 
 
 def _refuse_unknown_header(label: str, first: Sequence[str], second: Sequence[str]) -> None:
     """A header of names that nobody knows is no user: told by the numbers that follow it."""
     if len(second) > 1 and all(cell.isdecimal() for cell in second[:2]) and not any(map(_has_digit, first[:2])):
-        raise CandidatesError(
+        raise DataError(
             f"{label}, line 1: {', '.join(first)} reads like a header; expected one that names the user and the item "
             f"({', '.join(NAMES['user'])}; {', '.join(NAMES['item'])}), or none"
         )
