@@ -52,6 +52,12 @@ def thousands(value: float | None) -> str:
     return "" if value is None else f"{value / 1e3:.1f}k"
 
 
+def seeds(found: Sequence[int] | int) -> str:
+    """1 seed, or 3 seeds averaged."""
+    number = found if isinstance(found, int) else len(found)
+    return "1 seed" if number == 1 else f"{number} seeds averaged"
+
+
 def table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
     """A Markdown table; None is an empty cell."""
     lines = [list(columns), ["---"] * len(columns), *rows]
@@ -94,4 +100,5 @@ FILTERS = {
     "count": count,
     "ms": milliseconds,
     "k": thousands,
+    "seeds": seeds,
 }

@@ -2,7 +2,6 @@
 
 import json
 import re
-from pathlib import Path
 
 import pytest
 
@@ -10,8 +9,9 @@ from bench.figures import render
 from bench.figures.catalogue import RESULTS, read_catalogue
 from bench.figures.measure import FigureError, _drop, _shown
 from bench.figures.words import caption, error, fraction, signed, table
+from tests.support.commands import wrong_option
+from tests.support.pages import ROOT
 
-ROOT = Path(__file__).parents[2]
 FILES = sorted(RESULTS.glob("*.json"))
 MEASURED = re.compile(
     r"(?<![\w.])\.\d{3}|± ?\.?\d|\d (ms|µs|s|GiB|MiB|rows/s|calls/s|banners/s)\b|[+-]\d[\d.]* %", re.ASCII
@@ -36,7 +36,10 @@ def test_a_figure_says_by_which_command_where_and_at_which_commit_it_was_measure
     assert "/tmp" not in file.read_text()
 
 
-@pytest.mark.parametrize("page", [ROOT / "README.md"], ids=lambda page: page.name)
+SHOWING = [ROOT / "README.md", *sorted((ROOT / "docs" / "results").glob("*.md"))]
+
+
+@pytest.mark.parametrize("page", SHOWING, ids=lambda page: page.name)
 def test_no_measured_number_stands_outside_a_block(page):
     outside = render.BLOCK.sub("", page.read_text())
     found = [line for line in outside.splitlines() if MEASURED.search(line)]
@@ -49,7 +52,8 @@ def test_every_figure_in_the_catalogue_names_its_data_and_what_comes_before():
         assert set(figure.after) <= set(catalogue), name
         used = set(re.findall(r"\{data\}/([\w-]+)", " ".join(figure.commands)))
         assert used == set(figure.data) or figure.after, name
-        assert all("--json {out}/" in command for command in figure.commands[-1:]), name
+        assert "--json {out}/" in figure.commands[-1], name
+        assert [(command, wrong) for command in figure.commands if (wrong := wrong_option(command))] == []
 
 
 def test_a_figure_that_was_never_measured_is_a_sentence_and_no_empty_table():

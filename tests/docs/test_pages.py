@@ -6,9 +6,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from typer.main import get_command
 
-import tandem.cli
+from tests.support.commands import wrong_bench_option, wrong_words
 from tests.support.pages import DOCS, ROOT
 
 
@@ -20,18 +19,6 @@ def commands(text, start):
                 found = re.match(rf"^\s*{start}\s+(.*)$", part)
                 if found:
                     yield shlex.split(found.group(1)), line
-
-
-def wrong_words(words):
-    """What of a `tandem` command's words names no sub-command and no option."""
-    command = get_command(tandem.cli.app)
-    while hasattr(command, "commands") and words and not words[0].startswith("-"):
-        if words[0] not in command.commands:
-            return words[0]
-        command, words = command.commands[words[0]], words[1:]
-    known = {"-h", "--help"} | {name for one in command.params for name in (*one.opts, *one.secondary_opts)}
-    given = [word.split("=")[0] for word in words if re.match(r"^--?[a-z]", word)]
-    return next((word for word in given if word not in known), None)
 
 
 def slug(heading):
@@ -62,21 +49,9 @@ def test_every_benchmark_in_a_doc_is_there_and_knows_its_options():
     asked = {}
     for doc in DOCS:
         for words, _ in commands(doc.read_text(), r"(?:time )?python(?= bench/)"):
-            options = asked.setdefault(words[0], set())
-            options |= {word.split("=")[0] for word in words[1:] if re.match(r"^--?[a-z]", word)}
+            asked.setdefault(words[0], []).append(words)
     assert len(asked) >= 12
-    for script, options in asked.items():
-        source = (ROOT / script).read_text()
-        for name in options:
-            word = name.lstrip("-")
-            shared = {
-                "w": "WorkspaceOption",
-                "workspace": "WorkspaceOption",
-                "json": "JsonOption",
-                "seed": "SeedOption",
-            }
-            there = (f'"{name}"', f"    {word.replace('-', '_')}: ", shared.get(word, f'"{name}"'))
-            assert any(one in source for one in there), f"{script} has no {name}"
+    assert [(words, wrong) for every in asked.values() for words in every if (wrong := wrong_bench_option(words))] == []
 
 
 @pytest.mark.parametrize("doc", DOCS, ids=lambda doc: doc.name)
