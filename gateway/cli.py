@@ -15,15 +15,6 @@ app = typer.Typer(no_args_is_help=True)
 DEFAULT_ADDRESS = "127.0.0.1:50051"
 
 
-def add_top_level_commands(root: typer.Typer) -> None:
-    """Commands that need every part: `tandem demo`, `tandem report`."""
-    import gateway.demo.cli
-    import gateway.pages.cli
-
-    for commands in (gateway.demo.cli, gateway.pages.cli):
-        commands.add_commands(root)
-
-
 @app.command()
 def serve(
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,

@@ -8,6 +8,8 @@ from rich.markup import escape
 
 import data.cli
 import gateway.cli
+import gateway.demo.cli
+import gateway.pages.cli
 import pipeline.candidates_cli
 import pipeline.training_cli
 import ranker.cli
@@ -26,8 +28,8 @@ app.add_typer(data.cli.app, name="data", help="Events and catalog: import real l
 app.add_typer(pipeline.candidates_cli.app, name="candidates", help="Stage one: train and evaluate candidate sources.")
 app.add_typer(ranker.cli.app, name="ranker", help="Stage two: train, evaluate and export the ranker.")
 app.add_typer(gateway.cli.app, name="gateway", help="Online: serve banners over gRPC, ask for one, look at the log.")
-pipeline.training_cli.add_commands(app)
-gateway.cli.add_top_level_commands(app)
+for commands in (gateway.demo.cli, pipeline.training_cli, gateway.pages.cli):
+    commands.add_commands(app)
 
 
 @app.callback()
