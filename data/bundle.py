@@ -21,6 +21,7 @@ from data.errors import DataError
 from data.files import sha256_of as sha256_of
 from data.files import sha256_of_json, temporary_beside, write_text_atomically
 from data.locks import lock_if_free, locked
+from data.settings import read_json
 from data.workspace import Origin, Workspace
 
 FORMAT_VERSION = 1
@@ -63,15 +64,9 @@ class Bundle:
         """
         path = followed(path)
         manifest = path / "manifest.json"
-        try:
-            found = json.loads(manifest.read_text())
-        except OSError:
-            raise DataError(
-                f"{path} is not a bundle: expected manifest.json in it; `tandem train` writes one"
-            ) from None
-        except ValueError as error:
-            raise DataError(f"{manifest}: expected JSON, found {error}") from None
-        if not isinstance(found, dict) or found.get("format_version") != FORMAT_VERSION:
+        missing = f"{path} is not a bundle: expected manifest.json in it; `tandem train` writes one"
+        found = read_json(manifest, dict[str, Any], missing=missing)
+        if found.get("format_version") != FORMAT_VERSION:
             raise DataError(f"{manifest}: expected format_version {FORMAT_VERSION}; this Tandem reads no other")
         if found.pop("manifest_sha256", None) != sha256_of_json(found):
             raise DataError(f"{manifest} differs from its own digest; it was changed since it was sealed")

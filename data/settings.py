@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Self, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, TypeAdapter, ValidationError
 from pydantic_core import CoreSchema, ErrorDetails
 
 from data.errors import DataError, TandemError
@@ -60,6 +60,7 @@ class Settings(BaseModel):
 
 
 _Model = TypeVar("_Model", bound=BaseModel)
+_Kind = TypeVar("_Kind")
 
 
 def read_settings(path: Path, model: type[_Model], error: type[TandemError] = DataError) -> _Model:
@@ -98,12 +99,39 @@ def checked(model: type[_Model], values: Mapping[str, Any], where: str, error: t
         raise error(f"{where}: {wrong}") from None
 
 
+def read_json(
+    path: Path,
+    kind: type[_Kind],
+    *,
+    missing: str | None = None,
+    expected: str | None = None,
+    error: type[TandemError] = DataError,
+) -> _Kind:
+    """A JSON file as a dataclass, a pydantic model or another type, checked strictly.
+
+    Args:
+        missing: the sentence if the file is not there. expected: what the file ought to hold, for the other sentences.
+
+    Raises:
+        error: no file, no JSON, or a field that is wrong, which is named.
+    """
+    where = f"{path}: expected {expected}" if expected else str(path)
+    try:
+        return TypeAdapter(kind).validate_json(path.read_bytes(), strict=True)
+    except (FileNotFoundError, NotADirectoryError):
+        raise error(missing or f"{where}, found no such file") from None
+    except OSError as found:
+        raise error(f"{where}, found {found.strerror or found}") from None
+    except ValidationError as wrong:
+        raise error(": ".join(part for part in (where, *_first_fault(wrong, kind)) if part)) from None
+
+
 def dump_settings(settings: BaseModel) -> str:
     """YAML that `parse_settings` reads back."""
     return str(yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False))
 
 
-def _first_fault(wrong: ValidationError, model: type[BaseModel]) -> tuple[str, str]:
+def _first_fault(wrong: ValidationError, model: type) -> tuple[str, str]:
     """The field, and what is wrong with it. Of a field that may be of several kinds, the kind that fits it furthest."""
     errors = wrong.errors(include_url=False)
     field = _names(errors[0]["loc"])
@@ -112,20 +140,22 @@ def _first_fault(wrong: ValidationError, model: type[BaseModel]) -> tuple[str, s
     return ".".join(_names(chosen["loc"])), _sentence(chosen, model)
 
 
-def _sentence(fault: ErrorDetails, model: type[BaseModel]) -> str:
+def _sentence(fault: ErrorDetails, model: type) -> str:
     kind, said = fault["type"], fault["msg"].removeprefix("Value error, ")
     if kind == "extra_forbidden":
         return f"{said}{_meant(str(fault['loc'][-1]), model if len(fault['loc']) == 1 else None)}"
     if kind in ("missing", "value_error"):
         return said
-    if kind in ("model_type", "dict_type", "model_attributes_type"):
+    if kind == "json_invalid":
+        return f"expected JSON, found {fault['ctx']['error']}"
+    if kind in ("model_type", "dict_type", "model_attributes_type", "dataclass_type"):
         said = "expected a mapping of fields to values"
     return f"{said}, found {_shown(fault['input'])}"
 
 
-def _meant(name: str, model: type[BaseModel] | None) -> str:
+def _meant(name: str, model: type | None) -> str:
     """The fields there are, or the one that looks most like an unknown name."""
-    known = [] if model is None else list(model.model_fields)
+    known = list(getattr(model, "model_fields", ()))
     close = difflib.get_close_matches(name, known, n=1)
     if close:
         return f"; did you mean {close[0]}?"

@@ -4,8 +4,8 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from data.errors import DataError
 from data.files import write_text_atomically as write_text_atomically
+from data.settings import read_json
 
 
 @dataclass(frozen=True)
@@ -41,15 +41,11 @@ class Workspace:
 
     def origin(self) -> Origin:
         """Raises DataError if the workspace holds no events yet."""
-        try:
-            return Origin(**json.loads(self._origin.read_text()))
-        except OSError:
-            raise DataError(
-                f"{self.root} holds no events: expected origin.json there; "
-                "fill it with `tandem data import` or `tandem data simulate`"
-            ) from None
-        except (ValueError, TypeError) as error:
-            raise DataError(f"{self._origin}: expected the fields of an origin, found {error}") from None
+        missing = (
+            f"{self.root} holds no events: expected origin.json there; "
+            "fill it with `tandem data import` or `tandem data simulate`"
+        )
+        return read_json(self._origin, Origin, missing=missing, expected="the fields of an origin")
 
     def write_origin(self, origin: Origin) -> None:
         write_text_atomically(self._origin, json.dumps(asdict(origin), indent=2) + "\n")

@@ -3,28 +3,25 @@
 from pathlib import Path
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
 from data.criteo.layout import SPLITS, SplitKind
 from data.errors import DataError
 from data.files import write_text_atomically
+from data.settings import Count, Settings, read_json
 
 
-class _Value(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Options(_Value):
+class Options(Settings):
     """What decides the output beside the sources."""
 
     split: SplitKind = "day7"
     fractions: tuple[float, float, float] = (0.8, 0.1, 0.1)  # of `chronological`: train, validation, test
     seed: int = Field(0, ge=0, lt=2**64)  # of `random`
-    at_least: int = Field(10, ge=1)  # times that training must see an id for it to have a row
+    at_least: Count = 10  # times that training must see an id for it to have a row
     max_rows: int | None = Field(None, ge=3)  # of a table; ids beyond share rows by hash
 
 
-class Source(_Value):
+class Source(Settings):
     """A file that was converted."""
 
     name: str
@@ -33,12 +30,12 @@ class Source(_Value):
     rows: int
 
 
-class SplitSize(_Value):
+class SplitSize(Settings):
     rows: int
     clicks: int
 
 
-class Feature(_Value):
+class Feature(Settings):
     """A categorical feature: its embedding table, and how often each split has no id, or one without a row of its
     own.
     """
@@ -51,7 +48,7 @@ class Feature(_Value):
     unknown: dict[str, int]
 
 
-class Manifest(_Value):
+class Manifest(Settings):
     format: Literal["tandem-criteo"] = "tandem-criteo"
     format_version: Literal[1] = 1
     options: Options
@@ -68,18 +65,8 @@ class Manifest(_Value):
     def read(cls, folder: Path) -> Self:
         """Raises DataError if the folder is not a finished conversion."""
         path = folder / "manifest.json"
-        try:
-            manifest = cls.model_validate_json(path.read_text())
-        except FileNotFoundError:
-            raise DataError(
-                f"{folder} holds no converted data: expected manifest.json, which `tandem data criteo` writes"
-            ) from None
-        except (OSError, UnicodeDecodeError) as error:
-            raise DataError(f"{path}: cannot be read: {error}") from None
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(map(str, first["loc"])) or "the file"
-            raise DataError(f"{path}: {where}: {first['msg']}; expected a manifest of `tandem data criteo`") from None
+        missing = f"{folder} holds no converted data: expected manifest.json, which `tandem data criteo` writes"
+        manifest = read_json(path, cls, missing=missing, expected="a manifest of `tandem data criteo`")
         if set(manifest.splits) != set(SPLITS):
             raise DataError(f"{path}: expected the splits {', '.join(SPLITS)}, found {', '.join(manifest.splits)}")
         return manifest

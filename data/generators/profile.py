@@ -1,10 +1,9 @@
 """Algorithm 1: what is kept of a trace, its ids in the order of their first accesses and how often each stack distance
 occurred."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,8 +12,16 @@ from data.errors import DataError
 from data.files import new_folder, write_text_atomically
 from data.generators.distances import stack_distances
 from data.ids import load_array
+from data.settings import Settings, read_json
 
-FORMAT = "tandem-trace-profiles"
+
+class _Description(Settings):
+    """profiles.json; `rows`: of the embedding table, by feature."""
+
+    format: Literal["tandem-trace-profiles"] = "tandem-trace-profiles"
+    format_version: Literal[1] = 1
+    origin: str
+    rows: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -81,29 +88,20 @@ class TraceProfile:
 
 def save_profiles(folder: Path, profiles: dict[str, TraceProfile], origin: str) -> None:
     """Write profiles by feature into a new folder. Raises DataError if it exists."""
-    features = {name: profile.rows for name, profile in profiles.items()}
-    written = {"format": FORMAT, "format_version": 1, "origin": origin, "rows": features}
+    described = _Description(origin=origin, rows={name: profile.rows for name, profile in profiles.items()})
     with new_folder(folder) as beside:
         for name, profile in profiles.items():
             for part in ("unique", "distances", "counts"):
                 np.save(beside / f"{name}.{part}.npy", getattr(profile, part))
-        write_text_atomically(beside / "profiles.json", json.dumps(written, indent=2) + "\n")
+        write_text_atomically(beside / "profiles.json", described.model_dump_json(indent=2) + "\n")
 
 
 def load_profiles(folder: Path) -> dict[str, TraceProfile]:
     """Profiles by feature, as `save_profiles` wrote them. Raises DataError where there are none, or broken ones."""
-    described = folder / "profiles.json"
-    try:
-        found = json.loads(described.read_text())
-        features = {str(name): int(rows) for name, rows in found["rows"].items()}
-        if found["format"] != FORMAT or found["format_version"] != 1:
-            raise ValueError("another format")
-    except FileNotFoundError:
-        what = "expected profiles.json, which `tandem data profile-trace` writes"
-        raise DataError(f"{folder} holds no trace profiles: {what}") from None
-    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
-        raise DataError(f"{described}: expected what `tandem data profile-trace` writes, found {error}") from None
-    return {name: _checked(folder, name, rows) for name, rows in features.items()}
+    missing = f"{folder} holds no trace profiles: expected profiles.json, which `tandem data profile-trace` writes"
+    expected = "what `tandem data profile-trace` writes"
+    found = read_json(folder / "profiles.json", _Description, missing=missing, expected=expected)
+    return {name: _checked(folder, name, rows) for name, rows in found.rows.items()}
 
 
 def _checked(folder: Path, name: str, rows: int) -> TraceProfile:

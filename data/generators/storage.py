@@ -6,12 +6,11 @@ dense.npy, label.npy      float32 [rows, dense], uint8 [rows]
 <table>.offsets.npy       int64 [rows + 1], where each row's bag begins
 """
 
-import json
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,9 +21,20 @@ from data.generators.profile import TraceProfile
 from data.generators.random_data import RandomConfig, bag_lengths, random_batch
 from data.generators.synthetic import AS_IN_PAPER, Support, synthetic_trace
 from data.ids import load_array
+from data.settings import Settings, read_json
 
-FORMAT = "tandem-generated"
 _BATCH = 4096
+
+
+class _Description(Settings):
+    """generated.json; `how`: kind, seed and configuration."""
+
+    format: Literal["tandem-generated"] = "tandem-generated"
+    format_version: Literal[1] = 1
+    rows: int
+    dense: int
+    tables: dict[str, int]
+    how: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -39,17 +49,10 @@ class Generated:
     @classmethod
     def open(cls, folder: Path) -> Self:
         """Raises DataError if the folder does not hold generated inputs."""
-        described = folder / "generated.json"
-        try:
-            found = json.loads(described.read_text())
-            if found["format"] != FORMAT or found["format_version"] != 1:
-                raise ValueError("another format")
-            tables = {str(name): int(rows) for name, rows in found["tables"].items()}
-            return cls(folder, int(found["rows"]), int(found["dense"]), tables)
-        except FileNotFoundError:
-            raise DataError(f"{folder} holds no generated inputs: expected generated.json in it") from None
-        except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
-            raise DataError(f"{described}: expected what `tandem data generate` writes, found {error}") from None
+        missing = f"{folder} holds no generated inputs: expected generated.json in it"
+        expected = "what `tandem data generate` writes"
+        found = read_json(folder / "generated.json", _Description, missing=missing, expected=expected)
+        return cls(folder, found.rows, found.dense, found.tables)
 
     def array(self, name: str) -> NDArray[Any]:
         """`dense`, `label`, `<table>.indices` or `<table>.offsets`."""
@@ -149,5 +152,5 @@ def _new_array(folder: Path, name: str, shape: tuple[int, ...], dtype: type[np.g
 
 
 def _describe(folder: Path, rows: int, dense: int, tables: dict[str, int], how: dict[str, Any]) -> None:
-    found = {"format": FORMAT, "format_version": 1, "rows": rows, "dense": dense, "tables": tables, "how": how}
-    write_text_atomically(folder / "generated.json", json.dumps(found, indent=2) + "\n")
+    described = _Description(rows=rows, dense=dense, tables=tables, how=how)
+    write_text_atomically(folder / "generated.json", described.model_dump_json(indent=2) + "\n")

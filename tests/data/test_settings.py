@@ -1,5 +1,6 @@
 """Settings: what nobody means is an error of one sentence with file, field and what was found."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -15,6 +16,7 @@ from data.settings import (
     dump_settings,
     parse_settings,
     parse_yaml,
+    read_json,
     read_settings,
 )
 
@@ -114,3 +116,32 @@ def test_what_is_wrong_is_one_sentence(text: str, said: str) -> None:
     with pytest.raises(ValueError, match=said) as caught:
         parse_yaml(text)
     assert "\n" not in str(caught.value)
+
+
+@dataclass(frozen=True)
+class _Facts:
+    rows: int
+    names: tuple[str, ...] = ()
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("{", "expected facts: expected JSON, found EOF"),
+        ('{"rows": "3"}', "expected facts: rows: Input should be a valid integer, found '3'"),
+        ("[]", "expected facts: .*found"),
+        ("{}", "expected facts: rows: Field required"),
+    ],
+)
+def test_a_json_file_is_read_as_what_it_ought_to_hold(tmp_path: Path, content: str, said: str) -> None:
+    path = tmp_path / "facts.json"
+    path.write_text('{"rows": 3, "names": ["a"]}')
+    assert read_json(path, _Facts) == _Facts(3, ("a",))
+    assert read_json(path, dict[str, object]) == {"rows": 3, "names": ["a"]}
+    path.write_text(content)
+    with pytest.raises(_Error, match=rf"facts\.json: {said}") as caught:
+        read_json(path, _Facts, expected="facts", error=_Error)
+    assert "\n" not in str(caught.value)
+    for nowhere in (tmp_path / "nowhere", path / "below a file"):
+        with pytest.raises(_Error, match=r"^write some$"):
+            read_json(nowhere, _Facts, missing="write some", error=_Error)
