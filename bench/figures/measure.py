@@ -15,6 +15,8 @@ from bench.figures.machine import machine, source_state
 
 DATA = Path(os.environ.get("TANDEM_SHARED_DATA", ROOT.parent / "shared" / "data"))
 WORK = ROOT / "build" / "figures"
+PYTHON = {"tandem": [sys.executable, "-m", "tandem"], "python": [sys.executable]}
+"""How the commands of figures.yaml are run, by their first word; others are run as they are."""
 
 
 class FigureError(Exception):
@@ -67,7 +69,7 @@ def measure(name: str, catalogue: dict[str, Figure], done: set[str]) -> float:
             **state,
             "date": time.strftime("%Y-%m-%d", time.gmtime(began)),
             "machine": where,
-            "commands": [_shown(command) for command in figure.commands],
+            "commands": [_shown(command) for command in figure.commands if command.split()[0] in PYTHON],
             "seconds": round(seconds),
         },
         "results": {path.stem: _figures(path, figure.leave_out) for path in sorted(out.glob("*.json"))},
@@ -85,12 +87,11 @@ def _run(name: str, command: str, out: Path) -> None:
     """Run one command from the repository's root with this Python; its output goes to a log beside the results."""
     filled = command.format(data=DATA, work=WORK / "work", out=out)
     words = shlex.split(filled)
-    python = {"tandem": [sys.executable, "-m", "tandem"], "python": [sys.executable]}
     log = out / "log"
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_WAIT_POLICY": "PASSIVE"}
     with log.open("ab") as sink:
         ended = subprocess.run(
-            [*python.get(words[0], [words[0]]), *words[1:]],
+            [*PYTHON.get(words[0], [words[0]]), *words[1:]],
             cwd=ROOT,
             stdout=sink,
             stderr=subprocess.STDOUT,

@@ -67,6 +67,8 @@ def _block(name: str, figures: Figures, where: str) -> str:
     environment.filters["zip"] = zip
     environment.globals.update(figures=figures, caption=caption, place=place, headline=headline, kept=kept)
     try:
+        if name in figures and "tables" in figures[name]["results"]:
+            return kept(figures[name])
         if f"{name}.md.j2" in environment.list_templates():
             return environment.get_template(f"{name}.md.j2").render().strip()
         return kept(figures[name])

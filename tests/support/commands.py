@@ -49,4 +49,6 @@ def wrong_bench_option(words: list[str]) -> str | None:
 def wrong_option(command: str) -> str | None:
     """What of a `tandem ...` or `python bench/... ` command is not there."""
     words = shlex.split(command)
-    return wrong_words(words[1:]) if words[0] == "tandem" else wrong_bench_option(words[1:])
+    if words[0] == "tandem":
+        return wrong_words(words[1:])
+    return wrong_bench_option(words[1:]) if words[0] == "python" else None
