@@ -1,4 +1,4 @@
-"""A new bundle into service: one training of a workspace at a time, and none over a bundle it does not know."""
+"""A new bundle into service: one training of a workspace at a time, and only of what it began with."""
 
 from collections.abc import Callable
 
@@ -16,14 +16,20 @@ def make_bundle(workspace: Workspace, fill: Callable[[BundleDraft, Bundle | None
         fill: writes the draft's parts and metrics; it is also given the bundle in service, if there is one.
 
     Raises:
-        PipelineError: another process trains in this workspace.
-        DataError: another bundle came into service meanwhile, such as one with new items.
+        PipelineError: another process trains in this workspace, or its events changed meanwhile.
+        DataError: the workspace holds no events, or another bundle came into service meanwhile.
     """
+    origin = workspace.origin()
     busy = f"{{holder}} trains in {workspace.root}; expected one training at a time"
     with locked(workspace.root / ".training", busy, error=PipelineError):
         before = Bundle.open(workspace.current, verify=False) if workspace.current.exists() else None
         with BundleDraft(workspace) as draft:
             fill(draft, before)
+            if workspace.origin() != origin:
+                raise PipelineError(
+                    f"the events of {workspace.root} changed during the training; expected {origin.events:,} events of "
+                    f"{origin.name} to the end: no bundle was made"
+                )
             bundle = draft.seal()
         publish(workspace, bundle, instead_of=before)
     return bundle

@@ -46,17 +46,17 @@ def train_bundle(workspace: Workspace, plan: TrainingPlan | None = None, events:
         events: a part of the workspace's events to train on instead of all of them (EVENT_SCHEMA).
 
     Raises:
-        TandemError: no events, or too few to learn from; or another process trains in this workspace.
+        TandemError: no events, or too few to learn from; another process trains in this workspace, or its events or
+            its bundle in service changed meanwhile.
     """
-    plan = plan or TrainingPlan()
-    events = load_events(workspace) if events is None else events
-    items = ItemTable.of(load_catalog(workspace))
-    return make_bundle(workspace, partial(_both_stages, workspace, plan, events, items))
+    return make_bundle(workspace, partial(_both_stages, workspace, plan or TrainingPlan(), events))
 
 
 def _both_stages(
-    workspace: Workspace, plan: TrainingPlan, events: pa.Table, items: ItemTable, draft: BundleDraft, _: Bundle | None
+    workspace: Workspace, plan: TrainingPlan, events: pa.Table | None, draft: BundleDraft, _: Bundle | None
 ) -> None:
+    events = load_events(workspace) if events is None else events
+    items = ItemTable.of(load_catalog(workspace))
     items.save(draft.folder("catalog"))
     log.info("stage one, on the earlier events, to pool candidates for the ranker")
     examples = pool_examples(workspace, events, items, plan)
@@ -109,11 +109,11 @@ def train_stage_one(
 
     The ranker of the bundle in service is carried over where both have the same catalog.
     """
-    events = workspace.events if engine == "spark" and workspace.events.exists() else load_events(workspace)
-    items = ItemTable.of(load_catalog(workspace))
     checkpoints = workspace.root / "checkpoints"
 
     def fill(draft: BundleDraft, before: Bundle | None) -> None:
+        events = workspace.events if engine == "spark" and workspace.events.exists() else load_events(workspace)
+        items = ItemTable.of(load_catalog(workspace))
         if not resume:
             shutil.rmtree(checkpoints, ignore_errors=True)
         items.save(draft.folder("catalog"))

@@ -61,6 +61,16 @@ def test_a_bundle_that_came_into_service_meanwhile_stays(workspace: Workspace) -
     assert (workspace.current / "catalog" / "file").read_text() == "with new items"
 
 
+def test_a_training_whose_events_were_replaced_is_not_published(workspace: Workspace) -> None:
+    def replaced(draft: BundleDraft, before: Bundle | None) -> None:
+        content("trained")(draft, before)
+        workspace.write_origin(Origin("another", True, "1", 2, 1))
+
+    with pytest.raises(PipelineError, match="changed during the training; expected 1 events of made up to the end"):
+        make_bundle(workspace, replaced)
+    assert not workspace.current.exists() and not list(workspace.bundles.glob("[!.]*"))
+
+
 def test_a_ranker_below_a_baseline_is_said() -> None:
     def figures(auc: float, ndcg: float) -> dict[str, float]:
         return {"auc": auc, "ndcg@10": ndcg}
