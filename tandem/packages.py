@@ -18,19 +18,23 @@ def bind() -> None:
     """Load each part from beside this package under its own name.
 
     A module of the user's that was imported first under such a name keeps its names and becomes the parent of the
-    part's modules too. Where the user's is not imported yet, a warning says that its name now means Tandem's.
+    part's modules too. Where the user's is not imported yet, a warning says that its name now means Tandem's. In both
+    cases Tandem's home goes first on the search path: processes that are started from here inherit the path.
 
     Raises:
         ImportError: a package of the user's that was imported first: its modules and the part's would mix.
     """
+    hidden = False
     for name in PARTS:
-        part = HOME / name
-        loaded = sys.modules.get(name)
+        part, loaded = HOME / name, sys.modules.get(name)
         if loaded is None or getattr(loaded, "__file__", "") is None:  # a folder without __init__.py is nobody's module
-            _warn_of_another(name, part)
+            hidden |= _another_is_found(name, part)
             _load(name, part)
-        elif not _is(loaded, part):
+        elif not _is(loaded.__file__, part):
+            hidden = True
             _share(loaded, name, part)
+    if hidden and sys.path[0] != str(HOME):
+        sys.path.insert(0, str(HOME))
 
 
 def _load(name: str, part: Path) -> None:
@@ -41,8 +45,8 @@ def _load(name: str, part: Path) -> None:
     spec.loader.exec_module(module)
 
 
-def _is(module: ModuleType, part: Path) -> bool:
-    return Path(module.__file__ or "").resolve() == (part / "__init__.py").resolve()
+def _is(file: str | None, part: Path) -> bool:
+    return Path(file or "").resolve() == (part / "__init__.py").resolve()
 
 
 def _share(module: ModuleType, name: str, part: Path) -> None:
@@ -54,13 +58,15 @@ def _share(module: ModuleType, name: str, part: Path) -> None:
     module.__path__ = [str(part)]
 
 
-def _warn_of_another(name: str, part: Path) -> None:
+def _another_is_found(name: str, part: Path) -> bool:
+    """Whether the search path leads to something else of that name; a module of the user's is warned of."""
     found = PathFinder.find_spec(name)
-    if found is None or found.origin is None or Path(found.origin).resolve() == (part / "__init__.py").resolve():
-        return
-    warnings.warn(
-        f"{found.origin} has the name of a package of Tandem: `import {name}` now gives Tandem's. Rename it, or import "
-        "it before tandem",
-        ImportWarning if found.loader is None else UserWarning,
-        stacklevel=4,
-    )
+    if found is None or _is(found.origin, part):
+        return False
+    if found.loader is not None and found.origin is not None:
+        warnings.warn(
+            f"{found.origin} has the name of a package of Tandem: `import {name}` now gives Tandem's. Rename it, or "
+            "import it before tandem",
+            stacklevel=4,
+        )
+    return True

@@ -36,6 +36,14 @@ def test_a_data_py_that_was_imported_first_works_beside_tandem(tmp_path: Path) -
     assert done.stdout == "w 1\n" and done.stderr == ""
 
 
+@pytest.mark.parametrize("first", ["", "import data; "])
+def test_processes_that_are_started_from_a_notebook_find_tandems_data_too(tmp_path: Path, first: str) -> None:
+    (tmp_path / "data.py").write_text("mine = 1\n")
+    start = "multiprocessing.get_context('spawn').Pool(1).apply(tandem.Workspace, ('w',)).root"
+    done = python(tmp_path, f"{first}import multiprocessing, tandem; print({start})")
+    assert done.stdout == "w\n", done.stderr
+
+
 def test_a_folder_of_files_named_data_needs_nothing(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     for code in ("import tandem", "import data, tandem"):
