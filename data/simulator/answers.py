@@ -62,7 +62,7 @@ class Answerer:
             DataError: an unknown opportunity or item, another merchant's item, an item twice in a slate, or shapes that
                 do not fit.
         """
-        which, shown = self._checked(opportunities, slates)
+        which, shown = _checked(self.marketplace, opportunities, slates)
         if display_ids is not None and len(display_ids) != len(which):
             raise DataError(f"{len(display_ids)} display ids for {len(which)} displays; expected one each")
         row, slot = self._clicks(which, shown)
@@ -77,7 +77,7 @@ class Answerer:
 
         Arguments and errors as for `answer`.
         """
-        which, shown = self._checked(opportunities, slates)
+        which, shown = _checked(self.marketplace, opportunities, slates)
         row, slot = self._clicks(which, shown)
         clicked = self._followed(which[row], shown[row, slot], row, slot)
         columns = (clicked.landed, clicked.bought, clicked.bought * clicked.value)
@@ -88,38 +88,9 @@ class Answerer:
 
         Arguments and errors as for `answer`.
         """
-        which, shown = self._checked(opportunities, slates)
+        which, shown = _checked(self.marketplace, opportunities, slates)
         chain = self.marketplace.behaviour.chain(*self._context(which, np.maximum(shown, 0)))
         return (chain.expected() * (shown != NO_ITEM)[..., None]).sum(axis=1)
-
-    def _checked(self, opportunities: ArrayLike, slates: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        which, shown = np.asarray(opportunities, np.int64), np.asarray(slates, np.int64)
-        if which.ndim != 1 or shown.ndim != 2 or len(shown) != len(which):
-            raise DataError(f"opportunities {which.shape} and slates {shown.shape} do not fit; expected [n] and [n, S]")
-        if which.size == 0 or shown.size == 0:
-            return which, shown
-        at = self.marketplace.opportunities
-        last, items = len(at) - 1, len(self.marketplace.items)
-        if which.min() < 0 or which.max() > last:
-            wrong = which[(which < 0) | (which > last)][0]
-            raise DataError(f"opportunity {wrong} is unknown; expected 0 to {last}")
-        if shown.min() < NO_ITEM or shown.max() >= items:
-            row, slot = np.argwhere((shown < NO_ITEM) | (shown >= items))[0]
-            raise DataError(f"slate of opportunity {which[row]}, slot {slot}: item {shown[row, slot]} is unknown")
-        others = (self.marketplace.items.merchant[shown] != at.merchant[which][:, None]) & (shown != NO_ITEM)
-        if others.any():
-            row, slot = np.argwhere(others)[0]
-            item, merchant = self.marketplace.item_ids[shown[row, slot]], at.merchant[which[row]]
-            raise DataError(
-                f"slate of opportunity {which[row]}, slot {slot}: item {item} is another merchant's; "
-                f"expected one of {self.marketplace.merchant_ids[merchant]}"
-            )
-        ordered = np.sort(shown, axis=1)
-        twice = (ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] != NO_ITEM)
-        if twice.any():
-            row, slot = np.argwhere(twice)[0]
-            raise DataError(f"slate of opportunity {which[row]}: item {ordered[row, slot]} occurs twice")
-        return which, shown
 
     def _clicks(self, which: NDArray[np.int64], shown: NDArray[np.int64]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """(row, slot) of every click, by row and slot."""
@@ -202,6 +173,38 @@ class Answerer:
             ],
             schema=EVENT_SCHEMA,
         )
+
+
+def _checked(
+    marketplace: Marketplace, opportunities: ArrayLike, slates: ArrayLike
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    which, shown = np.asarray(opportunities, np.int64), np.asarray(slates, np.int64)
+    if which.ndim != 1 or shown.ndim != 2 or len(shown) != len(which):
+        raise DataError(f"opportunities {which.shape} and slates {shown.shape} do not fit; expected [n] and [n, S]")
+    if which.size == 0 or shown.size == 0:
+        return which, shown
+    at = marketplace.opportunities
+    last, items = len(at) - 1, len(marketplace.items)
+    if which.min() < 0 or which.max() > last:
+        wrong = which[(which < 0) | (which > last)][0]
+        raise DataError(f"opportunity {wrong} is unknown; expected 0 to {last}")
+    if shown.min() < NO_ITEM or shown.max() >= items:
+        row, slot = np.argwhere((shown < NO_ITEM) | (shown >= items))[0]
+        raise DataError(f"slate of opportunity {which[row]}, slot {slot}: item {shown[row, slot]} is unknown")
+    others = (marketplace.items.merchant[shown] != at.merchant[which][:, None]) & (shown != NO_ITEM)
+    if others.any():
+        row, slot = np.argwhere(others)[0]
+        item, merchant = marketplace.item_ids[shown[row, slot]], at.merchant[which[row]]
+        raise DataError(
+            f"slate of opportunity {which[row]}, slot {slot}: item {item} is another merchant's; "
+            f"expected one of {marketplace.merchant_ids[merchant]}"
+        )
+    ordered = np.sort(shown, axis=1)
+    twice = (ordered[:, 1:] == ordered[:, :-1]) & (ordered[:, 1:] != NO_ITEM)
+    if twice.any():
+        row, slot = np.argwhere(twice)[0]
+        raise DataError(f"slate of opportunity {which[row]}: item {ordered[row, slot]} occurs twice")
+    return which, shown
 
 
 def _seconds(seconds: NDArray[np.float64]) -> NDArray[np.int64]:

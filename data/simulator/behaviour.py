@@ -171,40 +171,45 @@ class Behaviour:
         )
         return (1.0 + positions) ** -ATTENTION_DECAY[device] * sigmoid(logit)
 
-    def calibrated(
-        self, users: Integers, slates: Integers, ts: Integers, publishers: Integers, devices: Integers, slots: Integers
-    ) -> "Behaviour":
-        """With the bases at which these reference banners have the config's mean click and sale rates.
 
-        Args:
-            slates: int [n, S], items; the first `slots` of a row are shown. The others: int [n].
-        """
-        target = self.config.behaviour
-        shown = np.arange(slates.shape[1]) < slots[:, None]
-        context = (
-            users[:, None],
-            slates,
-            np.arange(slates.shape[1]),
-            ts[:, None],
-            publishers[:, None],
-            devices[:, None],
-        )
+def calibrated(
+    behaviour: Behaviour,
+    users: Integers,
+    slates: Integers,
+    ts: Integers,
+    publishers: Integers,
+    devices: Integers,
+    slots: Integers,
+) -> Behaviour:
+    """The behaviour with the bases at which these reference banners have the config's mean click and sale rates.
 
-        def banner_click_rate(base: float) -> float:
-            clicks = dataclasses.replace(self, click_base=base).click(*context)
-            return float(np.mean(1 - np.prod(1 - clicks * shown, axis=1)))
+    Args:
+        slates: int [n, S], items; the first `slots` of a row are shown. The others: int [n].
+    """
+    target = behaviour.config.behaviour
+    shown = np.arange(slates.shape[1]) < slots[:, None]
+    context = (
+        users[:, None],
+        slates,
+        np.arange(slates.shape[1]),
+        ts[:, None],
+        publishers[:, None],
+        devices[:, None],
+    )
 
-        click_base = _root(banner_click_rate, target.banner_click_rate)
-        with_clicks = dataclasses.replace(self, click_base=click_base)
-        chain = with_clicks.chain(*context)
-        landed = chain.click * chain.landing * shown
+    def banner_click_rate(base: float) -> float:
+        clicks = dataclasses.replace(behaviour, click_base=base).click(*context)
+        return float(np.mean(1 - np.prod(1 - clicks * shown, axis=1)))
 
-        def sale_rate(base: float) -> float:
-            return float(
-                np.average(dataclasses.replace(with_clicks, sale_base=base).chain(*context).sale, weights=landed)
-            )
+    click_base = _root(banner_click_rate, target.banner_click_rate)
+    with_clicks = dataclasses.replace(behaviour, click_base=click_base)
+    chain = with_clicks.chain(*context)
+    landed = chain.click * chain.landing * shown
 
-        return dataclasses.replace(with_clicks, sale_base=_root(sale_rate, target.sale_rate))
+    def sale_rate(base: float) -> float:
+        return float(np.average(dataclasses.replace(with_clicks, sale_base=base).chain(*context).sale, weights=landed))
+
+    return dataclasses.replace(with_clicks, sale_base=_root(sale_rate, target.sale_rate))
 
 
 def crowd_interest(behaviour_of: Behaviour, sample: int = 5_000) -> Floats:

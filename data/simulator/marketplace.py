@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from data.ids import IdMap
 from data.request import HISTORY_LIMIT, NO_HISTORY, History
 from data.schema import CATALOG_SCHEMA, EVENT_KINDS, EVENT_SCHEMA, EventKind
-from data.simulator.behaviour import Behaviour, crowd_interest
+from data.simulator.behaviour import Behaviour, calibrated, crowd_interest
 from data.simulator.browsing import Organic, browse, draw_by_popularity
 from data.simulator.config import MarketplaceConfig
 from data.simulator.items import make_items
@@ -177,7 +177,8 @@ def _calibrated(behaviour: Behaviour, opportunities: Opportunities) -> Behaviour
     merchant = opportunities.merchant[first]
     offsets, slots = behaviour.items.merchant_offsets, max(behaviour.config.slot_counts)
     draws = generator(behaviour.config.seed, "reference banners").random((len(merchant), slots))
-    return behaviour.calibrated(
+    return calibrated(
+        behaviour,
         opportunities.user[first],
         draw_by_popularity(behaviour, offsets[merchant], offsets[merchant + 1], draws),
         opportunities.ts[first],

@@ -45,7 +45,7 @@ def test_another_process_generates_the_same_marketplace_and_the_same_answers() -
         subprocess.run(
             [sys.executable, "-c", _DIGEST],
             env={**os.environ, "PYTHONHASHSEED": seed, "OMP_NUM_THREADS": threads},
-            cwd=Path(__file__).parents[2],
+            cwd=Path(__file__).parents[3],
             capture_output=True,
             text=True,
             check=True,

@@ -17,6 +17,7 @@ from data.criteo.made_up import write_made_up
 from data.criteo.manifest import Options
 from data.errors import DataError
 from data.processes import WorkerDied
+from tests.support.folders import contents
 
 pytestmark = pytest.mark.slow
 
@@ -41,10 +42,6 @@ def by_processes(sources, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("local") / "out"
     convert(sources, folder, OPTIONS, 1, block_bytes=BLOCK)
     return folder
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {file.relative_to(folder).as_posix(): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
 
 
 def killed(*_):

@@ -1,12 +1,7 @@
 """The event log's promises: nothing acknowledged is lost, nothing is counted twice, damage is reported."""
 
 import contextlib
-import errno
-import multiprocessing
 import os
-import resource
-import signal
-import threading
 from pathlib import Path
 
 import numpy as np
@@ -17,39 +12,8 @@ from hypothesis import strategies as st
 from data.eventlog import EventLogError, LogWriter, compact, framing, read_displays, read_tracked
 from data.eventlog import compaction as compaction_module
 from data.schema import DISPLAY_SCHEMA, EVENT_SCHEMA
-from proto.tandem.v1.log_pb2 import DisplayRecord, LoggedSlot
-from proto.tandem.v1.tandem_pb2 import SALE, StageTime, TrackedEvent
-
-NOON = 1_790_000_000_000_000
-
-
-def _event(name: str, **fields: object) -> TrackedEvent:
-    given = {"ts_us": NOON, "user_id": "u", "kind": 1, "item_id": "i", "merchant_id": "m", "country": "FR"} | fields
-    return TrackedEvent(event_id=name, **given)
-
-
-def _display(name: str) -> DisplayRecord:
-    return DisplayRecord(
-        display_id=name,
-        ts_us=NOON,
-        user_id="u",
-        merchant_id="m",
-        country="FR",
-        experiment="e",
-        population="A",
-        degraded=["led: late"],
-        recent_items=["i9", "i8"],
-        dense_names=["price", "count"],
-        stage_times=[StageTime(stage="led", us=412), StageTime(stage="rank", us=300)],
-        slots=[
-            LoggedSlot(position=0, item_id="i1", category="a/b", sources=["gbo", "led"], score=0.25, dense=[1.5, 2]),
-            LoggedSlot(position=1, item_id="i2", sources=["led"], score=0.125, dense=[0, -1]),
-        ],
-    )
-
-
-def _wal_files(folder: Path) -> list[Path]:
-    return sorted((folder / "wal").glob("*.wal"))
+from proto.tandem.v1.tandem_pb2 import SALE
+from tests.support.log_records import logged_display, logged_event, wal_files
 
 
 @settings(max_examples=60, deadline=None)
@@ -92,9 +56,11 @@ def test_an_empty_or_missing_log_reads_as_no_rows(tmp_path: Path) -> None:
 
 def test_rows_are_the_same_before_and_after_compaction(tmp_path: Path) -> None:
     writer = LogWriter(tmp_path)
-    writer.append_display(_display("d1"))
+    writer.append_display(logged_display("d1"))
     assert (
-        writer.append_tracked([_event("e1", display_id="d1"), _event("e2", kind=SALE, order_id="o", order_value=9.5)])
+        writer.append_tracked(
+            [logged_event("e1", display_id="d1"), logged_event("e2", kind=SALE, order_id="o", order_value=9.5)]
+        )
         == 2
     )
     before = read_displays(tmp_path), read_tracked(tmp_path)
@@ -102,7 +68,7 @@ def test_rows_are_the_same_before_and_after_compaction(tmp_path: Path) -> None:
     writer.close()
     done = compact(tmp_path)
     assert (done.files, done.displays, done.tracked) == (1, 1, 2)
-    assert _wal_files(tmp_path) == []
+    assert wal_files(tmp_path) == []
     assert (read_displays(tmp_path), read_tracked(tmp_path)) == before
     slot = before[0].to_pylist()[0]["slots"][0]
     assert (slot["position"], slot["item_id"], slot["category"], slot["score"]) == (0, "i1", "a/b", 0.25)
@@ -115,12 +81,12 @@ def test_rows_are_the_same_before_and_after_compaction(tmp_path: Path) -> None:
 
 def test_an_event_sent_again_is_counted_once_across_files_and_segments(tmp_path: Path) -> None:
     first = LogWriter(tmp_path)
-    first.append_tracked([_event("e1"), _event("e2")])
+    first.append_tracked([logged_event("e1"), logged_event("e2")])
     first.close()
     compact(tmp_path)
     second, third = LogWriter(tmp_path), LogWriter(tmp_path)
-    second.append_tracked([_event("e2"), _event("e3"), _event("e3")])
-    third.append_tracked([_event("e1")])
+    second.append_tracked([logged_event("e2"), logged_event("e3"), logged_event("e3")])
+    third.append_tracked([logged_event("e1")])
     assert read_tracked(tmp_path)["event_id"].to_pylist() == ["e1", "e2", "e3"]
 
 
@@ -130,8 +96,8 @@ def test_a_crash_at_any_step_of_compaction_loses_and_doubles_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str, survive: int
 ) -> None:
     writer = LogWriter(tmp_path)
-    writer.append_display(_display("d1"))
-    writer.append_tracked([_event(f"e{k}") for k in range(5)])
+    writer.append_display(logged_display("d1"))
+    writer.append_tracked([logged_event(f"e{k}") for k in range(5)])
     writer.close()
     real = getattr(os if step == "fsync" else Path, step)
     calls = iter(range(100))
@@ -148,15 +114,15 @@ def test_a_crash_at_any_step_of_compaction_loses_and_doubles_nothing(
         assert read_displays(tmp_path)["display_id"].to_pylist() == ["d1"]
         assert read_tracked(tmp_path)["event_id"].to_pylist() == [f"e{k}" for k in range(5)]
         compact(tmp_path)
-    assert _wal_files(tmp_path) == [] and not list(tmp_path.rglob("*.tmp"))
+    assert wal_files(tmp_path) == [] and {path.name for path in tmp_path.rglob(".*")} <= {".compacting"}
 
 
 def test_damage_in_the_middle_is_reported_kept_in_place_and_salvaged_on_demand(tmp_path: Path) -> None:
     writer = LogWriter(tmp_path)
     for k in range(3):
-        writer.append_tracked([_event(f"e{k}")])
+        writer.append_tracked([logged_event(f"e{k}")])
     writer.close()
-    (path,) = _wal_files(tmp_path)
+    (path,) = wal_files(tmp_path)
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 0x10
     path.write_bytes(content)
@@ -171,7 +137,7 @@ def test_damage_in_the_middle_is_reported_kept_in_place_and_salvaged_on_demand(t
 
 def test_a_damaged_segment_is_named(tmp_path: Path) -> None:
     writer = LogWriter(tmp_path)
-    writer.append_tracked([_event("e")])
+    writer.append_tracked([logged_event("e")])
     writer.close()
     compact(tmp_path)
     (segment,) = tmp_path.glob("tracked/*/*.parquet")
@@ -182,7 +148,7 @@ def test_a_damaged_segment_is_named(tmp_path: Path) -> None:
 
 def test_a_flipped_bit_anywhere_in_a_segments_values_is_noticed(tmp_path: Path) -> None:
     writer = LogWriter(tmp_path)
-    writer.append_tracked([_event(f"e{k}") for k in range(200)])
+    writer.append_tracked([logged_event(f"e{k}") for k in range(200)])
     writer.close()
     compact(tmp_path)
     (segment,) = tmp_path.glob("tracked/*/*.parquet")
@@ -195,116 +161,3 @@ def test_a_flipped_bit_anywhere_in_a_segments_values_is_noticed(tmp_path: Path) 
         assert "\n" not in str(caught.value)
     segment.write_bytes(whole)
     assert read_tracked(tmp_path).equals(before)
-
-
-def _write_until_killed(folder: Path, acknowledged: "multiprocessing.connection.Connection") -> None:
-    writer = LogWriter(folder)
-    for k in range(1_000_000):
-        writer.append_tracked([_event(f"{k}")])
-        acknowledged.send(k)
-
-
-def test_kill_9_of_the_writer_loses_no_acknowledged_event(tmp_path: Path) -> None:
-    context = multiprocessing.get_context("fork")
-    receive, send = context.Pipe(duplex=False)
-    process = context.Process(target=_write_until_killed, args=(tmp_path, send))
-    process.start()
-    while (last := receive.recv()) < 50:
-        pass
-    os.kill(process.pid, signal.SIGKILL)  # type: ignore[arg-type]
-    process.join()
-    send.close()
-    try:
-        while True:
-            last = receive.recv()
-    except EOFError:
-        pass
-    for _ in range(2):
-        found = {int(one) for one in read_tracked(tmp_path)["event_id"].to_pylist()}
-        assert set(range(last + 1)) <= found <= set(range(last + 2))
-        assert compact(tmp_path).in_use == 0
-
-
-def test_callers_that_wait_together_share_an_fsync_and_lose_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    syncs = []
-    real = os.fsync
-
-    def slow(descriptor: int) -> None:
-        syncs.append(descriptor)
-        threading.Event().wait(0.005)
-        real(descriptor)
-
-    writer = LogWriter(tmp_path, rotate_bytes=4_000)
-    monkeypatch.setattr(os, "fsync", slow)
-
-    def work(one: int) -> None:
-        for k in range(10):
-            writer.append_tracked([_event(f"{one}-{k}")])
-
-    threads = [threading.Thread(target=work, args=(one,)) for one in range(16)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(syncs) < 100
-    assert len(read_tracked(tmp_path)) == 160
-    assert len(_wal_files(tmp_path)) > 1  # it rotated meanwhile
-
-
-def test_files_rotate_with_the_hour(tmp_path: Path) -> None:
-    now = [0.0]
-    writer = LogWriter(tmp_path, clock=lambda: now[0])
-    writer.append_tracked([_event("a")])
-    now[0] = 3600.0
-    writer.append_tracked([_event("b")])
-    writer.close()
-    compact(tmp_path)
-    assert sorted(path.parent.name for path in tmp_path.glob("tracked/*/*")) == ["19700101T00", "19700101T01"]
-
-
-def test_a_full_disk_acknowledges_nothing_and_the_log_goes_on_once_there_is_room(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("data.eventlog.writer.RETRY_SECONDS", 0.0)
-    writer = LogWriter(tmp_path)
-    writer.append_tracked([_event("before")])
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (200, hard))  # a file may hold 200 bytes: half of what follows
-    try:
-        with pytest.raises(EventLogError, match="File too large"):
-            writer.append_tracked([_event(f"lost{k}") for k in range(20)])
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    writer.append_tracked([_event("after")])
-    found = set(read_tracked(tmp_path)["event_id"].to_pylist())
-    assert {"before", "after"} <= found
-
-
-def test_a_failed_fsync_is_never_followed_by_an_acknowledgement_from_the_same_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    writer = LogWriter(tmp_path)
-    real = os.fsync
-
-    def fail(descriptor: int) -> None:
-        raise OSError(errno.EIO, "Input/output error")
-
-    monkeypatch.setattr(os, "fsync", fail)
-    with pytest.raises(EventLogError, match="Input/output error"):
-        writer.append_tracked([_event("a")])
-    monkeypatch.setattr(os, "fsync", real)
-    with pytest.raises(EventLogError, match="Input/output error"):
-        writer.append_tracked([_event("a")])  # at once, without trying the disk again
-    monkeypatch.setattr("data.eventlog.writer.RETRY_SECONDS", 0.0)
-    writer._failed_until = 0.0
-    assert writer.append_tracked([_event("a")]) == 1
-    assert len(_wal_files(tmp_path)) == 2
-    assert read_tracked(tmp_path)["event_id"].to_pylist() == ["a"]
-
-
-def test_a_log_folder_that_cannot_be_written_is_said_at_once(tmp_path: Path) -> None:
-    (tmp_path / "log").write_text("a file where a folder should be")
-    with pytest.raises(EventLogError, match="expected to write the event log there"):
-        LogWriter(tmp_path / "log")
