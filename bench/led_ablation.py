@@ -15,7 +15,8 @@ import numpy as np
 import typer
 from rich.table import Table
 
-from candidates.benchmarks.benchmark import load_split, measures_of, run_model
+from candidates.benchmarks.benchmark import run_model
+from candidates.benchmarks.datasets import load_split, measures_of
 from candidates.led.spectral_model import Led, LedConfig
 from candidates.matrices.spectral_choice import SpectralGrid
 from data.console import JsonOption, console, write_figures

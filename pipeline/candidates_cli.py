@@ -110,7 +110,7 @@ def evaluate_command(
     """
     if path is not None:
         _refuse_given(context, [name for name in context.params if name not in _OF_PUBLIC_DATA])
-        benchmarks.benchmark(path, dataset or "movielens-1m", model, seed=[seed], json=json_file)
+        benchmarks.benchmark(path, dataset or "movielens-1m", model, seed=seed, json=json_file)
         return
     if dataset is not None or model is not None:
         raise CandidatesError("--dataset and --model belong to a public data set; expected its file with --path")

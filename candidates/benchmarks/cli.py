@@ -1,31 +1,40 @@
-"""`tandem candidates benchmark` and `movielens-download`: reference models on public data, by its protocols."""
+"""`tandem candidates benchmark` and `movielens-download`: models on public data, by its protocols."""
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Literal
 
 import typer
 
+from candidates.benchmarks.runner import IN_THIS_PROCESS
 from candidates.errors import CandidatesError
-from data.console import JsonOption, console, progress_bar, write_figures
-
-if TYPE_CHECKING:
-    from candidates.benchmarks.benchmark import Result
-    from candidates.protocols.splits import Split
+from data.console import JsonOption, SeedOption, console, progress_bar, write_figures
 
 DatasetOption = Annotated[str, typer.Option(help="movielens-1m, movielens-20m or pairs.")]
 PathOption = Annotated[
     Path, typer.Option(help="Ratings (csv, dat, gz, zip), `user item` rows, or a folder with train.txt and test.txt.")
 ]
 ModelOption = Annotated[list[str] | None, typer.Option("--model", "-m", help="Repeat for several; default: all.")]
-SetOption = Annotated[list[str] | None, typer.Option("--set", help="A setting, as in ease.l2=300. Repeatable.")]
-SeedsOption = Annotated[
-    list[int] | None,
-    typer.Option("--seed", min=0, max=2**63 - 1, help="Of the models. Repeat for several runs; default: 0."),
-]
+SetOption = Annotated[list[str] | None, typer.Option("--set", help="A setting to keep, as in ease.l2=300. Repeatable.")]
+SeedCountOption = Annotated[int, typer.Option("--seeds", min=1, help="Runs of each model that draws at random.")]
 AboveOption = Annotated[float | None, typer.Option(help="Only ratings above this are likes; MovieLens: 3.5.")]
 HeldOutOption = Annotated[int | None, typer.Option(min=1, help="Users for validation, and as many for test.")]
-PartOption = Annotated[str, typer.Option(help="test, or validation to choose settings by.")]
+PartOption = Annotated[
+    Literal["test", "validation"], typer.Option(help="Users to measure on; validation to choose settings by hand.")
+]
+FixedOption = Annotated[
+    bool, typer.Option("--fixed", help="Keep every model's default settings instead of tuning on validation users.")
+]
+CutOffsOption = Annotated[
+    list[int] | None, typer.Option("--at", min=1, help="k of Recall@k and NDCG@k. Repeatable; default: the protocol's.")
+]
+CompareToOption = Annotated[
+    str | None, typer.Option(help="A model: show every other row's difference to it, user by user.")
+]
+JobsOption = Annotated[
+    int, typer.Option(min=0, help="Fits at a time, in processes of one thread each; 0: one by one on all cores.")
+]
+OutOption = Annotated[Path, typer.Option(help="Where finished rows are kept; a killed run goes on from there.")]
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -39,53 +48,37 @@ def benchmark(
     dataset: DatasetOption = "movielens-1m",
     model: ModelOption = None,
     settings: SetOption = None,
-    seed: SeedsOption = None,
+    seed: SeedOption = 0,
+    seeds: SeedCountOption = 1,
     above: AboveOption = None,
     held_out: HeldOutOption = None,
     part: PartOption = "test",
+    fixed: FixedOption = False,
+    cut_offs: CutOffsOption = None,
+    compare_to: CompareToOption = None,
+    jobs: JobsOption = IN_THIS_PROCESS,
+    out: OutOption = Path("build/benchmark"),
     json: JsonOption = None,
 ) -> None:
-    """Fit reference models on a public data set and print Recall@k and NDCG@k with standard errors over users."""
-    from candidates.benchmarks.benchmark import load_split, run_model
-    from candidates.benchmarks.registry import MODELS, build_model
-    from candidates.models.saving import settings_of
+    """Fit models on a public data set and print Recall@k, NDCG@k and coverage, a row as soon as it is done.
 
-    if part not in ("test", "validation"):
-        raise CandidatesError(f"--part is {part!r}; expected test or validation")
-    names, chosen = model or list(MODELS), _settings(model or list(MODELS), settings or [])
-    for name in names:
-        build_model(name, chosen.get(name))  # a misspelt model or setting is told before the first hour of training
-    split = load_split(dataset, path, above, held_out)
-    console.print(_described(dataset, split), markup=False)
-    names = [name for name in names if _fits(name, split, asked_for=model is not None)]
-    results: list[Result] = []
+    Baselines are tuned on the validation users first, as LED is: --set keeps one setting, --fixed keeps all.
+    """
+    from candidates.benchmarks.comparison import Comparison, given_settings
+    from candidates.benchmarks.datasets import DataSource
+    from candidates.benchmarks.registry import MODELS
+
+    names = list(dict.fromkeys([*([compare_to] if compare_to else []), *(model or MODELS)]))
+    chosen = given_settings(names, settings or [])
+    source, every_seed = DataSource.of(dataset, path, above, held_out), range(seed, seed + seeds)
+    comparison = Comparison(
+        source, names, chosen, every_seed, part, tuple(cut_offs or ()), compare_to, asked_for=model is not None
+    )
     try:
-        for name in names:
-            seeded = "seed" in settings_of(build_model(name).config)
-            for one in (seed or [0]) if seeded else [0]:
-                results.append(
-                    run_model(name, split, chosen.get(name), one, "test" if part == "test" else "validation")
-                )
+        comparison.run(out, jobs, fixed or part == "validation")
     finally:  # interrupted after hours, the finished rows are still worth reading
-        if results:
-            _print(results, part)
-            figures = {"dataset": dataset, "protocol": split.protocol, "part": part, "split": _sizes(split)}
-            write_figures(json, figures | {"models": [result.figures() for result in results]})
-
-
-def _fits(name: str, split: "Split", asked_for: bool) -> bool:
-    """Whether memory holds what the model needs; a model that was asked for by name is refused instead."""
-    from candidates.benchmarks.registry import build_model
-    from candidates.models.model import require_memory
-
-    try:
-        require_memory(build_model(name), split.train.shape[1])
-    except CandidatesError as error:
-        if asked_for:
-            raise
-        console.print(f"left out: {error}", soft_wrap=True)
-        return False
-    return True
+        if comparison.results:
+            write_figures(json, comparison.figures())
 
 
 def movielens_download(
@@ -108,62 +101,3 @@ def movielens_download(
         path = fetch(dataset, folder, url, bar.advance, bar.expect)
     command = f"tandem candidates benchmark --dataset {dataset} --path {path}"
     console.print(f"{path}; measure models on it with: {command}", markup=False)
-
-
-def _settings(names: list[str], texts: list[str]) -> dict[str, dict[str, str]]:
-    """ "ease.l2=300" as {"ease": {"l2": "300"}}; the model's name may be left out if only one is run."""
-    chosen: dict[str, dict[str, str]] = {}
-    for text in texts:
-        left, equals, value = text.partition("=")
-        name, dot, key = left.rpartition(".")
-        name = name if dot else (names[0] if len(set(names)) == 1 else "")
-        if not equals or name not in names:
-            raise CandidatesError(f"--set is {text!r}; expected MODEL.SETTING=VALUE for one of {', '.join(names)}")
-        chosen.setdefault(name, {})[key] = value
-    return chosen
-
-
-def _sizes(split: "Split") -> dict[str, int]:
-    users, items = split.train.shape
-    return {
-        "training_users": users,
-        "items": items,
-        "training_interactions": int(split.train.nnz),
-        "validation_users": len(split.validation),
-        "test_users": len(split.test),
-    }
-
-
-def _described(dataset: str, split: "Split") -> str:
-    sizes = ", ".join(f"{count:,} {what.replace('_', ' ')}" for what, count in _sizes(split).items())
-    return f"{dataset}, {split.protocol} generalisation: {sizes}"
-
-
-def _short(figure: float) -> str:
-    """.3606, as these tables are usually written."""
-    return f"{figure:.4f}".removeprefix("0")
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds:.1f} s" if seconds < 100 else f"{seconds:,.0f} s"
-
-
-def _print(results: list["Result"], part: str) -> None:
-    from rich import box
-    from rich.table import Table
-
-    measures = list(results[0].evaluation.per_user)
-    several = len({result.settings["seed"] for result in results if "seed" in result.settings}) > 1
-    title = f"Means over the {part} users ± standard errors; time to train"
-    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
-    for column in ("model", *measures, "epochs", "time"):
-        table.add_column(column, justify="left" if column == "model" else "right", no_wrap=True)
-    for result in results:
-        measured = result.evaluation
-        name = (
-            f"{result.title}, seed {result.settings['seed']}" if several and "seed" in result.settings else result.title
-        )
-        values = [f"{_short(measured.mean(one))} ± {_short(measured.standard_error(one))}" for one in measures]
-        epochs = "" if result.epochs is None else str(result.epochs)
-        table.add_row(name, *values, epochs, _duration(result.training_seconds))
-    console.print(table)

@@ -16,12 +16,14 @@ from data.settings import parse_yaml
 class Entry:
     """Where a model is found: its module and class.
 
-    `preset` holds the settings in which this row differs from the configuration's defaults.
+    `preset` holds the settings in which this row differs from the configuration's defaults; `grid` the values of which
+    validation users choose, setting by setting in this order.
     """
 
     module: str
     model: str
     preset: Mapping[str, Any] = field(default_factory=dict)
+    grid: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
     def model_type(self) -> type[UserItemModel]:
         found: type[UserItemModel] = getattr(importlib.import_module(self.module), self.model)
@@ -33,10 +35,16 @@ _PAPER_LED = "candidates.led.paper"
 
 MODELS: dict[str, Entry] = {
     "popularity": Entry("candidates.baselines.popularity", "Popularity"),
-    "ease": Entry("candidates.baselines.ease", "Ease"),
-    "slim": Entry("candidates.baselines.slim", "Slim"),
-    "ials": Entry("candidates.baselines.ials", "Ials"),
-    "elsa": Entry("candidates.baselines.elsa", "Elsa"),
+    "ease": Entry("candidates.baselines.ease", "Ease", grid={"l2": (10.0, 50.0, 200.0, 500.0, 1000.0, 2000.0)}),
+    "slim": Entry("candidates.baselines.slim", "Slim", grid={"l2": (20.0, 100.0, 200.0, 500.0), "l1": (0.5, 2.0, 5.0)}),
+    "ials": Entry(
+        "candidates.baselines.ials",
+        "Ials",
+        grid={"l2": (0.3, 1.0, 3.0, 10.0, 30.0, 50.0, 100.0), "alpha": (1.0, 2.0, 5.0, 10.0, 20.0)},
+    ),
+    "elsa": Entry(
+        "candidates.baselines.elsa", "Elsa", grid={"learning_rate": (0.005, 0.01, 0.02, 0.05), "dimension": (256, 512)}
+    ),
     "mult-dae": Entry(_AUTOENCODER, "Autoencoder", {"variational": False, "weight_decay": 2e-5}),
     "mult-vae": Entry(_AUTOENCODER, "Autoencoder"),
     "mult-vae-css": Entry(_AUTOENCODER, "Autoencoder", {"loss": "css"}),

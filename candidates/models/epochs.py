@@ -11,7 +11,7 @@ from scipy.sparse import csr_matrix
 
 from candidates.errors import CandidatesError
 from candidates.models.checkpoints import CheckpointFile, Course, Epoch, TrainingState
-from candidates.protocols.metrics import VALIDATION, Scorer, evaluate
+from candidates.protocols.metrics import VALIDATION, VALIDATION_NAME, Scorer, evaluate
 from candidates.protocols.splits import HeldOutUsers
 from data.console import progress_bar
 
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 logger = logging.getLogger(__name__)
-
-VALIDATION_NAME = "ndcg@100"
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -128,6 +128,10 @@ class UserItemModel(SavedInFolder):
         """float32 [items, d]. Raises CandidatesError where the model is not fitted yet, or has none."""
         self._fitted()
         return self._item_vectors()
+
+    def chosen(self) -> dict[str, Any]:
+        """Settings that `fit` chose by validation users, by name."""
+        return {}
 
     def _of_its_items(self, user_items: csr_matrix) -> csr_matrix:
         """The matrix, checked, of the items that the model was fitted on."""

@@ -5,12 +5,18 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from candidates.benchmarks.cli import AboveOption, DatasetOption, HeldOutOption, PathOption
+from candidates.benchmarks.cli import (
+    AboveOption,
+    DatasetOption,
+    FixedOption,
+    HeldOutOption,
+    PathOption,
+    SeedCountOption,
+)
 from candidates.errors import CandidatesError
 from data.console import DEFAULT_WORKSPACE, JsonOption, WorkspaceOption, console, write_figures
 
 JobsOption = Annotated[int, typer.Option(min=1, help="Models fitted at a time, each in a process of one thread.")]
-SeedCountOption = Annotated[int, typer.Option("--seeds", min=1, help="Runs of each model that draws at random.")]
 OutOption = Annotated[
     Path, typer.Option(help="Markdown, plot and finished rows; a run that was killed goes on from there.")
 ]
@@ -32,13 +38,17 @@ def table2(
     out: OutOption = Path("build/table2"),
     above: AboveOption = None,
     held_out: HeldOutOption = None,
+    fixed: FixedOption = False,
     json: JsonOption = None,
 ) -> None:
-    """The paper's Table 2: Mult-VAE, LED with each loss and other models, beside the published figures."""
-    from candidates.paper.table2 import table_2
-    from candidates.paper.tasks import Source
+    """The paper's Table 2: Mult-VAE, LED with each loss and other models, beside the published figures.
 
-    figures = table_2(Source.of(dataset, path, above, held_out), range(seeds), out, jobs)
+    EASE, WMF, SLIM and ELSA are tuned on the validation users first, as Tandem's default LED is.
+    """
+    from candidates.benchmarks.datasets import DataSource
+    from candidates.paper.table2 import table_2
+
+    figures = table_2(DataSource.of(dataset, path, above, held_out), range(seeds), out, jobs, fixed)
     _tell(out / "table2.md", figures, json)
 
 
@@ -56,10 +66,10 @@ def figure2(
     json: JsonOption = None,
 ) -> None:
     """The paper's Figure 2: LED on a share of the data, from a random or an SVD start, tuned in full or projected."""
+    from candidates.benchmarks.datasets import DataSource
     from candidates.paper.figures import SHARES, figure_2
-    from candidates.paper.tasks import Source
 
-    source = Source.of(dataset, path, above, held_out)
+    source = DataSource.of(dataset, path, above, held_out)
     figures = figure_2(source, sorted(set(share or SHARES)), range(seeds), out, jobs)
     _tell(out / "figure2.md", figures, json)
 
@@ -76,10 +86,10 @@ def figure7(
     json: JsonOption = None,
 ) -> None:
     """The paper's Figure 7: what LED's sampled losses lose with fewer negatives, beside the multinomial loss."""
+    from candidates.benchmarks.datasets import DataSource
     from candidates.paper.figures import NEGATIVES, figure_7
-    from candidates.paper.tasks import Source
 
-    source = Source.of(dataset, path, above, held_out)
+    source = DataSource.of(dataset, path, above, held_out)
     figures = figure_7(source, sorted(set(negatives or NEGATIVES)), range(seeds), out, jobs)
     _tell(out / "figure7.md", figures, json)
 

@@ -4,11 +4,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from candidates.benchmarks.benchmark import Result
+from candidates.benchmarks.datasets import DataSource
+from candidates.benchmarks.runner import run_tasks
+from candidates.benchmarks.summary import Line, markdown, measured, percent
+from candidates.benchmarks.tasks import ModelTask, with_share
+from candidates.errors import CandidatesError
 from candidates.paper import plots
-from candidates.paper.runner import run_tasks
-from candidates.paper.summary import Line, markdown, measured, percent
-from candidates.paper.tasks import ModelTask, Source, with_share
-from data.workspace import write_text_atomically
+from data.files import write_text_atomically
 
 SHARES = (0.01, 0.03, 0.1, 0.3, 1.0)
 """Of the training users, for Figure 2."""
@@ -28,7 +31,7 @@ SAMPLED = {"Mult-CSS": "led-css", "BPR": "led-bpr", "NS": "led-ns"}
 
 
 def figure_2(
-    source: Source, shares: Sequence[float], seeds: Sequence[int], folder: Path, processes: int
+    source: DataSource, shares: Sequence[float], seeds: Sequence[int], folder: Path, processes: int
 ) -> dict[str, Any]:
     """LED with the multinomial loss, trained on a share of the users, from starts made of all of them (section 5.3).
 
@@ -73,7 +76,7 @@ def figure_2(
 
 
 def figure_7(
-    source: Source, negatives: Sequence[int], seeds: Sequence[int], folder: Path, processes: int
+    source: DataSource, negatives: Sequence[int], seeds: Sequence[int], folder: Path, processes: int
 ) -> dict[str, Any]:
     """Sampled losses by the number of negatives, relative to the multinomial loss (section 9.3, there for BPR alone).
 
@@ -120,7 +123,8 @@ def _lines(
 ) -> dict[tuple[str, float], Line]:
     rows = iter(run_tasks(what, [task for several in tasks.values() for task in several], folder, processes))
     return {
-        place: Line.of(f"{place[0]}, {place[1]:g}", [next(rows) for _ in several]) for place, several in tasks.items()
+        place: Line.of(f"{place[0]}, {place[1]:g}", [Result.of_row(next(rows)) for _ in several])
+        for place, several in tasks.items()
     }
 
 
@@ -143,9 +147,9 @@ def _about(lines: dict[tuple[str, float], Line], seeds: Sequence[int]) -> str:
 
 
 def _written(
-    path: Path, text: str, source: Source, seeds: Sequence[int], lines: dict[tuple[str, float], Line]
+    path: Path, text: str, source: DataSource, seeds: Sequence[int], lines: dict[tuple[str, float], Line]
 ) -> dict[str, Any]:
-    write_text_atomically(path, text + "\n")
+    write_text_atomically(path, text + "\n", CandidatesError)
     return {
         "dataset": source.dataset,
         "data_sha256": source.digest,

@@ -1,11 +1,12 @@
 """Plots of tables and figures, as PNG: dots with standard errors, and curves over a logarithmic axis."""
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from candidates.paper.summary import Line
+from candidates.benchmarks.summary import Line
+from candidates.errors import CandidatesError
+from data.files import replaced_file
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,7 +28,8 @@ def dots(
     panels = figure.subplots(1, len(measures), sharey=True, squeeze=False)[0]
     places = list(range(len(lines)))
     for column, (panel, name) in enumerate(zip(panels, measures, strict=True)):
-        means, errors = [line.mean(name) for line, _ in lines], [line.error(name) for line, _ in lines]
+        found = [line.mean(name) for line, _ in lines]
+        means, errors = [mean.value for mean in found], [mean.error for mean in found]
         panel.errorbar(means, places, xerr=errors, fmt="o", color="tab:blue", capsize=2, label="here ± standard error")
         known = [(row[column], place) for place, (_, row) in enumerate(lines) if row is not None and column < len(row)]
         if known:
@@ -54,11 +56,11 @@ def curves(
     figure = Figure(figsize=(6.4, 4.2), layout="constrained")
     panel = figure.subplots()
     for place, (name, points) in enumerate(series.items()):
-        means = [line.mean(measure) for line in points.values()]
-        errors = [line.error(measure) for line in points.values()]
+        found = [line.mean(measure) for line in points.values()]
+        means, errors = [mean.value for mean in found], [mean.error for mean in found]
         panel.errorbar(list(points), means, yerr=errors, marker=MARKERS[place % 6], capsize=2, label=name)
     if level is not None:
-        panel.axhline(level[1].mean(measure), color="gray", linestyle="--", label=level[0])
+        panel.axhline(level[1].mean(measure).value, color="gray", linestyle="--", label=level[0])
     panel.set(title=title, xlabel=across, ylabel=f"{measure} ± standard error", xscale="log")
     ticks = sorted({value for points in series.values() for value in points})
     panel.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
@@ -69,8 +71,6 @@ def curves(
 
 
 def save(figure: "Figure", path: Path) -> None:
-    """Write the PNG beside its place and rename it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.stem}.{os.getpid()}.png")
-    figure.savefig(beside, dpi=140)
-    beside.replace(path)
+    """Write or replace the PNG."""
+    with replaced_file(path, error=CandidatesError) as beside:
+        figure.savefig(beside, format="png", dpi=140)

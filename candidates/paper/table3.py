@@ -1,29 +1,28 @@
 """Table 3 of the LED paper: pre-training on views, then learning clicks; Recall@20 and ClickRank, divided by time."""
 
-import hashlib
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from candidates.baselines.paper_vae import PaperVae
+from candidates.benchmarks.benchmark import Result
 from candidates.benchmarks.registry import build_model
+from candidates.benchmarks.runner import run_tasks
+from candidates.benchmarks.summary import Line, markdown, measured, short
+from candidates.benchmarks.tasks import code_digest
 from candidates.errors import CandidatesError
 from candidates.led.paper import PaperLed
 from candidates.models.checkpoints import CheckpointFile
 from candidates.models.saving import settings_of
 from candidates.paper import plots
-from candidates.paper.runner import run_tasks
-from candidates.paper.summary import Line, markdown, measured, short
-from candidates.paper.tasks import FORMAT
 from candidates.protocols.metrics import Measures, evaluate
 from candidates.protocols.temporal import Anchor, TemporalSplit, click_ranks, temporal_split
-from data.workspace import Workspace, write_text_atomically
+from data.files import sha256_of, sha256_of_json, write_text_atomically
+from data.workspace import Workspace
 
 MEASURES = Measures(recall_at=(20,), ndcg_at=(100,), capped=True)
 CLICK_RANK = "click rank"
@@ -57,11 +56,7 @@ class Log:
         place = Workspace(Path(workspace).absolute())
         place.origin()
         files = [place.events, *sorted(file for file in place.log.rglob("*") if file.is_file())]
-        found = hashlib.sha256()
-        for file in files:
-            with file.open("rb") as opened:
-                found.update(hashlib.file_digest(opened, "sha256").digest())
-        return cls(place.root, days, anchor, found.hexdigest())
+        return cls(place.root, days, anchor, sha256_of(*files))
 
     def split(self, seed: int) -> TemporalSplit:
         return temporal_split(*events_and_displays(Workspace(self.workspace)), self.days, self.anchor, seed)
@@ -109,8 +104,8 @@ class TemporalTask:
 
     def key(self) -> str:
         config = settings_of(build_model(self.model, dict(self.settings), self.seed).config)
-        known = [FORMAT, "table3", self.model, config, self.log.digest, self.log.days, self.log.anchor]
-        return hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:20]
+        known = [code_digest(), "table3", self.model, config, self.log.digest, self.log.days, self.log.anchor]
+        return sha256_of_json(known)[:20]
 
     def run(self, checkpoint: Path) -> dict[str, Any]:
         split = self.log.split(self.seed)
@@ -122,20 +117,17 @@ class TemporalTask:
         started = time.perf_counter()
         model.fit_targets(split.inputs, split.targets, split.validation, show_progress=False)
         seconds = max(time.perf_counter() - started, sum(epoch.seconds for epoch in model.history))
-        per_user = evaluate(model.scores, split.test, MEASURES).per_user
+        evaluation = evaluate(model.scores, split.test, MEASURES)
         if split.banners is not None:
-            per_user[CLICK_RANK] = click_ranks(model.scores, split.test, split.banners)
-        return {
-            "model": self.model,
-            "settings": settings_of(model.config),
+            evaluation.per_user[CLICK_RANK] = click_ranks(model.scores, split.test, split.banners)
+        notes = {
             "seed": self.seed,
             "training_users": split.inputs.shape[0],
             "items": split.inputs.shape[1],
             "banners": 0 if split.banners is None else len(split.banners),
-            "training_seconds": round(seconds, 2),
-            "epochs": len(model.history),
-            "per_user": {name: np.round(values, 6).tolist() for name, values in per_user.items()},
         }
+        config = settings_of(model.config)
+        return Result(self.model, model.title, config, {}, seconds, len(model.history), evaluation, notes).row()
 
 
 def table_3(log: Log, seeds: Sequence[int], folder: Path, processes: int) -> dict[str, Any]:
@@ -146,15 +138,15 @@ def table_3(log: Log, seeds: Sequence[int], folder: Path, processes: int) -> dic
         for name, start, tuning, model, _ in ROWS
         for seed in seeds
     ]
-    found = run_tasks("Table 3", tasks, folder, processes)
+    found = [Result.of_row(row) for row in run_tasks("Table 3", tasks, folder, processes)]
     several = len(seeds)
     lines = [
         Line.of(f"{name}, {start} start, {tuning}", found[place * several : (place + 1) * several])
         for place, (name, start, tuning, *_) in enumerate(ROWS)
     ]
     origin = Workspace(log.workspace).origin()
-    text = _text(log, seeds, lines, found[0], "SIMULATED " * origin.simulated + origin.name)
-    write_text_atomically(folder / "table3.md", text)
+    text = _text(log, seeds, lines, found[0].notes, "SIMULATED " * origin.simulated + origin.name)
+    write_text_atomically(folder / "table3.md", text, CandidatesError)
     shown = [name for name in ("recall@20", CLICK_RANK) if name in lines[0].per_user]
     plots.dots(folder / "table3.png", "LED paper, Table 3", [(line, None) for line in lines], shown, "")
     return {
@@ -171,7 +163,7 @@ def _settings(model: str, start: str, tuning: str) -> tuple[tuple[str, str], ...
     return (*SETTINGS[model], ("start", start), ("tuning", tuning))
 
 
-def _text(log: Log, seeds: Sequence[int], lines: Sequence[Line], row: dict[str, Any], data: str) -> str:
+def _text(log: Log, seeds: Sequence[int], lines: Sequence[Line], sizes: dict[str, Any], data: str) -> str:
     header = ["model", "start", "tuning", "paper R@20", "recall@20", "ndcg@100", "paper ClickRank", "ClickRank", "s"]
     rows = []
     for (name, start, tuning, _, published), line in zip(ROWS, lines, strict=True):
@@ -183,8 +175,8 @@ def _text(log: Log, seeds: Sequence[int], lines: Sequence[Line], row: dict[str, 
     ranked = len(lines[0].per_user.get(CLICK_RANK, ()))
     return (
         f"# LED paper, Table 3, on {data}\n\n"
-        f"The last {log.days:g} days are asked for (anchor: {log.anchor}); {row['training_users']:,} training and "
-        f"{users:,} test users, {row['items']:,} items; {row['banners']:,} clicked banners of {ranked:,} users. "
+        f"The last {log.days:g} days are asked for (anchor: {log.anchor}); {sizes['training_users']:,} training and "
+        f"{users:,} test users, {sizes['items']:,} items; {sizes['banners']:,} clicked banners of {ranked:,} users. "
         "Views and clicks are told, clicks on items new to the user asked for. SVD starts are made of views. "
         f"Means over users ± standard errors; seeds {', '.join(map(str, seeds))}, averaged. "
         "ClickRank: 0 is best, .5 random. "

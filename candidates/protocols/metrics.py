@@ -1,7 +1,7 @@
-"""Recall@k and NDCG@k per user, as the public protocols define them, over batches of users."""
+"""Recall@k and NDCG@k per user, as the public protocols define them, and coverage, over batches of users."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,6 +9,7 @@ from scipy.sparse import csr_matrix
 
 from candidates.errors import CandidatesError
 from candidates.protocols.splits import HeldOutUsers
+from data.statistics import standard_error
 
 Scorer = Callable[[csr_matrix], NDArray[np.float32]]
 """From fold-in rows, csr [users, items], to scores, float32 [users, items]."""
@@ -44,20 +45,28 @@ WEAK = Measures(recall_at=(20,), ndcg_at=(20,), capped=False)
 VALIDATION = Measures(recall_at=(), ndcg_at=(100,), capped=True)
 """What models are selected by."""
 
+VALIDATION_NAME = "ndcg@100"
+"""The one figure of VALIDATION."""
+
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Figures of one model: per name ("recall@20") one value per user, float64 [users]."""
+    """Figures of one model.
+
+    Attributes:
+        per_user: per name ("recall@20") one value per user, float64 [users].
+        coverage: per name ("coverage@20") the share of all items that are among the best k of some user.
+    """
 
     per_user: dict[str, NDArray[np.float64]]
+    coverage: dict[str, float] = field(default_factory=dict)
 
     def mean(self, name: str) -> float:
         return float(self.per_user[name].mean())
 
     def standard_error(self, name: str) -> float:
         """Of the mean over users; NaN for a single user."""
-        values = self.per_user[name]
-        return float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else float("nan")
+        return standard_error(self.per_user[name])
 
     def figures(self) -> dict[str, dict[str, float]]:
         """Per name the mean and its standard error, for a JSON file."""
@@ -72,10 +81,12 @@ def evaluate(scores: Scorer, users: HeldOutUsers, measures: Measures) -> Evaluat
     Raises:
         CandidatesError: scores of a wrong shape, or one that is not a number.
     """
-    batches = [_batch(scores, users, rows, measures) for rows in _batches(users)]
+    proposed = {f"coverage@{k}": np.zeros(users.targets.shape[1], bool) for k in measures.recall_at}
+    batches = [_batch(scores, users, rows, measures, proposed) for rows in _batches(users)]
     if not batches:
         raise CandidatesError("there are no held-out users to measure a model with; expected at least one")
-    return Evaluation({name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]})
+    per_user = {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
+    return Evaluation(per_user, {name: float(items.mean()) for name, items in proposed.items()})
 
 
 def top_k(scores: NDArray[np.float32], k: int) -> NDArray[np.intp]:
@@ -111,7 +122,10 @@ def _batches(users: HeldOutUsers) -> Iterator[slice]:
         yield slice(start, min(start + size, len(users)))
 
 
-def _batch(scores: Scorer, users: HeldOutUsers, rows: slice, measures: Measures) -> dict[str, NDArray[np.float64]]:
+def _batch(
+    scores: Scorer, users: HeldOutUsers, rows: slice, measures: Measures, proposed: dict[str, NDArray[np.bool_]]
+) -> dict[str, NDArray[np.float64]]:
+    """Figures of the users in `rows`; what is proposed to them is marked in `proposed`, per name bool [items]."""
     fold_in, targets = users.fold_in[rows], users.targets[rows]
     found = np.array(scores(fold_in), np.float32)
     if found.shape != targets.shape:
@@ -122,8 +136,10 @@ def _batch(scores: Scorer, users: HeldOutUsers, rows: slice, measures: Measures)
     found[fold_in.nonzero()] = -np.inf
     # a fold-in item that fills up a short list is no hit, even where a published split has it among the targets too
     best = top_k(found, measures.deepest)
-    proposed = np.take_along_axis(found, best, axis=1) > -np.inf
-    hits = np.take_along_axis(targets.toarray() > 0, best, axis=1) & proposed
+    told = np.take_along_axis(found, best, axis=1) == -np.inf
+    for k, items in zip(measures.recall_at, proposed.values(), strict=True):
+        items[best[:, :k][~told[:, :k]]] = True
+    hits = np.take_along_axis(targets.toarray() > 0, best, axis=1) & ~told
     n = np.diff(targets.indptr)
     recall = {f"recall@{k}": hits_at(hits, n, k, measures.capped) for k in measures.recall_at}
     return recall | {f"ndcg@{k}": ndcg_at(hits, n, k) for k in measures.ndcg_at}

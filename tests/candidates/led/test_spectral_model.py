@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 
-from candidates.benchmarks.benchmark import load_split, run_model
+from candidates.benchmarks.benchmark import run_model
+from candidates.benchmarks.datasets import load_split
 from candidates.led.spectral_model import Led
 from candidates.led.validation_scorer import Judge
 from candidates.matrices.spectral import Shrinkage, Weighting, decompose, item_vectors

@@ -13,12 +13,14 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from candidates.benchmarks.benchmark import load_split, run_model
+from candidates.benchmarks.benchmark import Result, run_model
+from candidates.benchmarks.datasets import DataSource, load_split
+from candidates.benchmarks.runner import run_tasks
+from candidates.benchmarks.summary import Line, markdown, measured, percent, short
+from candidates.benchmarks.tasks import ModelTask, with_share
 from candidates.errors import CandidatesError
 from candidates.paper import table2, table3
-from candidates.paper.runner import run_tasks
-from candidates.paper.summary import Line, markdown, measured, percent, short
-from candidates.paper.tasks import ModelTask, Source, with_share
+from candidates.protocols.metrics import Evaluation
 from data.errors import TandemError
 from data.simulator import Marketplace, preset
 from data.simulator.cli import write_marketplace
@@ -79,7 +81,7 @@ import sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 from test_paper_tables import Told
-from candidates.paper.runner import run_tasks
+from candidates.benchmarks.runner import run_tasks
 if __name__ == "__main__":
     run_tasks("test", [Told("short", Path({notes!r})), Told("long", Path({notes!r}))], Path({out!r}), 2)
 """
@@ -113,15 +115,15 @@ def _works(process: int) -> bool:
 
 
 def line(values: list[list[float]], title: str = "a") -> Line:
-    rows = [{"per_user": {"recall@20": one}, "training_seconds": 2.0, "epochs": 3} for one in values]
-    return Line.of(title, rows)
+    measured = [Evaluation({"recall@20": np.array(one)}) for one in values]
+    return Line.of(title, [Result("a", title, {}, {}, 2.0, 3, evaluation) for evaluation in measured])
 
 
 def test_seeds_are_averaged_user_by_user_and_differences_are_paired():
     one, other = line([[0.2, 0.4, 0.6], [0.4, 0.6, 0.8]]), line([[0.2, 0.4, 0.6]])
     assert one.per_user["recall@20"] == pytest.approx([0.3, 0.5, 0.7])
     assert one.by_seed["recall@20"] == pytest.approx([0.4, 0.6])
-    assert one.error("recall@20") == pytest.approx(np.std([0.3, 0.5, 0.7], ddof=1) / np.sqrt(3))
+    assert one.mean("recall@20").error == pytest.approx(np.std([0.3, 0.5, 0.7], ddof=1) / np.sqrt(3))
     change, error = one.over(other, "recall@20")
     assert (change, error) == (pytest.approx(0.25), pytest.approx(0.0, abs=1e-12))  # everybody gains the same .1
 
@@ -146,7 +148,7 @@ def ratings(tmp_path):
 
 
 def test_a_tasks_row_is_the_models_own_measurement(ratings, tmp_path):
-    source = Source.of("movielens-1m", ratings, held_out=20)
+    source = DataSource.of("movielens-1m", ratings, held_out=20)
     settings = (("dimension", "8"), ("negatives", "10"), ("epochs", "3"))
     row = ModelTask(source, "LED", "led-bpr", settings, seed=4).run(tmp_path / "checkpoint")
     direct = run_model("led-bpr", load_split("movielens-1m", ratings, held_out=20), dict(settings), seed=4)
@@ -155,15 +157,15 @@ def test_a_tasks_row_is_the_models_own_measurement(ratings, tmp_path):
 
 
 def test_a_key_changes_with_data_settings_seed_share_and_part_and_not_with_the_title(ratings, tmp_path):
-    source = Source.of("movielens-1m", ratings, held_out=20)
+    source = DataSource.of("movielens-1m", ratings, held_out=20)
     task = ModelTask(source, "a", "led-bpr")
     assert ModelTask(source, "b", "led-bpr", weight=9).key() == task.key()
     assert ModelTask(source, "a", "led-bpr", (("dimension", "600"),)).key() == task.key()  # the default
     other = tmp_path / "other.csv"
     other.write_text(ratings.read_text() + "900,1,5\n")
     different = [
-        ModelTask(Source.of("movielens-1m", other, held_out=20), "a", "led-bpr"),
-        ModelTask(Source.of("movielens-1m", ratings, held_out=21), "a", "led-bpr"),
+        ModelTask(DataSource.of("movielens-1m", other, held_out=20), "a", "led-bpr"),
+        ModelTask(DataSource.of("movielens-1m", ratings, held_out=21), "a", "led-bpr"),
         ModelTask(source, "a", "led-ns"),
         ModelTask(source, "a", "led-bpr", (("dimension", "8"),)),
         ModelTask(source, "a", "led-bpr", seed=1),
@@ -247,7 +249,7 @@ def test_data_that_cannot_be_split_is_told_once_before_anything_is_fitted(tmp_pa
 
 def test_a_file_that_is_not_there_is_one_sentence(tmp_path):
     with pytest.raises(CandidatesError, match=r"nothing\.csv cannot be read"):
-        Source.of("movielens-1m", tmp_path / "nothing.csv")
+        DataSource.of("movielens-1m", tmp_path / "nothing.csv")
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
 
-from candidates.benchmarks.benchmark import load_split
+from candidates.benchmarks.datasets import load_split
 from candidates.errors import CandidatesError
 from candidates.protocols.interactions import Interactions
 from candidates.protocols.splits import HeldOutUsers, read_weak_split, strong_generalisation, weak_generalisation

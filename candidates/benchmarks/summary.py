@@ -7,6 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from candidates.benchmarks.benchmark import Result
+from data.statistics import Mean
+
 
 @dataclass(frozen=True)
 class Line:
@@ -15,50 +18,49 @@ class Line:
     Attributes:
         per_user: measure -> float64 [users], each the mean over the seeds.
         by_seed: measure -> float64 [seeds], each the mean over the users.
+        coverage: measure -> the mean over the seeds.
         seconds: of training one seed, the mean. epochs: the mean, None for a model without.
     """
 
     title: str
     per_user: dict[str, NDArray[np.float64]]
     by_seed: dict[str, NDArray[np.float64]]
+    coverage: dict[str, float]
     seconds: float
     epochs: float | None
 
     @classmethod
-    def of(cls, title: str, rows: Sequence[dict[str, Any]]) -> "Line":
-        measures = list(rows[0]["per_user"])
-        values = {name: np.array([row["per_user"][name] for row in rows], np.float64) for name in measures}
-        epochs = [row["epochs"] for row in rows if row["epochs"] is not None]
+    def of(cls, title: str, results: Sequence[Result]) -> "Line":
+        found = [result.evaluation for result in results]
+        values = {name: np.array([one.per_user[name] for one in found]) for name in found[0].per_user}
+        epochs = [result.epochs for result in results if result.epochs is not None]
         return cls(
             title,
-            {name: found.mean(axis=0) for name, found in values.items()},
-            {name: found.mean(axis=1) for name, found in values.items()},
-            float(np.mean([row["training_seconds"] for row in rows])),
+            {name: several.mean(axis=0) for name, several in values.items()},
+            {name: several.mean(axis=1) for name, several in values.items()},
+            {name: float(np.mean([one.coverage[name] for one in found])) for name in found[0].coverage},
+            float(np.mean([result.training_seconds for result in results])),
             float(np.mean(epochs)) if epochs else None,
         )
 
-    def mean(self, name: str) -> float:
-        return float(self.per_user[name].mean())
+    def mean(self, name: str) -> Mean:
+        """Over users, with its standard error."""
+        return Mean.of(self.per_user[name])
 
-    def error(self, name: str) -> float:
-        """The standard error of the mean over users; NaN for one user."""
-        values = self.per_user[name]
-        return float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else float("nan")
+    def difference(self, other: "Line", name: str) -> Mean:
+        """To another line, user by user: the same users answered both."""
+        return Mean.of_difference(self.per_user[name], other.per_user[name])
 
     def over(self, other: "Line", name: str) -> tuple[float, float]:
-        """(relative difference to another line, its standard error), user by user: the same users answered both."""
-        base = other.mean(name)
-        if base == 0:
-            return float("nan"), float("nan")
-        change = self.per_user[name] - other.per_user[name]
-        error = change.std(ddof=1) / np.sqrt(len(change)) if len(change) > 1 else float("nan")
-        return float(change.mean() / base), float(error / base)
+        """(relative difference to another line, its standard error), user by user."""
+        base, change = other.mean(name).value, self.difference(other, name)
+        return (change.value / base, change.error / base) if base else (float("nan"), float("nan"))
 
     def figures(self) -> dict[str, Any]:
         """For a JSON file."""
         measured = {
-            name: {"mean": self.mean(name), "standard_error": self.error(name), "by_seed": self.by_seed[name].tolist()}
-            for name in self.per_user
+            name: {"mean": mean.value, "standard_error": mean.error, "by_seed": self.by_seed[name].tolist()}
+            for name, mean in ((name, self.mean(name)) for name in self.per_user)
         }
         users, seeds = (len(next(iter(part.values()))) for part in (self.per_user, self.by_seed))
         return {
@@ -67,7 +69,9 @@ class Line:
             "seeds": seeds,
             "seconds": self.seconds,
             "epochs": self.epochs,
-        } | measured
+            **measured,
+            **self.coverage,
+        }
 
 
 def short(figure: float, digits: int = 4) -> str:
@@ -77,7 +81,13 @@ def short(figure: float, digits: int = 4) -> str:
 
 def measured(line: Line, name: str) -> str:
     """ ".3606 ± .0095"."""
-    return f"{short(line.mean(name))} ± {short(line.error(name))}"
+    return with_error(line.mean(name))
+
+
+def with_error(mean: Mean, sign: str = "") -> str:
+    """ ".3606 ± .0095"; with the sign "+" also "+.0020 ± .0010"."""
+    plus = sign if mean.value >= 0 else ""
+    return f"{plus}{short(mean.value)} ± {short(mean.error)}"
 
 
 def percent(change: tuple[float, float]) -> str:
