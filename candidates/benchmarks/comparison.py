@@ -51,7 +51,7 @@ class Comparison:
             CandidatesError: a file that cannot be read, or a model that cannot be fitted; the others come first.
         """
         split = self.source.split()
-        console.print(f"{self.source.dataset}, {described(split)}", markup=False)
+        console.print(f"{self.source.dataset}, {described(split)}", markup=False, soft_wrap=True)
         names = [name for name in self.names if self._fits(name, split)]
         first = {name: self._tasks(name)[0] for name in names}
         self.tuned = {name: untuned(task) for name, task in first.items()}

@@ -7,6 +7,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from candidates.baselines.ease import Ease
 from candidates.baselines.popularity import Popularity
 from candidates.benchmarks.benchmark import run_model
 from candidates.benchmarks.cli import add_commands
@@ -15,6 +16,7 @@ from candidates.benchmarks.registry import MODELS
 from candidates.errors import CandidatesError
 from data.errors import TandemError
 from pipeline.candidates_cli import app as candidates_app
+from tests.support.user_items import write_ratings
 
 app = typer.Typer()
 add_commands(app)
@@ -28,14 +30,7 @@ def elsewhere(tmp_path, monkeypatch):
 
 @pytest.fixture
 def ratings(tmp_path):
-    """150 users of two tastes among 40 items."""
-    rng = np.random.default_rng(0)
-    path = tmp_path / "ratings.csv"
-    taste = rng.integers(0, 2, 150)[:, None] == (np.arange(40) % 2)[None]
-    liked = rng.random((150, 40)) < np.where(taste, 0.5, 0.1)
-    lines = [f"{user},{item},{5 if liked[user, item] else 2}" for user in range(150) for item in range(40)]
-    path.write_text("userId,movieId,rating\n" + "\n".join(lines) + "\n")
-    return path
+    return write_ratings(tmp_path / "ratings.csv", users=150)
 
 
 def test_a_log_of_mostly_short_histories_has_a_default_split(tmp_path):
@@ -127,7 +122,30 @@ def test_an_interrupted_run_keeps_its_finished_rows(ratings, tmp_path, monkeypat
     file = tmp_path / "figures.json"
     answer = run("--path", str(ratings), "--held-out", "20", "-m", "ease", "-m", "popularity", "--json", str(file))
     assert answer.exit_code != 0
+    assert "EASE " in answer.output
     assert [row["model"] for row in json.loads(file.read_text())["figures"]["models"]] == ["ease"]
+
+
+def test_a_run_goes_on_where_another_ended(ratings, tmp_path, monkeypatch):
+    words = ("--path", str(ratings), "--held-out", "20", "-m", "ease", "-m", "popularity")
+    run(*words[:-2])
+    monkeypatch.setattr(Ease, "_fit", lambda *_: pytest.fail("fitted again"))
+    file = tmp_path / "figures.json"
+    answer = run(*words, "--json", str(file))
+    assert answer.exit_code == 0, answer.output
+    assert [row["model"] for row in json.loads(file.read_text())["figures"]["models"]] == ["ease", "popularity"]
+
+
+def test_a_model_that_fails_is_told_after_the_others_rows(ratings, tmp_path, monkeypatch):
+    def failing(*_):
+        raise CandidatesError("no solution; expected another")
+
+    monkeypatch.setattr(Ease, "_fit", failing)
+    file = tmp_path / "figures.json"
+    words = ("-m", "ease", "-m", "popularity", "--fixed", "--json", str(file))
+    answer = run("--path", str(ratings), "--held-out", "20", *words)
+    assert str(answer.exception) == "EASE: no solution; expected another"
+    assert [row["model"] for row in json.loads(file.read_text())["figures"]["models"]] == ["popularity"]
 
 
 def test_lists_are_measured_under_weak_generalisation(tmp_path):

@@ -120,3 +120,15 @@ def test_scores_that_are_no_numbers_or_too_few_are_told():
     scores[2, 3] = np.nan
     with pytest.raises(CandidatesError, match="item 3 for held-out user 2 is not a number"):
         evaluate(lambda _: scores, held_out, WEAK)
+
+
+def test_coverage_is_the_share_of_items_that_are_proposed_to_anyone(monkeypatch):
+    _, users = made_up(3, 9, 30, 100)
+    weights = np.random.default_rng(1).standard_normal((30, 30)).astype(np.float32)
+    scores = users.fold_in @ weights
+    monkeypatch.setattr(metrics, "BATCH_BYTES", 4 * 30 * 2)  # two users at a time
+    found = evaluate(lambda fold_in: fold_in @ weights, users, Measures((1, 4), (), True)).coverage
+    for k in (1, 4):
+        told = [set(users.fold_in[row].indices.tolist()) for row in range(9)]
+        proposed = {item for row in range(9) for item in ranked(scores[row], told[row])[:k]}
+        assert found[f"coverage@{k}"] == pytest.approx(len(proposed) / 30)
