@@ -1,4 +1,6 @@
 """Models measured under the public protocols.
 
-registry (a model by its name and settings) -> benchmark (fit one model, measure it) -> cli.
+registry (a model by its name and settings), datasets (a public data set and its split) -> benchmark (fit one, measure
+it) -> tasks (a row, with a key of all it depends on) -> runner (tasks at a time, finished rows kept) -> tuning (settings
+by validation users), summary (seeds together, differences) -> comparison (several models, row by row) -> cli.
 """
