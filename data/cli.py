@@ -1,7 +1,9 @@
 """The sub-commands of `tandem data`."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
@@ -11,6 +13,10 @@ import data.generators.cli
 from data.console import DEFAULT_WORKSPACE, JsonOption, WorkspaceOption, console, progress_bar, write_figures
 from data.simulator.cli import add_commands
 from data.workspace import Workspace
+
+if TYPE_CHECKING:
+    from data.description import MerchantCounts
+    from data.importers import Imported
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -50,9 +56,8 @@ def import_events(
     with progress_bar(f"Importing {file.name}", total=1) as bar:
         imported = import_file(Workspace(workspace), file, format_name, options, replace)
         bar.advance()
-    figures = imported.report | {"events": len(imported.events), "items": len(imported.catalog)}
-    _print_counts(f"{file.name} as {format_name}, into {workspace}", figures)
-    write_figures(json_file, figures)
+    _print_counts(f"{file.name} as {format_name}, into {workspace}", _lines_of(imported))
+    write_figures(json_file, asdict(imported.report) | {"events": len(imported.events), "items": len(imported.catalog)})
 
 
 @app.command("describe")
@@ -66,17 +71,38 @@ def describe_workspace(
     from data.description import describe
     from data.engine import engine_named
 
-    figures = describe(Workspace(workspace), engine_named(engine))
-    origin = figures["origin"]
-    simulated = " (simulated)" if origin["simulated"] else ""
-    counts = {name: value for name, value in figures.items() if not isinstance(value, dict | list)}
-    spread = {f"{name}: {part}": value for name in _SPREAD for part, value in figures[name].items()}
-    _print_counts(f"{workspace}: {origin['name']}{simulated}", counts | spread)
-    _print_merchants(figures["by merchant"][:merchants], figures["merchants"])
-    write_figures(json_file, figures)
+    found = describe(Workspace(workspace), engine_named(engine))
+    simulated = " (simulated)" if found.origin.simulated else ""
+    counts: dict[str, int | str] = {
+        "events": found.events,
+        **{f"events: {kind}": count for kind, count in found.events_by_kind.items()},
+        "users": found.users,
+        "items in the catalog": found.items_in_catalog,
+        "items with events": found.items_with_events,
+        "merchants": found.merchants,
+        "countries": found.countries,
+        "first event": found.first_event.isoformat(),
+        "last event": found.last_event.isoformat(),
+        "items per user: median": found.items_per_user.median,
+        "items per user: 90 %": found.items_per_user.ninth_decile,
+        "items per user: most": found.items_per_user.most,
+    }
+    _print_counts(f"{workspace}: {found.origin.name}{simulated}", counts)
+    _print_merchants(found.by_merchant[:merchants], found.merchants)
+    write_figures(json_file, found)
 
 
-_SPREAD = ("events by kind", "items per user")
+def _lines_of(imported: "Imported") -> dict[str, int]:
+    """What an import counted, in words."""
+    report = imported.report
+    lines = {"rows read": report.rows_read}
+    if report.why_left_out:
+        lines[f"{report.why_left_out} left out"] = report.left_out
+    lines["second copies of an event dropped"] = report.repeated
+    lines["events moved to the merchant of their item"] = report.moved
+    if report.without_item is not None:
+        lines["events of items that the catalog lacks"] = report.without_item
+    return lines | {"events": len(imported.events), "items": len(imported.catalog)}
 
 
 def _pairs(option: str, given: list[str] | None) -> dict[str, str]:
@@ -93,7 +119,7 @@ def _pairs(option: str, given: list[str] | None) -> dict[str, str]:
     return pairs
 
 
-def _print_counts(title: str, figures: dict[str, Any]) -> None:
+def _print_counts(title: str, figures: Mapping[str, int | str]) -> None:
     from rich.table import Table
 
     table = Table(title=escape(title), show_header=False)
@@ -104,16 +130,17 @@ def _print_counts(title: str, figures: dict[str, Any]) -> None:
     console.print(table)
 
 
-def _print_merchants(rows: list[dict[str, Any]], of: int) -> None:
+def _print_merchants(rows: "Sequence[MerchantCounts]", of: int) -> None:
     from rich.table import Table
 
     columns = ("items", "views", "clicks", "landings", "sales", "users")
-    table = Table(title=f"the {len(rows)} largest of {of:,} merchants")
+    largest = f"the {len(rows)} largest of {of:,} merchants"
+    table = Table(title=largest if len(rows) < of else f"{of:,} merchant{'s' * (of != 1)}")
     table.add_column("merchant")
     for name in columns:
         table.add_column(name, justify="right")
     for row in rows:
-        table.add_row(escape(row["merchant_id"]), *(f"{row[name]:,}" for name in columns))
+        table.add_row(escape(row.merchant_id), *(f"{getattr(row, name):,}" for name in columns))
     console.print(table)
 
 

@@ -1,5 +1,6 @@
 """What commands share: the terminal, progress bars, logging, and figures written to a file."""
 
+import dataclasses
 import json
 import logging
 import math
@@ -9,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -100,10 +102,11 @@ class Bar:
         self._progress.update(self._task, total=total)
 
 
-def write_figures(path: Path | None, figures: dict[str, Any]) -> None:
+def write_figures(path: Path | None, figures: Any) -> None:
     """Write a command's figures as JSON with what is needed to repeat them; does nothing if `path` is None.
 
-    What is not a finite number (an AUC of rows of one class) becomes null: JSON knows no NaN.
+    `figures`: a dataclass, or what `finite` takes. What is not a finite number (an AUC of rows of one class) becomes
+    null: JSON knows no NaN.
     """
     if path is None:
         return
@@ -117,7 +120,11 @@ def write_figures(path: Path | None, figures: dict[str, Any]) -> None:
 
 
 def finite(value: Any) -> Any:
-    """The same, with plain numbers, and None for those that are not finite, as JSON wants it."""
+    """The same as JSON wants it: dataclasses as their fields, plain numbers, None for those that are not finite."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: finite(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, datetime):
+        return value.isoformat()
     if isinstance(value, dict):
         return {name: finite(one) for name, one in value.items()}
     if isinstance(value, list | tuple):

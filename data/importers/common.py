@@ -1,14 +1,14 @@
 """What importers share: what they are given and give back, and the catalog where the source has none."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from data.distinct import first_of_each
 from data.errors import DataError
 from data.readers import read_catalog
 from data.readers.source import Source
@@ -37,12 +37,31 @@ class ImportOptions:
 
 
 @dataclass(frozen=True)
+class ImportReport:
+    """What happened to the rows of a file.
+
+    Attributes:
+        left_out: rows that the format leaves out. why_left_out: which these are, "" if it leaves out none.
+        repeated: events whose id had occurred before, dropped.
+        moved: events given to another merchant, that of their item.
+        without_item: events of items that the catalog lacks; None without a catalog beside the events.
+    """
+
+    rows_read: int
+    left_out: int = 0
+    why_left_out: str = ""
+    repeated: int = 0
+    moved: int = 0
+    without_item: int | None = None
+
+
+@dataclass(frozen=True)
 class Imported:
-    """A table of EVENT_SCHEMA, a table of CATALOG_SCHEMA, and what happened on the way, as counts under a sentence."""
+    """A table of EVENT_SCHEMA, a table of CATALOG_SCHEMA, and what happened on the way."""
 
     events: pa.Table
     catalog: pa.Table
-    report: dict[str, int]
+    report: ImportReport
 
 
 Importer = Callable[[Path, ImportOptions], Imported]
@@ -78,59 +97,62 @@ def assemble(
     events: pa.Table,
     about: Mapping[str, pa.ChunkedArray],
     options: ImportOptions,
-    left_out: Mapping[str, int],
+    left_out: int = 0,
+    why_left_out: str = "",
 ) -> Imported:
     """The last steps of every importer: second copies go, items get one merchant each, the catalog is made.
 
     Args:
         events: of EVENT_SCHEMA, in file order.
         about: catalog columns known per event ("category", "price", "title"), aligned with `events`.
-        left_out: what the importer left out, and how many rows.
+        left_out, why_left_out: as `ImportReport`.
 
     Raises:
         DataError: no events remain, or the catalog given holds none of their items.
     """
-    report = {"rows read": len(events) + sum(left_out.values()), **left_out}
     numbered = events.append_column("row", pa.array(np.arange(len(events))))
-    numbered, report["second copies of an event dropped"] = without_second_copies(numbered, str(file))
-    rows = numbered["row"]
-    events = numbered.drop_columns("row")
-    if not len(events):
-        raise DataError(f"{file}: no event remains of {report['rows read']} rows; expected at least one")
-    about = {name: pc.take(column, rows) for name, column in about.items()}
-    if options.catalog is None:
-        events, moved = with_one_merchant_per_item(events)
-        return Imported(events, derived_catalog(events, about), report | moved)
-    catalog = read_catalog(options.catalog)
-    events, moved = with_merchants_of(catalog, events, options.catalog)
-    return Imported(events, catalog, report | moved)
+    distinct, repeated = without_second_copies(numbered, str(file))
+    report = ImportReport(len(events) + left_out, left_out, why_left_out, repeated)
+    if not len(distinct):
+        raise DataError(f"{file}: no event remains of {report.rows_read} rows; expected at least one")
+    about = {name: pc.take(column, distinct["row"]) for name, column in about.items()}
+    return with_catalog(distinct.drop_columns("row"), about, options.catalog, report)
 
 
-def with_one_merchant_per_item(events: pa.Table) -> tuple[pa.Table, dict[str, int]]:
+def with_catalog(
+    events: pa.Table, about: Mapping[str, pa.ChunkedArray], catalog: Path | None, report: ImportReport
+) -> Imported:
+    """Events with the catalog in a file, or with one made of them; each item, with all its events, has one merchant.
+
+    Raises:
+        DataError: the catalog given holds none of the events' items.
+    """
+    if catalog is None:
+        events, moved = _with_one_merchant_per_item(events)
+        return Imported(events, derived_catalog(events, about), replace(report, moved=moved))
+    given = read_catalog(catalog)
+    unknown = pc.sum(pc.invert(pc.is_in(events["item_id"], given["item_id"].combine_chunks()))).as_py()
+    if unknown == len(events):
+        raise DataError(f"{catalog}: column 'item_id': expected the items of the events, found none of them")
+    events, moved = _with_merchants(events, given["item_id"], given["merchant_id"])
+    return Imported(events, given, replace(report, moved=moved, without_item=unknown))
+
+
+def _with_one_merchant_per_item(events: pa.Table) -> tuple[pa.Table, int]:
     """Give every item, and all its events, the merchant that most of its events name (on a tie the least id)."""
     pairs = events.group_by(["item_id", "merchant_id"]).aggregate([([], "count_all")])
     pairs = pairs.sort_by([("item_id", "ascending"), ("count_all", "descending"), ("merchant_id", "ascending")])
-    frame = pairs.to_pandas().drop_duplicates("item_id")
-    return _with_merchants(events, frame["item_id"], frame["merchant_id"])
+    first = first_of_each(pairs, "item_id")
+    return _with_merchants(events, first["item_id"], first["merchant_id"])
 
 
-def with_merchants_of(catalog: pa.Table, events: pa.Table, file: Path) -> tuple[pa.Table, dict[str, int]]:
-    """Give every event the merchant under which the catalog has its item; events of other items stay as they are."""
-    unknown = pc.sum(pc.invert(pc.is_in(events["item_id"], catalog["item_id"].combine_chunks()))).as_py()
-    if unknown == len(events):
-        raise DataError(f"{file}: column 'item_id': expected the items of the events, found none of them")
-    frame = catalog.select(["item_id", "merchant_id"]).to_pandas()
-    events, moved = _with_merchants(events, frame["item_id"], frame["merchant_id"])
-    return events, moved | {"events of items that the catalog lacks": unknown}
-
-
-def _with_merchants(events: pa.Table, items: pd.Series, merchants: pd.Series) -> tuple[pa.Table, dict[str, int]]:
-    place = pc.index_in(events["item_id"], pa.array(items))
-    settled = pc.coalesce(pc.take(pa.array(merchants, pa.string()), place), events["merchant_id"])
+def _with_merchants(events: pa.Table, items: pa.ChunkedArray, merchants: pa.ChunkedArray) -> tuple[pa.Table, int]:
+    """The events under the merchants of their items, and how many have another one than before."""
+    place = pc.index_in(events["item_id"], items.combine_chunks())
+    settled = pc.coalesce(pc.take(merchants.combine_chunks(), place), events["merchant_id"])
     moved = pc.sum(pc.not_equal(settled, events["merchant_id"])).as_py()
     column = events.schema.get_field_index("merchant_id")
-    events = events.set_column(column, EVENT_SCHEMA.field("merchant_id"), settled)
-    return events, {"events moved to the merchant of their item": moved}
+    return events.set_column(column, EVENT_SCHEMA.field("merchant_id"), settled), moved
 
 
 def derived_catalog(events: pa.Table, about: Mapping[str, pa.ChunkedArray]) -> pa.Table:

@@ -76,7 +76,7 @@ def load(file: Path, options: ImportOptions) -> Imported:
     kept = pc.not_equal(kind, "skip")
     about = {name: read(name, checks[name]).filter(kept) for name in ABOUT_ITEMS if given(name)}
     events = event_table(columns).filter(kept)
-    return assemble(file, events, about, options, {"rows of kinds to skip left out": len(source) - len(events)})
+    return assemble(file, events, about, options, len(source) - len(events), "rows of kinds to skip")
 
 
 def _kinds(options: ImportOptions) -> dict[str, str]:

@@ -57,8 +57,8 @@ def load(file: Path, options: ImportOptions) -> Imported:
         "country": UNKNOWN_COUNTRY,
     }
     events = event_table(columns).filter(pc.greater_equal(rating, LIKED))
-    left_out = {f"ratings below {LIKED:g} left out": len(source) - len(events)}
-    imported = assemble(file, events, {}, ImportOptions(), left_out)
+    left_out = len(source) - len(events)
+    imported = assemble(file, events, {}, ImportOptions(), left_out, f"ratings below {LIKED:g}")
     movies = _open_movies(file, options.catalog)
     if movies is None:
         return imported

@@ -67,4 +67,4 @@ def load(file: Path, options: ImportOptions) -> Imported:
     kept = pc.not_equal(kind, "skip")
     events = event_table(columns).filter(kept)
     about = {name: column.filter(kept) for name, column in about.items()}
-    return assemble(file, events, about, options, {"removals from a cart left out": len(source) - len(events)})
+    return assemble(file, events, about, options, len(source) - len(events), "removals from a cart")

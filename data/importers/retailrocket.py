@@ -47,4 +47,4 @@ def load(file: Path, options: ImportOptions) -> Imported:
         "order_id": order,
         "order_value": pc.if_else(pc.equal(kind, "sale"), SALE_VALUE, None),
     }
-    return assemble(file, event_table(columns), {}, options, {})
+    return assemble(file, event_table(columns), {}, options)

@@ -37,11 +37,11 @@ def test_import_then_describe_count_what_came_in(events, tmp_path):
     assert "m1" in found.output
     figures = json.loads((tmp_path / "describe.json").read_text())["figures"]
     assert figures["origin"]["simulated"] is False
-    assert figures["events by kind"] == {"view": 2, "click": 0, "landing": 0, "sale": 1}
+    assert figures["events_by_kind"] == {"view": 2, "click": 0, "landing": 0, "sale": 1}
     assert (figures["users"], figures["merchants"], figures["countries"]) == (2, 2, 2)
-    assert figures["first event"] == "2024-05-01T00:00:00+00:00"
-    assert figures["items per user"] == {"median": 1, "90 %": 1, "most": 2}
-    assert [(row["merchant_id"], row["items"], row["sales"]) for row in figures["by merchant"]] == [
+    assert figures["first_event"] == "2024-05-01T00:00:00+00:00"
+    assert figures["items_per_user"] == {"median": 1, "ninth_decile": 1, "most": 2}
+    assert [(row["merchant_id"], row["items"], row["sales"]) for row in figures["by_merchant"]] == [
         ("m1", 2, 1),
         ("m2", 1, 0),
     ]

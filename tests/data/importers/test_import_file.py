@@ -24,8 +24,8 @@ def test_a_catalog_says_whose_an_item_is(load, tmp_path):
         imported = load(EVENTS, format_name, catalog=catalog)
         assert sorted(column(imported, "merchant_id")) == ["m2", "m9"]
         assert imported.catalog["title"].to_pylist() == ["Chair"]
-        assert imported.report["events moved to the merchant of their item"] == 1
-        assert imported.report["events of items that the catalog lacks"] == 1
+        assert imported.report.moved == 1
+        assert imported.report.without_item == 1
 
 
 def test_a_catalog_of_other_items_is_refused(load, tmp_path):

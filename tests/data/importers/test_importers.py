@@ -34,8 +34,8 @@ def test_rees46_brands_are_merchants_and_prices_positive(load):
     assert column(imported, "kind") == ["view", "click", "sale", "view", "view"]
     assert column(imported, "merchant_id") == ["2", "2", "2", "2", "3425"]
     assert column(imported, "order_value") == [None, None, pytest.approx(math.exp(-1.5)), None, None]
-    assert imported.report["second copies of an event dropped"] == 1
-    assert imported.report["events moved to the merchant of their item"] == 1
+    assert imported.report.repeated == 1
+    assert imported.report.moved == 1
     three, four = imported.catalog.to_pylist()
     assert (three["item_id"], three["merchant_id"], three["category"]) == ("3", "2", "2/5")
     assert (four["category"], four["price"]) == ("2/6", 1.0)
@@ -52,7 +52,7 @@ def test_rees46_as_published_is_read_too(load):
     )
     assert column(imported, "merchant_id") == ["acme", "unknown"]
     assert column(imported, "order_value") == [None, 1.5]
-    assert imported.report["removals from a cart left out"] == 1
+    assert (imported.report.why_left_out, imported.report.left_out) == ("removals from a cart", 1)
     assert {row["item_id"]: row["category"] for row in imported.catalog.to_pylist()} == {
         "11": "garden/tools/21",
         "5": "22",
@@ -68,7 +68,7 @@ def test_retailrocket_carts_are_clicks_and_every_sale_counts_one(load):
     assert column(imported, "kind") == ["view", "click", "sale"]
     assert column(imported, "order_value") == [None, None, 1.0]
     assert set(column(imported, "merchant_id")) == {"retailrocket"}
-    assert imported.report["second copies of an event dropped"] == 1
+    assert imported.report.repeated == 1
 
 
 def test_retailrocket_as_published_has_orders_and_milliseconds(load):
@@ -96,7 +96,7 @@ def test_movielens_keeps_what_was_liked_in_file_order(load, tmp_path):
     ]
     moments = imported.events["ts"].cast(pa.int64()).to_pylist()
     assert moments == sorted(set(moments))
-    assert imported.report["ratings below 4 left out"] == 2
+    assert (imported.report.why_left_out, imported.report.left_out) == ("ratings below 4", 2)
     assert [(row["item_id"], row["title"], row["category"]) for row in imported.catalog.to_pylist()] == [
         ("10", "Film, The (1999)", "Drama/War"),
         ("20", "Unseen", ""),
@@ -161,7 +161,7 @@ def test_any_file_comes_in_with_a_mapping(load):
     assert column(imported, "order_value") == [None, 12.5, 12.5]
     assert set(column(imported, "merchant_id")) == {"shop1"}
     assert set(column(imported, "country")) == {"DE"}
-    assert imported.report["rows of kinds to skip left out"] == 1
+    assert (imported.report.why_left_out, imported.report.left_out) == ("rows of kinds to skip", 1)
     assert imported.catalog.to_pylist()[0]["category"] == "tools/saws"
 
 
@@ -191,7 +191,7 @@ def test_the_rees46_sample_comes_in_whole(shared_data):
     imported = FORMATS["rees46"](shared_data("rees46-sample/events.csv.gz"), ImportOptions())
     assert Counter(column(imported, "kind")) == {"view": 181_284, "sale": 30, "click": 6}
     assert len(imported.catalog) == 36_378
-    assert imported.report["events moved to the merchant of their item"] == 121
+    assert imported.report.moved == 121
     owner = dict(zip(imported.catalog["item_id"].to_pylist(), imported.catalog["merchant_id"].to_pylist(), strict=True))
     assert [owner[item] for item in column(imported, "item_id")] == column(imported, "merchant_id")
     assert pc.min(imported.catalog["price"]).as_py() > 0
@@ -205,7 +205,7 @@ def test_the_retailrocket_buyers_come_in_whole(shared_data):
 
 def test_movielens_1m_comes_in_whole(shared_data):
     imported = FORMATS["movielens"](shared_data("movielens-1m/ratings.csv.gz"), ImportOptions())
-    assert imported.report["rows read"] == 1_000_209
+    assert imported.report.rows_read == 1_000_209
     assert len(imported.events) == 575_281
     assert len(imported.catalog) == 3_883
     assert not any(title.isdigit() for title in imported.catalog["title"].to_pylist())
