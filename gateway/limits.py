@@ -12,8 +12,8 @@ class Limits:
         ranker_ms: features and scores of all pooled candidates.
         total_ms: from arrival to answer; what is still missing then is left out. A client's own deadline shortens it.
         in_flight: requests at once; one more is refused at once.
-        lanes: threads that compute. Python computes in one at a time; a second one fills the gaps.
-        stuck: how many lanes may hang in one stage before it is skipped without being tried.
+        threads: worker threads that compute. Python computes in one at a time; a second one fills the gaps.
+        stuck: how many threads may hang in one stage before it is skipped without being tried.
         per_source: candidates asked of each source, at the least; twice the slots if that is more.
     """
 
@@ -21,6 +21,6 @@ class Limits:
     ranker_ms: float = 20.0
     total_ms: float = 100.0
     in_flight: int = 32
-    lanes: int = 2
+    threads: int = 2
     stuck: int = 2
     per_source: int = 20

@@ -9,7 +9,6 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from data.schema import EVENT_KINDS
 from data.tables import load_events
 from data.workspace import Workspace
 from gateway.client import history_of
@@ -64,7 +63,7 @@ def asker_of(
         country = str(own["country"][-1]) if len(own) else ""
     if history is not None:
         return Asker(user, merchant, country, history_of(history), told)
-    kinds = [EVENT_KINDS.index(kind) for kind in own["kind"].to_pylist()]
+    kinds = [pb.EventKind.Value(kind.upper()) for kind in own["kind"].to_pylist()]
     times = own["ts"].cast(pa.int64()).to_pylist()
     return Asker(user, merchant, country, history_of(own["item_id"].to_pylist(), kinds, times), told)
 

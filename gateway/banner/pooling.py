@@ -39,12 +39,15 @@ class Pool:
         return np.lexsort((self.items, self.best_rank))
 
 
+EMPTY_POOL = Pool(np.empty(0, np.int32), (), np.empty((0, 0), np.bool_), np.empty(0, np.int32))
+
+
 def pool_proposals(proposals: Mapping[str, Proposal]) -> Pool:
     """The union of the proposals."""
     names = tuple(sorted(proposals))
     lengths = [len(proposals[name].items) for name in names]
     if not sum(lengths):
-        return Pool(np.empty(0, np.int32), names, np.empty((0, len(names)), np.bool_), np.empty(0, np.int32))
+        return EMPTY_POOL
     together = np.concatenate([proposals[name].items for name in names])
     source = np.repeat(np.arange(len(names)), lengths)
     rank = np.concatenate([np.arange(length, dtype=np.int32) for length in lengths])

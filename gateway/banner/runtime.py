@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,15 +13,18 @@ from data.bundle import Bundle
 from data.items import ItemTable
 from data.request import Request
 
+if TYPE_CHECKING:
+    from ranker.banner.scorer import BannerFeatures
+
 
 class Scorer(Protocol):
-    """What the gateway needs of `ranker.serving.scorer.BannerScorer`. Safe to call from several threads at once."""
+    """What the gateway needs of `ranker.banner.scorer.BannerScorer`. Safe to call from several threads at once."""
 
-    def features(self, request: Request, positions: NDArray[np.int32]) -> Any:
-        """What the ranker sees of n items: an object with the fields of `ranker.serving.scorer.BannerFeatures`."""
+    def features(self, request: Request, positions: NDArray[np.int32]) -> "BannerFeatures":
+        """What the ranker sees of n items."""
         ...
 
-    def score(self, features: Any) -> NDArray[np.float32]:
+    def score(self, features: "BannerFeatures") -> NDArray[np.float32]:
         """float32 [n]: a probability per item, in the order given."""
         ...
 

@@ -1,47 +1,36 @@
-"""Similar items as a step of a lane, so that its deadline is kept as a source's is."""
+"""Which items are like one: a question of a single stage."""
 
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from candidates.proposals import Proposal
 from candidates.retrieval.similar import Similar, SimilarItems
-from data.request import Request
-from gateway.banner.assembly import SIMILAR, Draft, Stopwatch
-from gateway.banner.runtime import Runtime
-from gateway.errors import RefusalError
+from gateway.banner.stages import Progress, Stage, State
+
+SIMILAR = "similar"
 
 
-class SimilarDraft(Draft):
-    """One question for the items like the one at `position`; `found` is the answer once the step is taken."""
+@dataclass
+class Comparing(State):
+    """The question for at most k items like the one at `position`, none of `exclude`; and the answer, once there."""
 
-    def __init__(
-        self,
-        runtime: Runtime,
-        position: int,
-        country: str,
-        k: int,
-        exclude: NDArray[np.int32],
-        watch: Stopwatch,
-    ) -> None:
-        """Raises RefusalError (FAILED_PRECONDITION) if the bundle has no vectors to compare."""
-        if runtime.similar is None:
-            raise RefusalError("FAILED_PRECONDITION", f"bundle {runtime.version} has no source led to compare items by")
-        request = Request("", int(runtime.items.merchant[position]), country, 0, exclude=exclude)
-        super().__init__(runtime, request, [SIMILAR], k, rank=False, watch=watch)
-        self._similar: SimilarItems = runtime.similar
-        self._position = position
-        self.found: Similar | None = None
-
-    def _result_of(self, step: str) -> Any:
-        request = self.request
-        self.found = self._similar.find(self._position, request.country, self.per_source, request.exclude)
-        return Proposal(self.found.items, self.found.scores)
+    position: int
+    country: str
+    k: int
+    exclude: NDArray[np.int32]
+    found: Similar | None = None
 
 
-def answer_of(done: Draft) -> Similar:
-    """What a draft found. Raises RefusalError (UNAVAILABLE) if its step was late or failed."""
-    if isinstance(done, SimilarDraft) and done.found is not None and not done.degraded:
-        return done.found
-    raise RefusalError("UNAVAILABLE", "; ".join(done.degraded) or f"{SIMILAR}: no answer")
+class FindSimilar(Stage[Comparing]):
+    """Ask the bundle's vectors."""
+
+    name = SIMILAR
+
+    def __init__(self, similar: SimilarItems, limit: float) -> None:
+        self._similar, self.limit = similar, limit
+
+    def run(self, progress: Progress[Comparing]) -> Comparing:
+        asked = progress.state.copied()
+        asked.found = self._similar.find(asked.position, asked.country, asked.k, asked.exclude)
+        return asked

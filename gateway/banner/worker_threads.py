@@ -1,10 +1,10 @@
-"""Threads that assemble banners, and the clock that watches them: every stage's deadline is kept for real.
+"""Threads that run stages, and the clock that watches them: every stage's limit is kept for real.
 
-A request's steps run one after the other on one lane (a thread), so that an undisturbed request changes threads once.
-When a step overruns its limit, its lane is given up: the request goes on without that step on another lane, and a fresh
-thread takes the place of the one that hangs. A step in which several lanes hang is skipped without being tried until
-one of them comes back. A step that holds Python's lock while it sleeps cannot be overtaken from inside the process; the
-supervisor replaces a worker that gives no sign of life.
+An answer's stages run one after the other on one thread, so that an undisturbed request changes threads once. When a
+stage overruns its limit, its thread is given up: the answer goes on without that stage on another thread, and a fresh
+one takes the place of the one that hangs. A stage in which several threads hang is skipped without being tried until
+one of them comes back. A stage that holds Python's lock while it sleeps cannot be overtaken from inside the process;
+the supervisor replaces a worker that gives no sign of life.
 """
 
 import asyncio
@@ -12,137 +12,182 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from queue import SimpleQueue
-from typing import Any
+from typing import Generic, Protocol, TypeVar
 
-from gateway.banner.assembly import POOL, RANKER, SIMILAR, Draft
+from gateway.banner.stages import Progress, Stage, StateT
 from gateway.errors import RefusalError
 from gateway.limits import Limits
+from gateway.wire import Reason
 
-Finish = Callable[[Draft], Any]
+AnswerT = TypeVar("AnswerT")
+Encode = Callable[[Progress[StateT]], AnswerT]
+"""What is made of an answer whose stages have run or were left out."""
 
 _LOOK_AGAIN = 0.002
-"""Seconds until the next look at a job that is just changing steps."""
+"""Seconds until the next look at a job that is just changing stages."""
 
 
-class _Job:
-    """One request on its way through a lane."""
+class _Task(Protocol):
+    """A job, whatever it is about, as a thread sees it."""
 
-    def __init__(self, draft: Draft, finish: Finish, ends: float, answer: asyncio.Future[Any]) -> None:
-        self.draft, self.finish, self.ends, self.answer = draft, finish, ends, answer
-        self.running: tuple[str, float] | None = None  # the step and when it began; None while waiting for a lane
-        self.dropped = False
+    def work(self) -> bool:
+        """Run it. False: the thread was given up meanwhile, and ends."""
+        ...
 
 
-class Lanes:
-    """The compute threads of one worker. Everything but the lanes themselves runs on the event loop's thread."""
+class WorkerThreads:
+    """The compute threads of one worker. Everything but the threads themselves runs on the event loop's thread."""
 
     def __init__(self, limits: Limits) -> None:
-        self._limits = limits
-        self._queue: SimpleQueue[_Job | None] = SimpleQueue()
+        self._stuck = limits.stuck
+        self._queue: SimpleQueue[_Task] = SimpleQueue()
         self._hanging: Counter[str] = Counter()
-        self._lock = threading.Lock()
-        for _ in range(limits.lanes):
-            self._start_lane()
+        self.lock = threading.Lock()
+        for _ in range(limits.threads):
+            self.start_thread()
 
-    async def finish(self, draft: Draft, finish: Finish, ends: float) -> Any:
-        """What `finish` makes of the draft once its steps are taken or left out.
+    async def run(self, progress: Progress[StateT], encode: Encode[StateT, AnswerT], ends: float) -> AnswerT:
+        """What `encode` makes of the answer once its stages have run or were left out.
 
         Args:
-            ends: the moment (time.perf_counter) by which an answer is due: steps not taken by then are left out.
+            ends: the moment (time.perf_counter) by which an answer is due: stages not run by then are left out.
         Raises:
-            RefusalError: no lane came free in time.
+            RefusalError: no thread came free in time.
         """
         loop = asyncio.get_running_loop()
-        job = _Job(draft, finish, ends, loop.create_future())
-        self._queue.put(job)
-        first = min(self._limit_of(draft.step) or self._limits.total_ms / 1e3, max(ends - time.perf_counter(), 0))
-        watch = _Watch(self, job, loop, first)
+        job = _Job(self, progress, encode, ends, loop.create_future())
+        self.put(job)
+        watch = _Watch(job, loop)
         try:
             return await job.answer
         finally:
             watch.stop()
 
-    def replace(self, job: _Job) -> _Job | None:
-        """Give up the lane that hangs in the job's step; the job that goes on without it, None if it is not needed."""
-        if job.running is None:
+    def put(self, task: _Task) -> None:
+        self._queue.put(task)
+
+    def start_thread(self) -> None:
+        threading.Thread(target=self._work, name="worker", daemon=True).start()
+
+    def hangs(self, stage: str, by: int) -> None:
+        """So many more threads hang in a stage. Called under the lock."""
+        self._hanging[stage] += by
+
+    def hopeless(self, stage: str) -> bool:
+        return self._hanging[stage] >= self._stuck
+
+    def _work(self) -> None:
+        while self._queue.get().work():
+            pass
+
+
+class _Job(Generic[StateT, AnswerT]):
+    """One answer on its way through a thread.
+
+    Attributes:
+        progress: how far it is. A thread puts the next in its place only if it is still the one that it began with.
+        running: the stage and when it began; None while it waits for a thread.
+    """
+
+    def __init__(
+        self,
+        threads: WorkerThreads,
+        progress: Progress[StateT],
+        encode: Encode[StateT, AnswerT],
+        ends: float,
+        answer: "asyncio.Future[AnswerT]",
+    ) -> None:
+        self._threads, self._encode, self.ends, self.answer = threads, encode, ends, answer
+        self.progress = progress
+        self.running: tuple[Stage[StateT], float] | None = None
+        self.dropped = False
+
+    def work(self) -> bool:
+        """Run the stages and encode the answer."""
+        if self.dropped:
+            return True
+        self.progress = progress = self.progress.lap("wait")
+        try:
+            while (stage := progress.next) is not None:
+                found = self._without_hopeless(stage, progress) or self._run(stage, progress)
+                if found is None:
+                    return False
+                progress = found
+            answer = self._encode(progress)
+        except Exception as error:
+            self._deliver(partial(self.answer.set_exception, error))
+        else:
+            self._deliver(partial(self.answer.set_result, answer))
+        return True
+
+    def seconds_left(self) -> float:
+        """Until the present stage is late; negative if it is."""
+        before, running = self.progress, self.running
+        if running is None:
+            return self.ends - time.perf_counter()
+        return self._left_of(before, *running)
+
+    def given_up(self) -> "_Job[StateT, AnswerT] | None":
+        """Give up the thread that hangs in the present stage. The job that goes on without it, None if none need."""
+        threads, before, running = self._threads, self.progress, self.running
+        if running is None or self._left_of(before, *running) > 0:
             return None
-        step = job.running[0]
-        with self._lock:
-            draft = job.draft.without(step, "late")
-            if draft is None:
+        with threads.lock:
+            if self.progress is not before:
                 return None
-            self._hanging[step] += 1
-        self._start_lane()
-        further = _Job(draft, job.finish, job.ends, job.answer)
-        self._queue.put(further)
+            self.progress = before.without_next("late")
+            threads.hangs(running[0].name, 1)
+        threads.start_thread()
+        further = _Job(threads, self.progress, self._encode, self.ends, self.answer)
+        threads.put(further)
         return further
 
-    def overdue_in(self, job: _Job) -> float:
-        """Seconds until the job's present step is late; negative if it is."""
-        now = time.perf_counter()
-        if job.running is None:
-            return job.ends - now
-        step, began = job.running
-        limit = self._limit_of(step)
-        if limit is None or step != job.draft.step:  # between two steps, or past the last
+    def _left_of(self, before: Progress[StateT], stage: Stage[StateT], began: float) -> float:
+        if stage.limit is None or stage is not before.next:  # between two stages, or past the last
             return _LOOK_AGAIN
-        return min(began + limit, job.ends) - now
+        return min(began + stage.limit, self.ends) - time.perf_counter()
 
-    def _limit_of(self, step: str | None) -> float | None:
-        """Seconds a step may take; None for one that is always waited for."""
-        if step is None or step == POOL:
+    def _run(self, stage: Stage[StateT], before: Progress[StateT]) -> Progress[StateT] | None:
+        """A stage run; None if this thread was given up meanwhile."""
+        self.running = (stage, time.perf_counter())
+        after = before.advanced()
+        with self._threads.lock:
+            if self.progress is before:
+                self.progress = after
+                return after
+            self._threads.hangs(stage.name, -1)
             return None
-        if step == SIMILAR:  # nothing else is asked: it may take all the time there is
-            return self._limits.total_ms / 1e3
-        return (self._limits.ranker_ms if step == RANKER else self._limits.source_ms) / 1e3
 
-    def _start_lane(self) -> None:
-        threading.Thread(target=self._lane, name="lane", daemon=True).start()
+    def _without_hopeless(self, stage: Stage[StateT], before: Progress[StateT]) -> Progress[StateT] | None:
+        """The answer without a stage that would not come back in time."""
+        if stage.limit is None:
+            return None
+        if self._threads.hopeless(stage.name):
+            self.progress = before.without_next("stuck")
+        elif time.perf_counter() >= self.ends:
+            self.progress = before.without_next("late")
+        else:
+            return None
+        return self.progress
 
-    def _lane(self) -> None:
-        while (job := self._queue.get()) is not None:
-            if job.dropped:
-                continue
-            hung_in = self._run(job)
-            if hung_in is not None:
-                with self._lock:
-                    self._hanging[hung_in] -= 1
-                return  # another lane took this one's place
+    def _deliver(self, put: Callable[[], None]) -> None:
+        def deliver() -> None:
+            if not self.answer.done():
+                put()
 
-    def _run(self, job: _Job) -> str | None:
-        """Take a job's steps and finish it. The step this lane hung in, if it was given up meanwhile."""
-        draft = job.draft
-        draft.watch.lap("wait")
-        while (step := draft.step) is not None:
-            draft = job.draft = self._skip_hopeless(job, draft, step)
-            if draft.step != step:
-                continue
-            job.running = (step, time.perf_counter())
-            if not draft.take_step():
-                return step
-        try:
-            result, error = job.finish(draft), None
-        except Exception as raised:
-            result, error = None, raised
-        job.answer.get_loop().call_soon_threadsafe(_deliver, job.answer, result, error)
-        return None
-
-    def _skip_hopeless(self, job: _Job, draft: Draft, step: str) -> Draft:
-        if self._limit_of(step) is None:
-            return draft
-        if self._hanging[step] >= self._limits.stuck:
-            return draft.without(step, "stuck") or draft
-        if time.perf_counter() >= job.ends:
-            return draft.without(step, "late") or draft
-        return draft
+        self.answer.get_loop().call_soon_threadsafe(deliver)
 
 
-class _Watch:
-    """Looks at a job again whenever its present step might be late."""
+class _Watch(Generic[StateT, AnswerT]):
+    """Looks at a job again whenever its present stage might be late."""
 
-    def __init__(self, lanes: Lanes, job: _Job, loop: asyncio.AbstractEventLoop, first: float) -> None:
-        self._lanes, self._job, self._loop = lanes, job, loop
+    def __init__(self, job: _Job[StateT, AnswerT], loop: asyncio.AbstractEventLoop) -> None:
+        self._job, self._loop = job, loop
+        stage = job.progress.next
+        left = max(job.ends - time.perf_counter(), 0)
+        first = left if stage is None or stage.limit is None else min(stage.limit, left)
         self._timer = loop.call_later(first, self._look)
 
     def stop(self) -> None:
@@ -153,23 +198,13 @@ class _Watch:
         job = self._job
         if job.answer.done():
             return
-        left = self._lanes.overdue_in(job)
+        left = job.seconds_left()
         if left <= 0:
             if job.running is None:
                 job.dropped = True
-                job.answer.set_exception(
-                    RefusalError("RESOURCE_EXHAUSTED", "the gateway is too busy to begin in time; try again later")
-                )
+                sentence = "the gateway is too busy to begin in time; try again later"
+                job.answer.set_exception(RefusalError("RESOURCE_EXHAUSTED", sentence, Reason.NO_FREE_THREAD))
                 return
-            self._job = self._lanes.replace(job) or job
+            self._job = job.given_up() or job
             left = _LOOK_AGAIN
         self._timer = self._loop.call_later(left, self._look)
-
-
-def _deliver(answer: asyncio.Future[Any], result: Any, error: Exception | None) -> None:
-    if answer.done():
-        return
-    if error is not None:
-        answer.set_exception(error)
-    else:
-        answer.set_result(result)

@@ -1,19 +1,24 @@
 """Ask a gateway: a thin client for commands, the demo and tests."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Any
+from typing import TypeVar
 
 import grpc
+from google.protobuf.message import Message
+from google.rpc.error_details_pb2 import ErrorInfo
+from grpc_status.rpc_status import from_call
 
 from gateway.errors import GatewayError, RefusalError
-from gateway.wire import HISTORY_LENGTH
+from gateway.wire import DOMAIN, HISTORY_LENGTH
 from proto.tandem.v1 import tandem_pb2 as pb
 from proto.tandem.v1 import tandem_pb2_grpc as rpc
 
 # A connection that meets a worker just as it closes is lost. By default the next try would come a second later, and a
 # connection that never completes would be waited for 20 seconds.
+ResponseT = TypeVar("ResponseT", bound=Message)
+
 _CONNECTION: tuple[tuple[str, object], ...] = (
     ("grpc.use_local_subchannel_pool", 1),
     ("grpc.initial_reconnect_backoff_ms", 50),
@@ -47,7 +52,7 @@ class GatewayClient:
         retry: repeat a call that found the gateway unavailable, as while it restarts. Without it gRPC still repeats,
             once, what no server has seen: a call that was sent while its connection was ending.
     Raises:
-        RefusalError: from any call, with the status the gateway gave and its sentence.
+        RefusalError: from any call, with the status the gateway gave, its sentence and its `gateway.wire.Reason`.
         GatewayError: from any call, if nothing answers.
     """
 
@@ -110,19 +115,33 @@ class GatewayClient:
         except grpc.FutureTimeoutError:
             raise GatewayError(f"nothing answers at {self.address} after {seconds:.0f} s") from None
 
-    def _call(self, method: Any, request: Any) -> Any:
+    def _call(self, method: Callable[..., ResponseT], request: Message) -> ResponseT:
         try:
             return method(request, timeout=self._timeout)
         except grpc.RpcError as error:
-            code, details = error.code(), error.details() or ""
-            answered = "event log" in details or details.startswith(("similar: ", "ranker: "))
-            if code == grpc.StatusCode.UNAVAILABLE and not answered:
-                sentence = f"nothing answers at {self.address}; `tandem gateway serve` starts a gateway ({details})"
+            code, said, reason = error.code(), error.details() or "", _reason_of(error)
+            if code == grpc.StatusCode.UNAVAILABLE and not reason:
+                sentence = f"nothing answers at {self.address}; `tandem gateway serve` starts a gateway ({said})"
                 raise GatewayError(sentence) from error
-            raise RefusalError(code.name, f"{self.address} answered {code.name}: {details}") from error
+            raise RefusalError(code.name, f"{self.address} answered {code.name}: {said}", reason) from error
 
 
-def history_of(item_ids: Sequence[str], kinds: Sequence[Any] = (), ts_us: Sequence[int] = ()) -> pb.History:
+def _reason_of(error: grpc.RpcError) -> str:
+    """The gateway's reason, from the status's details; "" of an error that is not the gateway's."""
+    if not isinstance(error, grpc.Call):
+        return ""
+    try:
+        status = from_call(error)
+    except ValueError:  # details that do not fit the status: another's
+        return ""
+    for detail in status.details if status is not None else ():
+        info = ErrorInfo()
+        if detail.Unpack(info) and info.domain == DOMAIN:
+            return str(info.reason)
+    return ""
+
+
+def history_of(item_ids: Sequence[str], kinds: "Sequence[pb.EventKind]" = (), ts_us: Sequence[int] = ()) -> pb.History:
     """A user's events for a request, oldest first: the newest of them that one request may carry."""
     newest = slice(-HISTORY_LENGTH, None)
     return pb.History(item_ids=item_ids[newest], kinds=list(kinds)[newest], ts_us=list(ts_us)[newest])

@@ -9,12 +9,14 @@ from numpy.typing import NDArray
 from data.eventlog import LogWriter
 from data.simulator import Answerer, Marketplace
 from data.workspace import Workspace
-from gateway.banner.assembly import assemble
+from gateway.banner.assembly import assemble, banner_stages, candidates_per_source
+from gateway.banner.filling import Filling
 from gateway.banner.runtime import Runtime
+from gateway.banner.stages import run, start
 from gateway.demo.replay import request_at
 from gateway.demo.traffic import padded, tracked_events
 from gateway.experiment.populations import Experiment
-from gateway.rpc.encoding import add_stage_times, banner_response, display_record
+from gateway.log.displays import display_record
 
 
 def serve_and_log(
@@ -29,16 +31,14 @@ def serve_and_log(
     writer = LogWriter(workspace.log)
     for opportunity in opportunities.tolist():
         request = request_at(marketplace, opportunity)
-        population = experiment.population(experiment.assign(request.user_id))
         slots = int(marketplace.opportunities.slots[opportunity])
-        banner = assemble(runtime, request, population.sources, slots)
-        response = banner_response(runtime, banner, experiment, population.name, f"offline-{opportunity}")
-        add_stage_times(response, banner.stage_us)
-        merchant_id = runtime.items.merchants.id(request.merchant)
-        writer.append_display(display_record(request, merchant_id, response, banner, runtime.items))
-        shown = np.array([[slot.item for slot in banner.slots]], np.int64)
+        assigned, display_id = experiment.assignment(request.user_id), f"offline-{opportunity}"
+        asked = Filling(request=request, per_source=candidates_per_source(slots), slot_count=slots)
+        done = run(start(asked, banner_stages(runtime, assigned.population.sources)))
+        writer.append_display(display_record(display_id, done, assigned, runtime))
+        shown = np.array([[slot.item for slot in done.state.slots]], np.int64)
         if shown.size:
-            writer.append_tracked(tracked_events(answerer.answer([opportunity], shown, [response.display_id])))
+            writer.append_tracked(tracked_events(answerer.answer([opportunity], shown, [display_id])))
         advance()
     writer.close()
 

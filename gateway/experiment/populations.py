@@ -69,12 +69,21 @@ class Experiment:
 
     def assign(self, user_id: str) -> str:
         """The name of the user's population: SHA-256 of "salt:user", first 8 bytes, as a fraction of 1."""
-        return self.populations[int(self._arms(np.frombuffer(self._digest(user_id), ">u8"))[0])].name
+        return self.populations[self._arm(user_id)].name
+
+    def assignment(self, user_id: str, population: str = "") -> "Assignment":
+        """The user's population, or the one named. Raises GatewayError if there is none of that name."""
+        if population:
+            return Assignment(self, self.population(population))
+        return Assignment(self, self.populations[self._arm(user_id)])
 
     def assign_many(self, user_ids: Sequence[str]) -> NDArray[np.int64]:
         """int64 [len(user_ids)]: for each user the position of `assign`'s answer in `populations`."""
         digests = b"".join([self._digest(user_id) for user_id in user_ids])
         return self._arms(np.frombuffer(digests, ">u8"))
+
+    def _arm(self, user_id: str) -> int:
+        return int(self._arms(np.frombuffer(self._digest(user_id), ">u8"))[0])
 
     def _digest(self, user_id: str) -> bytes:
         return hashlib.sha256(f"{self.salt}:{user_id}".encode("utf-8", "surrogatepass")).digest()[:8]
@@ -82,6 +91,14 @@ class Experiment:
     def _arms(self, digests: NDArray[np.uint64]) -> NDArray[np.int64]:
         fractions = digests.astype(np.float64) / 2.0**64
         return np.searchsorted(self._bounds, fractions, side="right")
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """What serves one user: read once per request."""
+
+    experiment: Experiment
+    population: Population
 
 
 class _PopulationModel(BaseModel):

@@ -11,8 +11,9 @@ from data.ids import UNKNOWN
 from data.items import ItemTable
 from data.request import HISTORY_LIMIT, NO_HISTORY, History, Request
 from data.schema import EVENT_KINDS, EventKind
-from gateway.errors import RefusalError, invalid
-from gateway.wire import COUNTRY_LENGTH, EXCLUDE_LENGTH, HISTORY_LENGTH, ID_LENGTH, RANKED_ITEMS, TRACKED_EVENTS
+from gateway.errors import RefusalError
+from gateway.rpc.refusals import invalid
+from gateway.wire import COUNTRY_LENGTH, EXCLUDE_LENGTH, HISTORY_LENGTH, ID_LENGTH, RANKED_ITEMS, TRACKED_EVENTS, Reason
 from proto.tandem.v1 import tandem_pb2 as pb
 
 ORDER_VALUE = 1e9
@@ -49,7 +50,8 @@ def request_of(
     ts = _time_of(context.ts_us, replay)
     merchant = items.merchants.position(context.merchant_id)
     if merchant == UNKNOWN:
-        raise RefusalError("NOT_FOUND", f"context.merchant_id {context.merchant_id!r} is not in the bundle's catalog")
+        sentence = f"context.merchant_id {context.merchant_id!r} is not in the bundle's catalog"
+        raise RefusalError("NOT_FOUND", sentence, Reason.UNKNOWN_MERCHANT)
     history = _history_of(context.history, items, ts)
     exclude = excluded_positions("context.exclude_item_ids", context.exclude_item_ids, items)
     if context.exclude_kinds or exclude_kinds:
@@ -67,7 +69,8 @@ def similar_to_position(item_id: str, country: str, items: ItemTable) -> int:
     _check_length("country", country, COUNTRY_LENGTH)
     position = items.items.position(item_id)
     if position == UNKNOWN:
-        raise RefusalError("NOT_FOUND", f"item_id {item_id!r} is not in the bundle's catalog")
+        sentence = f"item_id {item_id!r} is not in the bundle's catalog"
+        raise RefusalError("NOT_FOUND", sentence, Reason.UNKNOWN_ITEM)
     return position
 
 

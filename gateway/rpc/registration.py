@@ -1,56 +1,40 @@
-"""Hand a service's methods to a gRPC server, so that bytes that are no message are refused like any wrong request.
+"""The server of one worker: the four services behind their interceptors, health and reflection."""
 
-What the generated code registers raises at such bytes before a handler is asked: the client gets UNKNOWN with the name
-of a Python class, and the log a traceback for every call.
-"""
-
-import logging
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
 
 import grpc
-from google.protobuf.descriptor import ServiceDescriptor
-from google.protobuf.message import DecodeError, Message
-from google.protobuf.message_factory import GetMessageClass
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1._async import HealthServicer
+from grpc_reflection.v1alpha import reflection
+
+from data.eventlog import LogWriter
+from gateway.experiment.populations import WatchedExperiment
+from gateway.log.rate_limited import RateLimitedLog
+from gateway.rpc.banner_service import BannerService
+from gateway.rpc.candidate_service import CandidateService
+from gateway.rpc.interceptors import Admission, Reading, Refusals, keep_quiet_about_bytes
+from gateway.rpc.ranker_service import RankerService
+from gateway.rpc.serving import Serving
+from gateway.rpc.tracking_service import TrackingService
+from proto.tandem.v1 import tandem_pb2 as pb
+from proto.tandem.v1 import tandem_pb2_grpc as rpc
 
 
-@dataclass(frozen=True)
-class Unreadable:
-    """What a handler is given in place of a message that could not be read."""
-
-    sentence: str
-
-
-def register(server: Any, service: ServiceDescriptor, servicer: object) -> None:
-    """Register every method of `service`, each by its name in `servicer`. A handler may be given an `Unreadable`."""
-    handlers = {
-        method.name: grpc.unary_unary_rpc_method_handler(
-            getattr(servicer, method.name),
-            request_deserializer=_reader(GetMessageClass(method.input_type)),
-            response_serializer=GetMessageClass(method.output_type).SerializeToString,
-        )
-        for method in service.methods
-    }
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service.full_name, handlers),))
-    server.add_registered_method_handlers(service.full_name, handlers)
-
-
-def keep_quiet_about_bytes() -> None:
-    """No traceback per wrong call of the services that others wrote: health and reflection."""
-    logging.getLogger("grpc._cython.cygrpc").addFilter(
-        lambda record: not (record.exc_info and isinstance(record.exc_info[1], DecodeError))
-    )
-
-
-def _reader(kind: type[Message]) -> Callable[[bytes], Any]:
-    name, read = kind.DESCRIPTOR.full_name, kind.FromString
-
-    def read_or_tell(content: bytes) -> Message | Unreadable:
-        try:
-            return read(content)
-        except DecodeError as error:
-            reason = str(error).rpartition(": ")[2]
-            return Unreadable(f"expected the bytes of a {name}, found {len(content)} that are none ({reason})")
-
-    return read_or_tell
+async def make_server(
+    serving: Serving, experiment: WatchedExperiment, writer: LogWriter, options: Sequence[tuple[str, object]]
+) -> tuple[grpc.aio.Server, HealthServicer]:
+    """The server, which has no port yet, and its health service."""
+    keep_quiet_about_bytes()
+    log_failures, admission = RateLimitedLog(), Admission(serving.limits.in_flight)
+    server = grpc.aio.server(interceptors=[Refusals(log_failures), admission, Reading()], options=options)
+    rpc.add_BannerServiceServicer_to_server(BannerService(serving, experiment, writer, log_failures), server)
+    rpc.add_CandidateServiceServicer_to_server(CandidateService(serving), server)
+    rpc.add_RankerServiceServicer_to_server(RankerService(serving), server)
+    rpc.add_TrackingServiceServicer_to_server(TrackingService(writer, admission, serving.replay), server)
+    names = [service.full_name for service in pb.DESCRIPTOR.services_by_name.values()]
+    servicer = HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
+    for name in ("", *names):
+        await servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
+    reflection.enable_server_reflection((*names, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+    return server, servicer

@@ -14,18 +14,15 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from data.errors import TandemError
-from data.request import NO_HISTORY, History, Request
-from data.schema import EventKind
-from gateway.banner.assembly import assemble
+from data.request import Request
+from gateway.banner.running import Runner
 from gateway.banner.runtime import Runtime
 from gateway.experiment.populations import WatchedExperiment
 from gateway.server.config import ServerConfig
 from gateway.server.processes import connections, stop_listening
+from gateway.server.warm_up import warm_up, warm_up_threads
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +34,6 @@ SWITCH_SECONDS = 0.0003
 """A thread that waits for Python's lock gets it after so long. The default, 5 ms, is longer than a whole banner: with
 it, four clients of two workers got a third of the banners per second."""
 _POPULATIONS_SECONDS = 0.5
-_WARM_UP_BANNERS = 20
 _AGED = 1.3
 """gRPC adds up to a tenth to a connection's greatest age."""
 _LOOK_SECONDS = 0.1
@@ -93,46 +89,22 @@ def one_thread_each() -> None:
     threadpool_limits(1)
 
 
-def warm_up(runtime: Runtime) -> list[Request]:
-    """Assemble banners until every page and code path of the usual case has been touched.
-
-    Returns:
-        The made-up requests, so that the lanes can be warmed up with them too.
-    """
-    requests: list[Request] = []
-    if not len(runtime.items):
-        return requests
-    chosen = np.random.default_rng(0).integers(0, len(runtime.items), (_WARM_UP_BANNERS, 8), dtype=np.int32)
-    now = time.time_ns() // 1000
-    for place, items in enumerate(chosen):
-        kinds = np.full(len(items), EventKind.view, np.int8)
-        history = History(items, kinds, np.full(len(items), now, np.int64)) if place else NO_HISTORY
-        request = Request("", int(runtime.items.merchant[items[0]]), "", now, history)
-        banner = assemble(runtime, request, list(runtime.sources), slots=6)
-        if place == 0 and banner.degraded:
-            logger.warning("bundle %s serves degraded: %s", runtime.version, "; ".join(banner.degraded))
-        requests.append(request)
-    return requests
-
-
 async def _serve(task: Task, runtime: Runtime, tried: list[Request], report: int) -> int:
-    import grpc
-
     from data.eventlog import LogWriter
-    from gateway.rpc.services import Services
+    from gateway.rpc.registration import make_server
+    from gateway.rpc.serving import Serving
 
     config, stopping, retiring = task.config, asyncio.Event(), asyncio.Event()
-    log = LogWriter(config.log)
-    services = Services(runtime, task.experiment, log, config.limits, config.replay, config.exclude_kinds)
-    await services.warm_up(tried)
+    writer, runner = LogWriter(config.log), Runner(config.limits)
+    await warm_up_threads(runner, runtime, config.limits, tried)
     options = [
         ("grpc.so_reuseport", 1),
         ("grpc.max_receive_message_length", RECEIVE_BYTES),
         ("grpc.max_connection_age_ms", round(config.connection_seconds * 1000)),
         ("grpc.max_connection_age_grace_ms", round(config.drain_seconds * 1000)),
     ]
-    server = grpc.aio.server(options=options)
-    health = await _add_services(server, services)
+    serving = Serving(runtime, runner, config.limits, config.replay, config.exclude_kinds)
+    server, health = await make_server(serving, task.experiment, writer, options)
     host = f"[{config.host}]" if ":" in config.host else config.host
     server.add_insecure_port(f"{host}:{task.port}")
     loop = asyncio.get_running_loop()
@@ -148,31 +120,9 @@ async def _serve(task: Task, runtime: Runtime, tried: list[Request], report: int
     await server.stop(grace=config.drain_seconds)
     for keeper in keepers:
         keeper.cancel()
-    log.close()
+    writer.close()
     logging.shutdown()
-    os._exit(0)  # a lane that hangs must not keep a drained worker
-
-
-async def _add_services(server: Any, services: Any) -> Any:
-    """Register the four services, their health and reflection. Returns the health service."""
-    from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-    from grpc_health.v1._async import HealthServicer
-    from grpc_reflection.v1alpha import reflection
-
-    from gateway.rpc.registration import keep_quiet_about_bytes, register
-    from proto.tandem.v1 import tandem_pb2 as pb
-
-    keep_quiet_about_bytes()
-    names = []
-    for service in pb.DESCRIPTOR.services_by_name.values():
-        register(server, service, services)
-        names.append(service.full_name)
-    servicer = HealthServicer()
-    health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
-    for name in ("", *names):
-        await servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
-    reflection.enable_server_reflection((*names, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
-    return servicer
+    os._exit(0)  # a thread that hangs must not keep a drained worker
 
 
 async def _stay_alive(report: int) -> None:

@@ -1,4 +1,4 @@
-"""Bounded sources are answered on the spot; whoever promises nothing, or breaks the promise, goes by the lanes."""
+"""Bounded sources are answered on the spot; what promises nothing, or breaks its promise, goes to a worker thread."""
 
 from types import SimpleNamespace
 
@@ -7,9 +7,12 @@ import pytest
 import gateway.banner.inline_path
 from data.items import ItemTable
 from data.request import Request
-from gateway.banner.assembly import Draft
-from gateway.banner.inline_path import Express
+from gateway.banner.assembly import banner_stages, candidate_stages
+from gateway.banner.filling import Filling
+from gateway.banner.inline_path import InlinePath
+from gateway.banner.proposing import Proposing
 from gateway.banner.runtime import Runtime
+from gateway.banner.stages import Progress, run, start
 from gateway.limits import Limits
 from tests.support.gateway.stand_ins import Faults, StepSource, catalog
 
@@ -25,34 +28,41 @@ def runtime() -> Runtime:
     return Runtime("v", True, items, {**sources, "cbo": StepSource("cbo", items, 1, Faults())}, None)
 
 
-def _draft(runtime: Runtime, *names: str, rank: bool = False) -> Draft:
-    request = Request("u", runtime.items.merchants.position("books"), "FR", 1_790_000_000_000_000)
-    return Draft(runtime, request, names, 5, rank=rank)
+LIMITS = Limits(source_ms=10)
 
 
-def test_only_drafts_whose_every_step_is_bounded_are_taken(runtime):
-    express = Express(Limits())
-    assert express.takes(_draft(runtime, "gbo", "led"))
-    assert not express.takes(_draft(runtime, "gbo", "cbo"))
-    assert not express.takes(_draft(runtime, "gbo", "unknown"))
-    assert not express.takes(_draft(runtime, "gbo", rank=True))
+def _request(runtime: Runtime) -> Request:
+    return Request("u", runtime.items.merchants.position("books"), "FR", 1_790_000_000_000_000)
 
 
-def test_an_answer_on_the_spot_is_the_answer_of_the_steps(runtime):
-    twin = _draft(runtime, "gbo", "led")
-    while twin.step is not None:
-        twin.take_step()
-    found = Express(Limits()).finish(_draft(runtime, "gbo", "led"), lambda done: done)
-    assert found.step is None and not found.degraded
-    assert list(found.proposals) == ["gbo", "led"]
-    for name, proposal in found.proposals.items():
-        assert proposal.items.tolist() == twin.proposals[name].items.tolist() and len(proposal.items) == 5
-    assert set(found.watch.stage_us) == {"gbo", "led"}
+def _asked(runtime: Runtime, *names: str) -> Progress[Proposing]:
+    return start(Proposing(request=_request(runtime), per_source=5), candidate_stages(runtime, names, LIMITS))
+
+
+def test_only_answers_whose_every_stage_is_bounded_are_taken(runtime):
+    inline = InlinePath()
+    assert inline.takes(_asked(runtime, "gbo", "led"))
+    assert not inline.takes(_asked(runtime, "gbo", "cbo"))
+    assert not inline.takes(_asked(runtime, "gbo", "unknown"))
+    banner = Filling(request=_request(runtime), per_source=5, slot_count=2)
+    assert not inline.takes(start(banner, banner_stages(runtime, ["gbo"])))
+    reasons = candidate_stages(runtime, ["gbo"], explain=2)  # reasons take milliseconds
+    assert not inline.takes(start(Proposing(request=_request(runtime), per_source=5), reasons))
+
+
+def test_an_answer_on_the_spot_is_the_answer_of_the_stages(runtime):
+    elsewhere = run(_asked(runtime, "gbo", "led"))
+    found = InlinePath().run(_asked(runtime, "gbo", "led"))
+    assert found.next is None and not found.degraded
+    assert list(found.state.proposals) == ["gbo", "led"]
+    for name, proposal in found.state.proposals.items():
+        assert proposal.items.tolist() == elsewhere.state.proposals[name].items.tolist() and len(proposal.items) == 5
+    assert set(found.stage_us) == {"gbo", "led"}
 
 
 @pytest.fixture
 def clock(monkeypatch):
-    """The time by which Express judges, in seconds; `led` takes 30 ms of it."""
+    """The time by which the inline path judges, in seconds; `led` takes 30 ms of it."""
     now = [100.0]
     monkeypatch.setattr(gateway.banner.inline_path, "time", SimpleNamespace(perf_counter=lambda: now[0]))
     slow = BoundedSource.propose
@@ -65,27 +75,27 @@ def clock(monkeypatch):
     return now
 
 
-def test_a_source_that_overran_its_limit_goes_by_the_lanes_for_a_moment_and_others_do_not(runtime, clock):
-    express = Express(Limits(source_ms=10))
-    late = express.finish(_draft(runtime, "gbo", "led"), lambda done: done)
-    assert len(late.proposals["led"]) == 5  # it is there, so it is shown
-    assert not express.takes(_draft(runtime, "led")) and not express.takes(_draft(runtime, "gbo", "led"))
-    assert express.takes(_draft(runtime, "gbo"))
+def test_a_source_that_overran_its_limit_goes_to_the_worker_threads_for_a_moment_and_others_do_not(runtime, clock):
+    inline = InlinePath()
+    late = inline.run(_asked(runtime, "gbo", "led"))
+    assert len(late.state.proposals["led"]) == 5  # it is there, so it is shown
+    assert not inline.takes(_asked(runtime, "led")) and not inline.takes(_asked(runtime, "gbo", "led"))
+    assert inline.takes(_asked(runtime, "gbo"))
     clock[0] += 0.251
-    assert express.takes(_draft(runtime, "gbo", "led"))
+    assert inline.takes(_asked(runtime, "gbo", "led"))
 
 
-def test_a_source_that_overruns_again_and_again_goes_by_the_lanes_ever_longer(runtime, clock, caplog):
-    express = Express(Limits(source_ms=10))
+def test_a_source_that_overruns_again_and_again_goes_to_the_worker_threads_ever_longer(runtime, clock, caplog):
+    inline = InlinePath()
     for seconds in (0.25, 0.5, 1, 2, 4, 8, 10, 10):
-        express.finish(_draft(runtime, "led"), lambda done: done)
+        inline.run(_asked(runtime, "led"))
         assert f"for {seconds:.2f} s" in caplog.messages[-1]
         clock[0] += seconds - 0.01
-        assert not express.takes(_draft(runtime, "led"))
+        assert not inline.takes(_asked(runtime, "led"))
         clock[0] += 0.02
-        assert express.takes(_draft(runtime, "led"))
+        assert inline.takes(_asked(runtime, "led"))
     clock[0] += 10  # so long without one is forgotten
-    express.finish(_draft(runtime, "led"), lambda done: done)
+    inline.run(_asked(runtime, "led"))
     assert "for 0.25 s" in caplog.messages[-1]
 
 
@@ -94,5 +104,5 @@ def test_a_bounded_source_that_fails_is_left_out_and_marked(runtime, monkeypatch
         raise ValueError
 
     monkeypatch.setattr(runtime.sources["led"], "propose", fail)
-    found = Express(Limits()).finish(_draft(runtime, "gbo", "led"), lambda done: done)
-    assert list(found.proposals) == ["gbo"] and found.degraded == ["led: ValueError"]
+    found = InlinePath().run(_asked(runtime, "gbo", "led"))
+    assert list(found.state.proposals) == ["gbo"] and found.degraded == ("led: ValueError",)

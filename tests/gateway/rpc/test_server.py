@@ -113,6 +113,9 @@ def test_a_banner_that_cannot_be_is_refused_with_a_sentence(
     with pytest.raises(RefusalError, match=said) as caught:
         client.get_banner(**({"context": context(), "slots": 6} | arguments))
     assert caught.value.status == status
+    # What gRPC refuses by itself, a message that is too large, has no reason of the gateway's.
+    reasons = {"INVALID_ARGUMENT": "INVALID_FIELD", "NOT_FOUND": "UNKNOWN_MERCHANT", "RESOURCE_EXHAUSTED": ""}
+    assert caught.value.reason == reasons[status]
 
 
 def test_exclusions_are_kept_out(client: GatewayClient) -> None:

@@ -175,12 +175,13 @@ def test_a_late_or_failing_answer_is_unavailable_and_the_gateway_goes_on(tmp_pat
     make_bundle(Workspace(root), "similar")
     with GatewayProcess(root, workers=1, total_ms=100) as running, running.client(retry=False) as one:
         assert list(one.get_similar_items("books-001", 2).item_ids) == ["books-002", "books-003"]
-        for fault, sentence in (("sleep-in-c 2", "similar: late"), ("raise", "similar: ValueError")):
+        wrong = (("sleep-in-c 2", "similar: late", "LATE"), ("raise", "similar: ValueError", "FAILED"))
+        for fault, sentence, reason in wrong:
             running.fault(json.dumps({"similar": fault}))
             began = time.monotonic()
             with pytest.raises(RefusalError, match=sentence) as refused:
                 one.get_similar_items("books-001", 2)
-            assert refused.value.status == "UNAVAILABLE"
+            assert (refused.value.status, refused.value.reason) == ("UNAVAILABLE", f"SIMILAR_{reason}")
             assert time.monotonic() - began < 1.5
             assert len(one.get_banner(context(), 3, preview=True).slots) == 3
             running.fault("{}")

@@ -18,8 +18,9 @@ import pytest
 
 from data.bundle import BundleDraft, publish
 from data.eventlog import EventLogError, read_displays, read_tracked
-from gateway.errors import Complaints, GatewayError, RefusalError
+from gateway.errors import GatewayError, RefusalError
 from gateway.experiment.populations import DEFAULT_POPULATIONS
+from gateway.log.rate_limited import RateLimitedLog
 from proto.tandem.v1 import tandem_pb2 as pb
 from tests.support.gateway.gateway_process import GatewayProcess, context
 from tests.support.gateway.stand_ins import make_bundle
@@ -93,8 +94,9 @@ def test_a_ranker_that_fails_is_replaced_by_the_sources_own_order(
 def test_ranking_alone_with_a_failing_ranker_is_unavailable(gateway: GatewayProcess) -> None:
     with gateway.client(retry=False) as client:
         gateway.fault('{"ranker": "raise"}')
-        with pytest.raises(GatewayError, match="ranker: ValueError"):
+        with pytest.raises(RefusalError, match="ranker: ValueError") as caught:
             client.rank(context(), ["books-001"])
+        assert (caught.value.status, caught.value.reason) == ("UNAVAILABLE", "RANKER_FAILED")
         gateway.fault("{}")
 
 
@@ -122,6 +124,7 @@ def test_load_past_the_limit_is_shed_at_once_and_the_rest_is_answered(gateway: G
                     outcomes["answered"] += 1
                 except RefusalError as refusal:
                     assert refusal.status == "RESOURCE_EXHAUSTED" and "try again later" in str(refusal)
+                    assert refusal.reason in ("TOO_MANY_REQUESTS", "NO_FREE_THREAD")
                     outcomes["shed"] += 1
                 slowest[0] = max(slowest[0], time.perf_counter() - began)
 
@@ -145,7 +148,7 @@ def test_a_log_that_cannot_be_written_acknowledges_nothing_and_banners_go_on_mar
             resource.prlimit(pid, resource.RLIMIT_FSIZE, (8, hard))  # no file may grow: as a full disk
         with pytest.raises(RefusalError, match=r"event log cannot be written.*File too large") as caught:
             client.track([_click("no room")])
-        assert caught.value.status == "UNAVAILABLE"
+        assert (caught.value.status, caught.value.reason) == ("UNAVAILABLE", "EVENT_LOG")
         answer = client.get_banner(context(), slots=3)
         assert len(answer.slots) == 3 and answer.display_id == "" and answer.degraded == ["log: not written"]
         for pid, before in limits.items():
@@ -158,9 +161,9 @@ def test_a_log_that_cannot_be_written_acknowledges_nothing_and_banners_go_on_mar
 
 def test_what_every_call_meets_is_told_once_a_while_and_counted(caplog: pytest.LogCaptureFixture) -> None:
     times = [*np.linspace(5.0, 5.9, 100), 6.0]
-    complaints = Complaints(seconds=1.0, clock=iter(times).__next__)
+    limited = RateLimitedLog(seconds=1.0, clock=iter(times).__next__)
     for _ in times:
-        complaints.tell(EventLogError("the disk is full"))
+        limited.error(EventLogError("the disk is full"))
     assert caplog.messages == ["the disk is full", "the disk is full (and 99 calls more)"]
 
 

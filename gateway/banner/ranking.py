@@ -1,0 +1,60 @@
+"""The ranker's stage: a probability for every item."""
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.request import Request
+from gateway.banner.runtime import Scorer
+from gateway.banner.stages import LeftOut, Progress, Stage, State
+
+if TYPE_CHECKING:
+    from ranker.banner.scorer import BannerFeatures
+
+RANKER = "ranker"
+"""Stage two's name in stage times and degraded marks."""
+
+_NO_ITEMS = np.empty(0, np.int32)
+
+
+@dataclass(kw_only=True)
+class Ranking(State):
+    """A request, the items to rank and, once that is done, what the ranker saw of them and gave them.
+
+    Attributes:
+        items: int32 [n], distinct item positions, ascending.
+        scores: float32 [n], probabilities; None without a ranker's answer, and `features` too.
+    """
+
+    request: Request
+    items: NDArray[np.int32] = field(default_factory=lambda: _NO_ITEMS)
+    features: "BannerFeatures | None" = None
+    scores: NDArray[np.float32] | None = None
+
+
+RankingT = TypeVar("RankingT", bound=Ranking)
+
+
+class Rank(Stage[RankingT]):
+    """Score all items with the bundle's ranker."""
+
+    name = RANKER
+
+    def __init__(self, scorer: Scorer | None, limit: float) -> None:
+        self._scorer, self.limit = scorer, limit
+
+    def run(self, progress: Progress[RankingT]) -> RankingT:
+        state, scorer = progress.state, self._scorer
+        if scorer is None:
+            raise LeftOut("not in this bundle")
+        if not len(state.items):
+            return state
+        features = scorer.features(state.request, state.items)
+        scores = scorer.score(features)
+        if scores.shape != (len(state.items),) or not np.isfinite(scores).all():
+            raise LeftOut("gave no finite score to every item")
+        state = state.copied()
+        state.features, state.scores = features, scores
+        return state

@@ -1,0 +1,42 @@
+"""What the four services of a worker share."""
+
+import time
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import grpc
+
+from data.request import Request
+from gateway.banner.running import Runner
+from gateway.banner.runtime import Runtime
+from gateway.limits import Limits
+from gateway.rpc.decoding import request_of
+from proto.tandem.v1 import tandem_pb2 as pb
+
+
+@dataclass(frozen=True)
+class Serving:
+    """One bundle, and how a worker answers from it.
+
+    Attributes:
+        replay: take the times that requests name.
+        exclude_kinds: `EventKind` codes; items that a request's history holds so are not proposed, whatever it asks.
+    """
+
+    runtime: Runtime
+    runner: Runner
+    limits: Limits
+    replay: bool = False
+    exclude_kinds: Collection[int] = ()
+
+    def request_of(self, context: pb.Context, user_required: bool = True) -> Request:
+        """The context in positions. Raises RefusalError: see `gateway.rpc.decoding.request_of`."""
+        return request_of(context, self.runtime.items, self.replay, user_required, self.exclude_kinds)
+
+    def ends(self, context: grpc.aio.ServicerContext) -> float:
+        """When the answer is due (perf_counter): our own limit, or the client's, less what the way back takes."""
+        seconds = self.limits.total_ms / 1e3
+        remaining = context.time_remaining()
+        if remaining is not None:
+            seconds = min(seconds, remaining - max(0.002, 0.1 * remaining))
+        return time.perf_counter() + seconds
