@@ -1,6 +1,5 @@
 """`tandem candidates benchmark` and `movielens-download`: models on public data, by its protocols."""
 
-import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -8,7 +7,7 @@ import typer
 
 from candidates.benchmarks.runner import IN_THIS_PROCESS
 from candidates.errors import CandidatesError
-from data.console import JsonOption, SeedOption, console, progress_bar, write_figures
+from data.console import JsonOption, SeedOption, console, write_figures
 
 DatasetOption = Annotated[str, typer.Option(help="movielens-1m, movielens-20m or pairs.")]
 PathOption = Annotated[
@@ -90,14 +89,11 @@ def movielens_download(
     url: Annotated[str | None, typer.Option(help="Fetch from here instead, say a mirror of your own.")] = None,
 ) -> None:
     """Fetch a MovieLens archive from GroupLens and check it, after showing its owner's terms and asking."""
-    from candidates.protocols.movielens import TERMS, fetch, release_of
+    from candidates.protocols.movielens import RELEASES
+    from data.public_sets import fetch
 
-    console.print(f"{TERMS}\nThe full terms: {release_of(dataset).terms_url}", highlight=False)
-    if not accept_terms:
-        if not sys.stdin.isatty():
-            raise CandidatesError("the terms are not accepted yet; expected --accept-terms where nobody can be asked")
-        typer.confirm("Have you read the full terms, and do you accept them?", abort=True)
-    with progress_bar(f"fetch {dataset}, bytes", None) as bar:
-        path = fetch(dataset, folder, url, bar.advance, bar.expect)
+    if dataset not in RELEASES:
+        raise CandidatesError(f"data set {dataset!r} cannot be fetched; expected {' or '.join(RELEASES)}")
+    (path,) = fetch(RELEASES[dataset], folder, accept_terms, (url,) if url else ())
     command = f"tandem candidates benchmark --dataset {dataset} --path {path}"
-    console.print(f"{path}; measure models on it with: {command}", markup=False)
+    console.print(f"Measure models on it with: {command}", markup=False)

@@ -1,7 +1,6 @@
 """`tandem data criteo`, `criteo-download` and `criteo-made-up`."""
 
 import os
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -101,24 +100,12 @@ def criteo_download(
 
     Broken off, the same command goes on where it was.
     """
-    from data.criteo.download import PUBLIC_SETS
-    from data.download import download
+    from data.criteo.public_sets import PUBLIC_SETS
+    from data.public_sets import fetch
 
     if which not in PUBLIC_SETS:
         raise DataError(f"data set {which!r}: expected {' or '.join(PUBLIC_SETS)}")
-    wanted = PUBLIC_SETS[which]
-    urls = url or list(wanted.urls)
-    if sha256 and len(urls) > 1:
-        raise DataError(f"--sha256 checks one file, but {len(urls)} are to be fetched; name one with --url")
-    console.print(f"{wanted.title}\n\n{wanted.terms}\n\nThe full terms: {wanted.terms_url}", highlight=False)
-    if not accept_terms:
-        if not sys.stdin.isatty():
-            raise DataError("the terms have not been accepted: expected --accept-terms where nobody can be asked")
-        typer.confirm("Have you read the full terms, and do you accept them?", abort=True)
-    for one in urls:
-        with progress_bar(f"fetch {one.rsplit('/', 1)[-1]}, bytes", None) as bar:
-            path = download(one, folder, sha256, advance=bar.advance, expect=bar.expect)
-        console.print(f"{path}  SHA-256 in {path.name}.sha256")
+    fetch(PUBLIC_SETS[which], folder, accept_terms, url or (), sha256)
     if which == "kaggle":
         notices.print("unpack it with `tar -xzf`; then `tandem data criteo train.txt -o FOLDER`")
 

@@ -16,6 +16,7 @@ from candidates.errors import CandidatesError
 from candidates.protocols import movielens
 from candidates.protocols.interactions import read_interactions
 from data.errors import DataError
+from data.public_sets import fetch
 
 app = typer.Typer()
 add_commands(app)
@@ -53,16 +54,17 @@ def test_another_file_under_the_name_is_refused_and_nothing_stays(mirror, tmp_pa
     with zipfile.ZipFile(tmp_path / "served" / "ml-1m.zip", "a") as archive:
         archive.writestr("more.txt", "more")
     with pytest.raises(DataError, match="differs from its checksum"):
-        movielens.fetch("movielens-1m", tmp_path / "here", mirror)
+        fetch(movielens.RELEASES["movielens-1m"], tmp_path / "here", True, [mirror])
     assert list((tmp_path / "here").iterdir()) == []
 
 
 def test_nothing_is_fetched_before_the_terms_are_accepted(mirror, tmp_path):
     answer = CliRunner().invoke(app, ["movielens-download", "movielens-1m", str(tmp_path / "here"), "--url", mirror])
-    assert isinstance(answer.exception, CandidatesError)
+    assert isinstance(answer.exception, DataError) and "the terms have not been accepted" in str(answer.exception)
     assert not (tmp_path / "here").exists()
 
 
 def test_an_unknown_release_is_told(tmp_path):
+    answer = CliRunner().invoke(app, ["movielens-download", "movielens-5m", str(tmp_path), "--accept-terms"])
     with pytest.raises(CandidatesError, match="expected movielens-1m or movielens-20m"):
-        movielens.fetch("movielens-5m", tmp_path)
+        raise answer.exception

@@ -1,17 +1,6 @@
 """Criteo's public files: where their owner offers them, and on what terms."""
 
-from dataclasses import dataclass
-
-
-@dataclass(frozen=True)
-class PublicSet:
-    """A public data set: where its owner offers it, and on what terms."""
-
-    title: str
-    urls: tuple[str, ...]
-    terms_url: str
-    terms: str
-
+from data.public_sets import PublicSet
 
 PUBLIC_SETS = {
     "kaggle": PublicSet(
