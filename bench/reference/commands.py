@@ -117,7 +117,7 @@ def _help(command: Any) -> str:
 
 def _first_sentence(command: Any) -> str:
     first = " ".join(re.split(r"\n\s*\n", inspect.cleandoc(command.help or ""))[0].split())
-    return _plain(re.split(r"(?<=[.:]) (?=[A-Z])", first)[0].rstrip(":"))
+    return _plain(re.split(r"(?<=\.) (?=[A-Z])", first)[0])
 
 
 def _plain(text: str) -> str:
