@@ -22,7 +22,7 @@ def serve(
         Path | None, typer.Option(help="Serve this bundle's folder; by default the workspace's current one.")
     ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on; only this machine by default.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=1, max=65535)] = 50051,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 50051,
     workers: Annotated[int, typer.Option(min=1, max=256, help="Processes that answer.")] = 2,
     populations: Annotated[Path | None, typer.Option(help="Who is served from which sources (YAML).")] = None,
     exclude_kind: Annotated[

@@ -19,7 +19,7 @@ LONG_FILES = {
     "test_failures.py",
     "test_report.py",
 }
-LONG_CLASSES = {"Services", "Supervisor", "Run", "DlrmRanker"}
+LONG_CLASSES = {"Run", "DlrmRanker"}
 OWN_SEARCH_PATH = {
     "conftest.py",
     "test_paper.py",

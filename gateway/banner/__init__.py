@@ -1,5 +1,6 @@
 """One banner: sources propose, the pool merges, the ranker scores, slots are filled.
 
-runtime (a bundle, loaded) -> assembly (the steps of a banner; pooling merges, similar is a question of one step) ->
-worker_threads (steps with deadlines on threads) or inline_path (bounded sources, on the event loop's thread).
+runtime (a bundle, loaded) -> assembly (each question as a list of stages) -> proposing, pooling, ranking, filling,
+similar (the stages) -> stages (what a stage is, an answer under way) -> running: inline_path (bounded stages, on the
+event loop's thread) or worker_threads (with limits).
 """

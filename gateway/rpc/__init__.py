@@ -1,5 +1,6 @@
-"""The wire: what arrives is checked and decoded, what a banner's stages give is encoded.
+"""The wire: what arrives is admitted, checked and decoded, what a banner's stages give is encoded.
 
-registration (methods of the four services, unreadable bytes) -> services (one method per call) -> decoding (a message
-becomes a request in a bundle's positions) -> gateway.banner -> encoding (the answer, and the log's record of it).
+registration (the server) -> interceptors (refusals, admission, reading) -> banner_service, candidate_service,
+ranker_service, tracking_service (they share `serving`) -> decoding (a message becomes a request in a bundle's
+positions) -> gateway.banner -> encoding. refusals are statuses with a reason for programs.
 """

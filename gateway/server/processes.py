@@ -53,6 +53,16 @@ class Child:
             return 0
         return os.waitstatus_to_exitcode(status) if ended else None
 
+    def is_gone(self) -> bool:
+        """Whether it has ended and said its last word; it is killed if it has used up its time."""
+        if self.exit_code() is None:
+            if time.monotonic() > self.kill_at:
+                self.kill()
+            return False
+        while self.report is not None:
+            self.read_lines()
+        return True
+
     def drain(self, seconds: float) -> None:
         """Ask it to finish what it has begun; it is to be killed if it has not ended in `seconds`."""
         self.kill_at = time.monotonic() + seconds

@@ -38,6 +38,7 @@ def _pip(python: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(command, capture_output=True, text=True, timeout=100, env=_ENVIRONMENT)
 
 
+@pytest.mark.slow
 def test_the_client_alone_asks_a_gateway_from_an_empty_environment(tmp_path: Path) -> None:
     venv.create(tmp_path / "venv", with_pip=True)
     python = tmp_path / "venv" / "bin" / "python"

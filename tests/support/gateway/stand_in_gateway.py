@@ -13,7 +13,7 @@ from data.workspace import Workspace
 from gateway.banner.runtime import Runtime
 from gateway.limits import Limits
 from gateway.server.config import ServerConfig
-from gateway.server.supervisor import serve
+from gateway.server.supervisor import Supervisor
 from tests.support.gateway.stand_ins import Faults, stand_in_runtime
 
 
@@ -46,7 +46,7 @@ def main() -> int:
         return stand_in_runtime(path, verify, faults)
 
     try:
-        serve(replace(config, limits=limits), load)
+        Supervisor(replace(config, limits=limits), load).run()
     except TandemError as error:
         print(error, file=sys.stderr)
         return 2

@@ -1,0 +1,132 @@
+"""Changing the bundle under traffic: the new one's workers come up beside the old ones, which then leave.
+
+A new bundle is verified and warmed up by its first new worker; the old workers go on until all new ones listen, and
+then until their clients have left. A bundle that cannot be served is refused, and the old one stays.
+"""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from data.bundle import followed
+from gateway.errors import GatewayError
+from gateway.server.processes import Child
+
+logger = logging.getLogger(__name__)
+
+_FIRST_BACK_OFF, _LONGEST_BACK_OFF = 0.1, 10.0
+_HEALTHY_SECONDS = 10.0
+
+
+@dataclass
+class Generation:
+    """The workers of one bundle version, and when the next one may start."""
+
+    bundle: Path
+    workers: list[Child] = field(default_factory=list)
+    restart_at: float = 0.0
+    _back_off: float = _FIRST_BACK_OFF
+
+    def bury(self, worker: Child, how: str) -> None:
+        """A worker has ended: another may start, later and later while they keep ending young."""
+        self.workers.remove(worker)
+        now = time.monotonic()
+        if now - worker.started > _HEALTHY_SECONDS:
+            self._back_off = _FIRST_BACK_OFF
+        self.restart_at = now + self._back_off
+        logger.error("worker %d ended %s; another starts in %.1f s", worker.pid, how, self._back_off)
+        self._back_off = min(self._back_off * 2, _LONGEST_BACK_OFF)
+
+
+class Rollout:
+    """Which bundle is in service, which is coming, which was refused.
+
+    Attributes:
+        serving: None until the first generation is up. coming: None unless a bundle is being brought up.
+    """
+
+    def __init__(
+        self,
+        link: Path,
+        count: int,
+        address: str,
+        start: Callable[[Generation, bool], None],
+        retire: Callable[[Child], None],
+    ) -> None:
+        """
+        Args:
+            link: a bundle's folder, or the link that is followed when it changes.
+            count: workers of a generation. address: where they listen, for the log.
+            start: forks a worker into a generation; told whether it is to verify the bundle's digests.
+            retire: lets a worker's clients go to others, and the worker end then.
+        """
+        self._link, self._count, self._address = link, count, address
+        self._start, self._retire = start, retire
+        self.serving: Generation | None = None
+        self.coming: Generation | None = None
+        self._refused: Path | None = None  # a bundle that failed; not tried again until the link names another
+
+    @property
+    def generations(self) -> list[Generation]:
+        return [one for one in (self.serving, self.coming) if one is not None]
+
+    def look(self) -> None:
+        """Begin with the bundle that the link names, the first or a new one."""
+        if self.coming is not None:
+            return
+        found = followed(self._link)
+        if self.serving is None:
+            self.coming = Generation(found)
+        elif found not in (self.serving.bundle, self._refused):
+            logger.info("bundle %s appeared; verifying and warming up", found.name)
+            self.coming = Generation(found)
+            self._refused = None
+
+    def advance(self) -> None:
+        """Bring the coming generation up: one worker verifies and warms up, then the others follow; keep the other
+        generation whole."""
+        coming = self.coming
+        if coming is not None:
+            if not coming.workers:
+                self._start(coming, True)
+            if coming.workers[0].ready:
+                self._fill(coming)
+                if len(coming.workers) == self._count and all(worker.ready for worker in coming.workers):
+                    self._take_over(coming)
+        if self.serving is not None:
+            self._fill(self.serving)
+
+    def refuse(self, sentence: str) -> None:
+        """Give the coming generation up.
+
+        Raises:
+            GatewayError: there is no older one to go on with.
+        """
+        coming, self.coming = self.coming, None
+        if coming is None:
+            return
+        for worker in coming.workers:
+            self._retire(worker)
+        if self.serving is None:
+            raise GatewayError(sentence)
+        self._refused = coming.bundle
+        logger.error("%s; bundle %s stays in service", sentence, self.serving.bundle.name)
+
+    def end(self) -> list[Child]:
+        """Every worker, none of which is kept any more."""
+        workers = [worker for one in self.generations for worker in one.workers]
+        self.serving = self.coming = None
+        return workers
+
+    def _take_over(self, coming: Generation) -> None:
+        old, self.serving, self.coming = self.serving, coming, None
+        for worker in old.workers if old is not None else []:
+            self._retire(worker)
+        workers = "1 worker" if self._count == 1 else f"{self._count} workers"
+        logger.info("bundle %s is in service on %s with %s", coming.bundle.name, self._address, workers)
+
+    def _fill(self, generation: Generation) -> None:
+        while len(generation.workers) < self._count and time.monotonic() >= generation.restart_at:
+            self._start(generation, False)
