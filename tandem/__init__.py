@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from data.errors import TandemError as TandemError
     from data.workspace import Workspace as Workspace
     from gateway.client import GatewayClient as GatewayClient
+    from gateway.client import history_of as history_of
+    from gateway.client import pb as pb
     from pipeline.settings import TrainingPlan as TrainingPlan
     from tandem.bundle import Bundle as Bundle
     from tandem.bundle import ItemVectors as ItemVectors
@@ -71,8 +73,10 @@ _HOMES = {
     "UserHistory": "tandem.bundle",
     "Workspace": "data.workspace",
     "evaluate": "candidates.protocols.metrics",
+    "history_of": "gateway.client",
     "interactions": "tandem.workspaces",
     "load_model": "candidates.benchmarks.registry",
+    "pb": "gateway.client",
     "read_catalog": "tandem.workspaces",
     "read_events": "tandem.workspaces",
     "read_interactions": "candidates.protocols.interactions",

@@ -1,6 +1,10 @@
 """The examples of docs/python.md and README.md run, in order, on a small workspace; every public name can be used."""
 
+import os
 import re
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -8,6 +12,7 @@ from typer.testing import CliRunner
 
 import tandem
 from tandem.cli import app
+from tests.support.gateway.gateway_process import free_port
 
 ROOT = Path(__file__).parents[2]
 
@@ -24,15 +29,32 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def address(shop: Path) -> Iterator[str]:
+    """Where a gateway serves the shop."""
+    port = free_port()
+    words = [sys.executable, "-m", "tandem", "gateway", "serve", "-w", "shop", "--port", str(port), "--workers", "1"]
+    gateway = subprocess.Popen(words, cwd=shop, env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE)
+    try:
+        with tandem.GatewayClient(f"127.0.0.1:{port}") as client:
+            client.wait_until_ready(60)
+        yield f"127.0.0.1:{port}"
+    finally:
+        gateway.terminate()
+        gateway.communicate(timeout=30)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("page", "least"), [("docs/python.md", 6), ("README.md", 1)])
-def test_the_python_examples_of_a_page_run(shop: Path, monkeypatch: pytest.MonkeyPatch, page: str, least: int) -> None:
+def test_the_python_examples_of_a_page_run(
+    shop: Path, address: str, monkeypatch: pytest.MonkeyPatch, page: str, least: int
+) -> None:
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.S)
     assert len(blocks) >= least
     monkeypatch.chdir(shop)
     names: dict[str, object] = {}
     for block in blocks:
-        exec(compile(block, page, "exec"), names)  # noqa: S102
+        exec(compile(block.replace("127.0.0.1:50051", address), page, "exec"), names)  # noqa: S102
 
 
 def test_every_public_name_can_be_used_and_is_typed() -> None:
