@@ -7,7 +7,6 @@ decompositions; the split is the protocol's. Standard errors are over test users
 """
 
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,23 +16,28 @@ from rich.table import Table
 
 from candidates.benchmarks.benchmark import run_model
 from candidates.benchmarks.datasets import load_split, measures_of
-from candidates.led.spectral_model import Led, LedConfig
-from candidates.matrices.spectral_choice import SpectralGrid
+from candidates.config import LedConfig, SpectralGrid
+from candidates.led.model import Led
+from candidates.led.presets import WIDE
 from data.console import JsonOption, console, write_figures
 
 NO_RIDGE = 1e-9
-_GRID = SpectralGrid()
+_GRID = SpectralGrid(**WIDE["grid"])
 
 VARIANTS: dict[str, tuple[SpectralGrid, int]] = {
     "all": (_GRID, 400),
-    "users not weighted by their length (a = 0)": (replace(_GRID, user_powers=(0.0,)), 400),
-    "items not weighted by their users (b = c = 0)": (replace(_GRID, item_powers=(0.0,), output_drops=(0.0,)), 400),
-    "popularity alike on both sides (c = b)": (replace(_GRID, output_drops=(0.0,)), 400),
-    "output vectors as long as they are (e = 0)": (replace(_GRID, evenings=(0.0,)), 400),
-    "spectrum not shrunk (no ridge)": (replace(_GRID, ridges=(NO_RIDGE,)), 400),
+    "users not weighted by their length (a = 0)": (_GRID.changed(user_powers=(0.0,)), 400),
+    "items not weighted by their users (b = c = 0)": (_GRID.changed(item_powers=(0.0,), output_drops=(0.0,)), 400),
+    "popularity alike on both sides (c = b)": (_GRID.changed(output_drops=(0.0,)), 400),
+    "output vectors as long as they are (e = 0)": (_GRID.changed(length_normalisations=(0.0,)), 400),
+    "spectrum not shrunk (no ridge)": (_GRID.changed(ridges=(NO_RIDGE,)), 400),
     "none of these: PureSVD": (
-        replace(
-            _GRID, user_powers=(0.0,), item_powers=(0.0,), output_drops=(0.0,), evenings=(0.0,), ridges=(NO_RIDGE,)
+        _GRID.changed(
+            user_powers=(0.0,),
+            item_powers=(0.0,),
+            output_drops=(0.0,),
+            length_normalisations=(0.0,),
+            ridges=(NO_RIDGE,),
         ),
         400,
     ),
@@ -73,15 +77,15 @@ def measured(grid: SpectralGrid, dimension: int, split: Any, seeds: int) -> dict
     per_user: dict[str, list[np.ndarray]] = {}
     choice, seconds = "", 0.0
     for seed in range(seeds):
-        model = Led(LedConfig(dimension=dimension, seed=seed), grid)
+        model = Led(LedConfig(tuning="spectral", dimension=dimension, seed=seed, grid=grid))
         started = time.perf_counter()
         evaluation = run_model("led", split, model=model).evaluation
         if not seed:
-            seconds, chosen = time.perf_counter() - started, model.choice
-            weights, shrinkage = chosen.weighting, chosen.shrinkage
+            seconds, chosen = time.perf_counter() - started, model.values
+            assert chosen is not None
             choice = (
-                f"a {weights.user_power:g}, b {weights.item_power:g}, c {shrinkage.output_power:.2g}, "
-                f"l {shrinkage.ridge:.3g}, d {shrinkage.dimension}, e {shrinkage.evening:g}"
+                f"a {chosen.user_power:g}, b {chosen.item_power:g}, c {chosen.output_power:.2g}, "
+                f"l {chosen.ridge:.3g}, d {chosen.dimension}, e {chosen.length_normalisation:g}"
             )
         for name, values in evaluation.per_user.items():
             per_user.setdefault(name, []).append(values)

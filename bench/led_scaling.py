@@ -17,8 +17,10 @@ import typer
 from rich.table import Table
 from scipy.sparse import csr_matrix
 
-from candidates.led.paper import PaperLedConfig
-from candidates.led.paper_step import PaperLedNetwork, epoch_batches, optimizers_of, take_step
+from candidates.config import LedConfig
+from candidates.led.examples import LedTimelines, batches
+from candidates.led.network import LedNetwork, optimizers_of, take_step
+from candidates.led.vectors import LedVectors
 from data.console import console, progress_bar, write_figures
 
 USERS = (10_000, 20_000, 40_000, 80_000, 160_000)
@@ -37,8 +39,8 @@ def main(
     """Time epochs over growing users, and steps over growing catalogues, on one thread."""
     torch.set_num_threads(1)
     settings = {"dimension": dimension, "negatives": negatives, "batch_size": 512, "dropout": 0.0}
-    sampled = PaperLedConfig(loss="bpr", **settings)  # type: ignore[arg-type]
-    full = PaperLedConfig(loss="multinomial", **settings)  # type: ignore[arg-type]
+    sampled = LedConfig(loss="bpr", **settings)  # type: ignore[arg-type]
+    full = LedConfig(loss="multinomial", **settings)  # type: ignore[arg-type]
     rows: list[dict[str, Any]] = []
     with progress_bar("LED scaling", len(USERS) + len(ITEMS)) as bar:
         for users in USERS:
@@ -79,20 +81,24 @@ def made_up(users: int, items: int, length: int, seed: int) -> csr_matrix:
     )
 
 
-def epoch_seconds(matrix: csr_matrix, config: PaperLedConfig) -> float:
+def epoch_seconds(matrix: csr_matrix, config: LedConfig) -> float:
     """CPU seconds of an epoch, the least of three, after one step that is not counted (it allocates the moments)."""
-    rng = np.random.default_rng(0)
-    vectors = torch.randn(matrix.shape[1], config.dimension) / config.dimension**0.5
-    network = PaperLedNetwork(vectors, torch.zeros(matrix.shape[1]), project=False)
-    adam = "adam" if config.loss == "multinomial" else "lazy-adam"
-    optimizers = optimizers_of(network, adam, 1e-3)
-    for batch in epoch_batches(matrix[:512], matrix[:512], config, 512, rng):
-        take_step(network, optimizers, batch, config, adam)
+    rng, items = np.random.default_rng(0), matrix.shape[1]
+    vectors = (rng.standard_normal((items, config.dimension)) / config.dimension**0.5).astype(np.float32)
+    network = LedNetwork(LedVectors(vectors, np.ones(items, np.float32), np.zeros(items, np.float32)), project=False)
+    lazy = config.loss != "multinomial"
+    optimizers = optimizers_of(network, lazy, 1e-3)
+
+    def epoch(users: csr_matrix) -> None:
+        timelines = LedTimelines.of_matrix(users)
+        for batch in batches(timelines, timelines.is_input, timelines.is_target, config, 512, rng):
+            take_step(network, optimizers, batch, config, lazy)
+
+    epoch(matrix[:512])
     seconds = []
     for _ in range(3):
         started = time.process_time()
-        for batch in epoch_batches(matrix, matrix, config, 512, rng):
-            take_step(network, optimizers, batch, config, adam)
+        epoch(matrix)
         seconds.append(time.process_time() - started)
     return min(seconds)
 

@@ -88,7 +88,7 @@ def make_bundle(root: Path, items: int, seed: int) -> tuple[Workspace, dict[str,
             graphs["0"] = asdict(graph.facts)
             facts |= {"recall": graph.facts.recall, "ef": graph.facts.ef}
         write_text_atomically(led / "0" / "led.json", _json({"length_power": 1.0, "graphs": graphs}))
-        described = {"sources": ["led"], "config": config.as_dict(), "seed": seed}
+        described = {"sources": ["led"], "config": config.model_dump(mode="json"), "seed": seed}
         write_text_atomically(led.parent / "config.json", _json(described))
         publish(place, draft.seal())
     return place, facts

@@ -8,7 +8,6 @@ in the thread's own (CPU) seconds. The paper reports a factor of 3 "in our setup
 """
 
 import time
-from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Annotated
@@ -19,8 +18,10 @@ import typer
 from rich.table import Table
 from scipy.sparse import csr_matrix
 
-from candidates.led.paper import PaperLedConfig
-from candidates.led.paper_step import LedBatch, PaperLedNetwork, batch_loss, epoch_batches
+from candidates.config import LedConfig
+from candidates.led.examples import Batch, LedTimelines, batches
+from candidates.led.network import LedNetwork, batch_loss
+from candidates.led.vectors import LedVectors
 from data.console import console, write_figures
 
 
@@ -40,7 +41,9 @@ def main(
     told = csr_matrix(
         (np.ones(len(columns), np.float32), columns, np.arange(0, len(columns) + 1, length)), (users, items)
     )
-    vectors = torch.from_numpy(rng.standard_normal((items, dimension)).astype(np.float32)) / dimension**0.5
+    vectors = (rng.standard_normal((items, dimension)) / dimension**0.5).astype(np.float32)
+    start = LedVectors(vectors, np.ones(items, np.float32), np.zeros(items, np.float32))
+    timelines = LedTimelines.of_matrix(told)
     figures = []
     table = Table("loss", "negatives", "with, ms", "without, ms", "faster", "greatest difference of gradients")
     for loss, negatives in (
@@ -50,10 +53,11 @@ def main(
         ("negative_sampling", 1000),
         ("multinomial", 0),
     ):
-        config = PaperLedConfig(loss=loss, negatives=max(1, negatives), dropout=0.0)  # type: ignore[arg-type]
-        (batch,) = epoch_batches(told, told, config, users, np.random.default_rng(seed))
-        network = PaperLedNetwork(vectors, torch.zeros(items), project=True)
-        forms = [replace(config, transposition=True), replace(config, transposition=False)]
+        config = LedConfig(loss=loss, negatives=max(1, negatives), dropout=0.0)  # type: ignore[arg-type]
+        drawn = np.random.default_rng(seed)
+        (batch,) = batches(timelines, timelines.is_input, timelines.is_target, config, users, drawn)
+        network = LedNetwork(start, project=True)
+        forms = [config.changed(transposition=True), config.changed(transposition=False)]
         first, second = (gradient_of(network, batch, form) for form in forms)
         difference = float((first - second).abs().max() / second.abs().max())
         seconds = [[timed(network, batch, form) for form in forms] for _ in range(repeats)]
@@ -76,16 +80,16 @@ def main(
     write_figures(json, {**about, "steps": figures})
 
 
-def gradient_of(network: PaperLedNetwork, batch: LedBatch, config: PaperLedConfig) -> torch.Tensor:
+def gradient_of(network: LedNetwork, batch: Batch, config: LedConfig) -> torch.Tensor:
     """The gradient of P, float32 [d, d]."""
     network.zero_grad()
-    batch_loss(network.vectors, network.biases, network.projection, batch, config).backward()
+    batch_loss(network.table(), batch, config).backward()
     assert network.projection is not None
     assert network.projection.grad is not None
     return network.projection.grad.clone()
 
 
-def timed(network: PaperLedNetwork, batch: LedBatch, config: PaperLedConfig) -> float:
+def timed(network: LedNetwork, batch: Batch, config: LedConfig) -> float:
     """CPU seconds of one forward and backward pass."""
     started = time.process_time()
     gradient_of(network, batch, config)

@@ -1,106 +1,188 @@
 """What can be set about stage one, in one place. How the defaults were chosen stands in docs/results/candidates.md."""
 
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
 
 from candidates.errors import CandidatesError
+from data.settings import AtLeastZero, Count, Positive, Seed, Settings, Share
+
+Loss = Literal["bpr", "css", "negative_sampling", "multinomial"]
+Tuning = Literal["auto", "spectral", "project", "full"]
+Values = Annotated[tuple[AtLeastZero, ...], Field(min_length=1)]
+Whole = Annotated[int, Field(ge=0)]
+Fraction = Annotated[float, Field(gt=0, lt=1)]
 
 
-@dataclass(frozen=True)
-class EmbeddingConfig:
+class EmbeddingConfig(Settings):
     """Item vectors from the PMI of view timelines (LED paper, section 4.1)."""
 
-    dimension: int = 100
-    timeline_limit: int = 50  # the newest distinct items of a user that make pairs
-    context_power: float = 0.75
-    oversampling: int = 30
-    power_iterations: int = 2
-    value_power: float = 0.5  # item vectors are left singular vectors times values ** this
-    block_rows: int = 50_000
+    dimension: Count = 100
+    timeline_limit: Count = 50  # the newest distinct items of a user that make pairs
+    context_power: AtLeastZero = 0.75
+    oversampling: Whole = 30
+    power_iterations: Whole = 2
+    value_power: AtLeastZero = 0.5  # item vectors are left singular vectors times values ** this
+    block_rows: Count = 50_000
 
 
-@dataclass(frozen=True)
-class GboConfig:
-    window_days: float | None = None  # only events so close to the newest one count; None: all
-    half_life_days: float | None = None  # a user's interest counts half after so many days; None: it never ages
+class GboConfig(Settings):
+    """The global best-of."""
+
+    window_days: Positive | None = None  # only events so close to the newest one count; None: all
+    half_life_days: Positive | None = None  # a user's interest counts half after so many days; None: it never ages
 
 
-@dataclass(frozen=True)
-class CboConfig:
-    clusters: tuple[int, ...] = (1, 32, 128, 256)  # the best on held-out users; 1 is the best-of of everybody
-    sample_users: int = 250_000  # of a country, whom k-means learns from; all users are counted
-    prior_users: float = 30.0  # the merchant's best-of weighs as much as so many users of the cluster
-    list_length: int = 200  # items kept per cluster and merchant; the merchant's best-of continues the list
-    minimum_users: int = 5  # a cluster with fewer users at a merchant takes the merchant's best-of as it is
+class CboConfig(Settings):
+    """The clustering best-of."""
+
+    clusters: Annotated[tuple[Count, ...], Field(min_length=1)] = (1, 32, 128, 256)  # the best on validation users
+    sample_users: Count = 250_000  # of a country, whom k-means learns from; all users are counted
+    prior_users: AtLeastZero = 30.0  # the merchant's best-of weighs as much as so many users of the cluster
+    list_length: Count = 200  # items kept per cluster and merchant; the merchant's best-of continues the list
+    minimum_users: Whole = 5  # a cluster with fewer at a merchant takes the merchant's best-of as it is
 
 
-@dataclass(frozen=True)
-class LedConfig:
-    """Training of LED (LED paper, sections 4.2 to 4.4)."""
+class SpectralGrid(Settings):
+    """What validation users choose spectral vectors from (`matrices/spectral_choice.py`).
 
-    tuning: Literal["full", "project"] = "full"
-    initialisation: Literal["svd", "random"] = "svd"
-    loss: Literal["bpr", "css", "negative_sampling", "multinomial"] = "bpr"
-    targets: Literal["auto", "clicks", "all"] = "auto"  # auto: clicks, landings and sales where there are enough
-    enough_clicks: int = 200_000
-    timeline_limit: int = 100  # the newest distinct items of a user that are trained on
-    bias_scale: float = 0.5  # biases start at this times log(1 + users), with initialisation "svd"
-    split: Literal["cut", "random"] = "random"
-    target_share: float = 0.5  # of a timeline, for split "random"
-    epochs: int = 6
-    batch_rows: int = 256
-    negatives: int = 512  # shared by a batch
-    learning_rate: float = 5e-3
-    dropout: float = 0.5  # share of input items dropped
-    length_power: float = 1.0  # 1: 1/T, 0.5: 1/sqrt(T)
-    patience: int = 3  # epochs without a better validation recall before training stops
+    Powers, length normalisation, biases and every second ridge are tried at `first_dimension`, then the dimensions and
+    around each all but the weights again, and wider vectors where the widest is the best.
+
+    Attributes:
+        user_powers, item_powers: every pair of them weighs the user-item matrix.
+        output_drops: how much smaller than the item power the output power is: more of it favours rarer items.
+        length_normalisations: ascending; to which power output vectors are divided by their length.
+        biases: of log popularity, beside the mean score of an item for a user of that item alone; 0: popularity only
+            orders what the vectors score alike.
+        ridges: ascending; the last ones leave little but co-occurrence counts, which suits users of few items.
+        dimensions: ascending; those above the model's `dimension` are left out.
+        wider: ascending; each is tried as long as the widest before it is the best.
+    """
+
+    user_powers: Values = (0.4,)
+    item_powers: Values = (0.25, 0.4)
+    output_drops: Annotated[tuple[float, ...], Field(min_length=1)] = (-0.1, 0.1, 0.3, 0.5)
+    length_normalisations: Values = (0.0, 0.5, 1.0)
+    biases: Values = (0.0, 0.03, 0.1)
+    ridges: Values = (0.02, 0.16, 1.28, 5.12)
+    dimensions: Annotated[tuple[Count, ...], Field(min_length=1)] = (100,)
+    wider: tuple[Count, ...] = ()
+    first_dimension: Count = 100
+
+    @property
+    def middle_ridge(self) -> float:
+        return self.ridges[::2][len(self.ridges[::2]) // 2]
+
+    def within(self, dimension: int) -> "SpectralGrid":
+        """The same grid with no vectors of more than `dimension`, which is the last to be tried."""
+        dimensions = tuple(one for one in self.dimensions if one <= dimension) or (dimension,)
+        wider = tuple(one for one in self.wider if one < dimension)
+        if dimension not in dimensions:
+            wider = (*wider, dimension)
+        first = min(self.first_dimension, dimension)
+        return self.changed(dimensions=dimensions, wider=wider, first_dimension=first)
 
 
-@dataclass(frozen=True)
-class IndexConfig:
-    exact_up_to: int = 20_000  # items of a merchant that are scanned exactly; more get an HNSW index
-    links: int = 16  # M of HNSW
-    ef_construction: int = 400
-    most_scanned: int = 4_096  # rows of the largest norms that may be scanned beside a graph
-    recall_at: int = 50
-    recall: float = 0.95  # what ef is calibrated to
-    queries: int = 500
+class SpectralValues(Settings):
+    """One choice of a grid: a, b, l, c, e of `matrices/spectral.py`, and the biases. Defaults: of MovieLens-1M."""
+
+    user_power: AtLeastZero = 0.4
+    item_power: AtLeastZero = 0.4
+    ridge: AtLeastZero = 0.02
+    output_power: float = 0.3
+    length_normalisation: AtLeastZero = 0.0
+    bias: AtLeastZero = 0.0
+    dimension: Count = 100
 
 
-@dataclass(frozen=True)
-class CandidatesConfig:
+class LedConfig(Settings):
+    """How LED is made (LED paper, sections 4 and 5). The paper's own values are `PAPER` in candidates/led/presets.py.
+
+    Attributes:
+        tuning: "spectral": vectors in closed form; "full" trains every item vector; "project" one d x d matrix and the
+            biases (section 4.4); "auto": all three, of which validation users choose one.
+        start: of a training: "spectral", "svd" (the PMI of who took what together, section 4.1), or "random" (Glorot).
+        loss: "multinomial" over all items of a row's merchant, or sampled: "css", "bpr", "negative_sampling".
+        dimension: of the item vectors; of spectral ones at most.
+        context_power, value_power: of the PMI, and of its singular values, where the start is made of a matrix.
+        bias_scale: with starts "svd" and "random", biases begin at this times log popularity; 0: at zero.
+        targets: in a bundle, "clicks": only clicks, landings and sales are asked for; "auto": where there are
+            `enough_clicks`, else all.
+        timeline_limit: the newest distinct items of a user that are learnt from, in a bundle.
+        split: how each epoch divides a user's items into inputs and targets: "random" hides `target_share` of them,
+            "cut" the later ones, "none" asks for what is told; "auto": random for BPR, none for others (section 5.2).
+        negatives: drawn per batch and shared by its rows.
+        dropout: share of the input items that are dropped.
+        length_power: u = sum / T ** this: 1, or 0.5 (section 9.3).
+        transposition: project a user once instead of every item (the same scores; only for measuring what it saves).
+        adam: "lazy-adam" updates only what a batch touches; "auto": lazy from 50,000 items on, for sampled losses.
+        batch_size: rows; 0: users / 80, at least 64, at most the published 512.
+        passes: how often an epoch goes over the users; more on few users, so that an epoch is as many updates.
+        epochs: at most. patience: epochs without a better validation before training stops.
+        grid: what spectral vectors are chosen from. spectral: these instead, chosen already.
+        threads: of a decomposition.
+    """
+
+    tuning: Tuning = "auto"
+    start: Literal["spectral", "svd", "random"] = "spectral"
+    loss: Loss = "css"
+    dimension: Count = 100
+    context_power: AtLeastZero = 0.75
+    value_power: AtLeastZero = 0.5
+    bias_scale: AtLeastZero = 0.5
+    targets: Literal["auto", "clicks", "all"] = "auto"
+    enough_clicks: Count = 200_000
+    timeline_limit: Count = 100
+    split: Literal["auto", "random", "cut", "none"] = "random"
+    target_share: Fraction = 0.5
+    negatives: Count = 512
+    dropout: Share = 0.5
+    length_power: AtLeastZero = 1.0
+    transposition: bool = True
+    adam: Literal["auto", "adam", "lazy-adam"] = "lazy-adam"
+    batch_size: Whole = 256
+    passes: Count = 1
+    learning_rate: Positive = 2.5e-3
+    epochs: Whole = 60
+    patience: Count = 3
+    grid: SpectralGrid = SpectralGrid()
+    spectral: SpectralValues | None = None
+    threads: Count = 1
+    seed: Seed = 0
+
+
+class IndexConfig(Settings):
+    """How a merchant's items are searched."""
+
+    exact_up_to: Count = 20_000  # items of a merchant that are scanned exactly; more get an HNSW index
+    links: Count = 16  # M of HNSW
+    ef_construction: Count = 400
+    most_scanned: Count = 4_096  # rows of the largest norms that may be scanned beside a graph
+    recall_at: Count = 50
+    recall: Annotated[float, Field(gt=0, le=1)] = 0.95  # what ef is calibrated to
+    queries: Count = 500
+
+
+class CandidatesConfig(Settings):
     """Everything `train_candidates` takes besides the events."""
 
     sources: tuple[str, ...] = ("gbo", "cbo", "led")
-    embedding: EmbeddingConfig = field(default_factory=EmbeddingConfig)
-    gbo: GboConfig = field(default_factory=GboConfig)
-    cbo: CboConfig = field(default_factory=CboConfig)
-    led: LedConfig = field(default_factory=LedConfig)
-    index: IndexConfig = field(default_factory=IndexConfig)
-    held_out: float = 0.1  # users kept out of training: half choose models, half measure recall
-    max_held_out: int = 2_000
-    minimum_country_users: int = 50  # a country with fewer is served by the model of the largest
-    threads: int = 1  # more only help on cores that nothing else uses: idle ones of them wait by spinning
+    embedding: EmbeddingConfig = EmbeddingConfig()
+    gbo: GboConfig = GboConfig()
+    cbo: CboConfig = CboConfig()
+    led: LedConfig = LedConfig()
+    index: IndexConfig = IndexConfig()
+    held_out: Fraction = 0.1  # users kept out of training: half choose models, half measure recall
+    max_held_out: Count = 2_000
+    minimum_country_users: Count = 50  # a country with fewer is served by the model of the largest
+    threads: Count = 1  # more only help on cores that nothing else uses: idle ones of them wait by spinning
 
-    def __post_init__(self) -> None:
-        _check(self.embedding.dimension >= 1, "embedding.dimension", "at least 1", self.embedding.dimension)
-        for name in ("window_days", "half_life_days"):
-            days = getattr(self.gbo, name)
-            _check(days is None or days > 0, f"gbo.{name}", "positive, or none", days)
-        _check(self.threads >= 1, "threads", "at least 1", self.threads)
-        _check(self.led.epochs >= 0, "led.epochs", "0 or more", self.led.epochs)
-        _check(0 <= self.led.dropout < 1, "led.dropout", "in [0, 1)", self.led.dropout)
-        _check(self.led.tuning in ("full", "project"), "led.tuning", "full or project", self.led.tuning)
-        _check(0 < self.index.recall <= 1, "index.recall", "in (0, 1]", self.index.recall)
-        _check(0 < self.held_out < 1, "held_out", "in (0, 1)", self.held_out)
-        _check(
-            bool(self.cbo.clusters) and min(self.cbo.clusters) >= 1, "cbo.clusters", "numbers >= 1", self.cbo.clusters
-        )
-
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
-
-def _check(holds: bool, name: str, expected: str, found: object) -> None:
-    if not holds:
-        raise CandidatesError(f"candidates configuration: {name} must be {expected}, found {found!r}")
+    @model_validator(mode="after")
+    def _svd_vectors_are_wide_enough(self) -> "CandidatesConfig":
+        if self.led.start == "svd" and self.led.dimension > self.embedding.dimension:
+            raise CandidatesError(
+                f"led.dimension is {self.led.dimension}, and the start svd has embedding.dimension "
+                f"{self.embedding.dimension}; expected at most as many"
+            )
+        return self

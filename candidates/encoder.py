@@ -55,12 +55,18 @@ class CountryItems:
 
 
 def user_vector(
-    vectors: NDArray[np.float32], rows: NDArray[np.int32], length_power: float = 1.0
+    vectors: NDArray[np.float32],
+    rows: NDArray[np.int32],
+    length_power: float = 1.0,
+    scales: NDArray[np.float32] | None = None,
 ) -> NDArray[np.float32]:
-    """float32 [d]: sum of the rows' vectors / T ** length_power; zero without rows (LED paper, section 4.2)."""
+    """float32 [d]: sum of the rows' vectors, each times its scale (None: 1), / T ** length_power; zero without rows
+    (LED paper, section 4.2)."""
     if not len(rows):
         return np.zeros(vectors.shape[1], np.float32)
-    return np.take(vectors, rows, axis=0).sum(axis=0) / np.float32(len(rows) ** length_power)
+    taken = np.take(vectors, rows, axis=0)
+    total = taken.sum(axis=0) if scales is None else scales[rows] @ taken
+    return total / np.float32(len(rows) ** length_power)
 
 
 def read_json(path: Path) -> Any:

@@ -54,7 +54,7 @@ def _train_cbo(training: TrainingSet, folder: Path) -> dict[str, Any]:
 
 
 def _train_led(training: TrainingSet, folder: Path) -> dict[str, Any]:
-    from candidates.led.training import train
+    from candidates.led.country_training import train
 
     return train(training, folder)
 

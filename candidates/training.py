@@ -67,7 +67,7 @@ def train_candidates(
         for name in config.sources:
             figures[name] = SOURCES[name].train(training, folder)
             clock.stop(name)
-    described = {"sources": list(config.sources), "config": config.as_dict(), "seed": seed}
+    described = {"sources": list(config.sources), "config": config.model_dump(mode="json"), "seed": seed}
     (folder / "config.json").write_text(json.dumps(described, indent=2) + "\n")
     recall = evaluate_sources(load_sources_from(folder, items), test)
     clock.stop("evaluation")

@@ -25,8 +25,8 @@ from pipeline.options import (
     EngineOption,
     EpochsOption,
     HalfLifeOption,
+    LedOption,
     LossOption,
-    TuningOption,
     WindowOption,
     plan_of,
 )
@@ -40,7 +40,7 @@ def train_command(
     seed: SeedOption = 0,
     config: ConfigOption = None,
     dimension: DimensionOption = None,
-    tuning: TuningOption = None,
+    led: LedOption = None,
     loss: LossOption = None,
     epochs: EpochsOption = None,
     window_days: WindowOption = None,
@@ -56,7 +56,7 @@ def train_command(
     Shows the recall@20 and @50 of each source on users kept out of training. The workspace keeps the settings for its
     next training. The ranker of the bundle in service is carried over if the catalog is the same.
     """
-    from candidates.tables import recall_table
+    from candidates.tables import contenders_table, recall_table
     from pipeline.training import train_stage_one
 
     place = Workspace(workspace)
@@ -64,7 +64,7 @@ def train_command(
         place,
         config,
         dimension=dimension,
-        tuning=tuning,
+        led=led,
         loss=loss,
         epochs=epochs,
         window_days=window_days,
@@ -73,6 +73,7 @@ def train_command(
     bundle = train_stage_one(place, plan.candidates, engine, seed, resume)
     plan.keep(place)
     metrics = bundle.metrics["candidates"]
+    console.print(contenders_table(metrics))
     console.print(recall_table(metrics["recall"], "users kept out of training", place.origin()))
     seconds = ", ".join(f"{stage} {taken:.1f} s" for stage, taken in metrics["seconds"].items())
     console.print(f"bundle {bundle.version} is in service ({seconds})")
@@ -91,7 +92,7 @@ def evaluate_command(
     seed: SeedOption = 0,
     config: ConfigOption = None,
     dimension: DimensionOption = None,
-    tuning: TuningOption = None,
+    led: LedOption = None,
     loss: LossOption = None,
     epochs: EpochsOption = None,
     window_days: WindowOption = None,
@@ -114,7 +115,7 @@ def evaluate_command(
         return
     if dataset is not None or model is not None:
         raise CandidatesError("--dataset and --model belong to a public data set; expected its file with --path")
-    from candidates.tables import recall_table
+    from candidates.tables import contenders_table, recall_table
     from pipeline.training import evaluate_split
 
     place = Workspace(workspace)
@@ -122,7 +123,7 @@ def evaluate_command(
         place,
         config,
         dimension=dimension,
-        tuning=tuning,
+        led=led,
         loss=loss,
         epochs=epochs,
         window_days=window_days,
@@ -132,6 +133,7 @@ def evaluate_command(
     )
     figures = evaluate_split(place, plan, split, held_out, max_users)
     title = "the newest events" if split == "time" else "users kept out of training"
+    console.print(contenders_table(figures["training"]))
     console.print(recall_table(figures["recall"], title, place.origin()))
     write_figures(json_file, figures)
 

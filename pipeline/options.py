@@ -17,8 +17,12 @@ ConfigOption = Annotated[
 EngineOption = Annotated[
     Literal["duckdb", "spark"], typer.Option(help="What runs the relational steps: duckdb or spark.")
 ]
-TuningOption = Annotated[
-    Literal["full", "project"] | None, typer.Option(help="LED: train every item vector, or one projection of them.")
+LedOption = Annotated[
+    Literal["auto", "spectral", "project", "full"] | None,
+    typer.Option(
+        help="How LED is made: spectral (closed form), project (one matrix is trained), full (every vector is), "
+        "or auto, the default: the best of the three on validation users."
+    ),
 ]
 DimensionOption = Annotated[
     int | None, typer.Option(min=1, max=4096, help="Of the item vectors; 100 if the workspace keeps no other.")
@@ -40,7 +44,7 @@ def plan_of(
     config: Path | None = None,
     *,
     dimension: int | None = None,
-    tuning: str | None = None,
+    led: str | None = None,
     loss: str | None = None,
     epochs: int | None = None,
     window_days: float | None = None,
@@ -52,7 +56,8 @@ def plan_of(
 
     changes = {
         "candidates.embedding.dimension": dimension,
-        "candidates.led.tuning": tuning,
+        "candidates.led.dimension": dimension,
+        "candidates.led.tuning": led,
         "candidates.led.loss": loss,
         "candidates.led.epochs": epochs,
         "candidates.gbo.window_days": window_days,

@@ -144,7 +144,7 @@ def evaluate_split(
     with tempfile.TemporaryDirectory(prefix="tandem-") as folder:
         metrics = train_candidates(Path(folder), items, trained_on, plan.candidates, plan.engine, plan.seed)
         recall = evaluate_sources(load_sources_from(Path(folder), items), requests)
-    config = plan.candidates.as_dict()
+    config = plan.candidates.model_dump(mode="json")
     return {"split": by, "recall": recall, "training": metrics, "config": config, "seed": plan.seed}
 
 

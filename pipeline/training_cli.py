@@ -4,7 +4,7 @@ import typer
 
 from data.console import DEFAULT_WORKSPACE, JsonOption, SeedOption, WorkspaceOption, console, notices, write_figures
 from data.workspace import Workspace
-from pipeline.options import ConfigOption, EngineOption, plan_of
+from pipeline.options import ConfigOption, EngineOption, LedOption, plan_of
 
 
 def add_commands(root: typer.Typer) -> None:
@@ -15,6 +15,7 @@ def add_commands(root: typer.Typer) -> None:
 def train(
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     config: ConfigOption = None,
+    led: LedOption = None,
     engine: EngineOption = "duckdb",
     seed: SeedOption = 0,
     json_file: JsonOption = None,
@@ -24,15 +25,16 @@ def train(
     Shows the recall of each source on users kept out of training, and the ranker beside its baselines on later
     requests. The workspace keeps the settings for its next training.
     """
-    from candidates.tables import recall_table
+    from candidates.tables import contenders_table, recall_table
     from pipeline.training import train_bundle, warnings_about_ranker
     from ranker.tables import metrics_table
 
     place = Workspace(workspace)
-    plan = plan_of(place, config, engine=engine, seed=seed)
+    plan = plan_of(place, config, led=led, engine=engine, seed=seed)
     bundle = train_bundle(place, plan)
     plan.keep(place)
     metrics = bundle.metrics
+    console.print(contenders_table(metrics["candidates"]))
     console.print(recall_table(metrics["candidates"]["recall"], "users kept out of training", place.origin()))
     rows = metrics["ranker"]["examples"]
     console.print(metrics_table(metrics["ranker"], f"{rows['test']:,} later rows", place.origin().name))

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from candidates.baselines.slim import Slim as Slim
     from candidates.baselines.slim import SlimConfig as SlimConfig
     from candidates.benchmarks.registry import load_model as load_model
-    from candidates.led.spectral_model import Led as Led
-    from candidates.led.spectral_model import LedConfig as LedConfig
+    from candidates.config import LedConfig as LedConfig
+    from candidates.led.model import Led as Led
     from candidates.models.ranking import Ranked as Ranked
     from candidates.protocols.interactions import Interactions as Interactions
     from candidates.protocols.interactions import read_interactions as read_interactions
@@ -60,8 +60,8 @@ _HOMES = {
     "IalsConfig": "candidates.baselines.ials",
     "Interactions": "candidates.protocols.interactions",
     "ItemVectors": "tandem.bundle",
-    "Led": "candidates.led.spectral_model",
-    "LedConfig": "candidates.led.spectral_model",
+    "Led": "candidates.led.model",
+    "LedConfig": "candidates.config",
     "Measures": "candidates.protocols.metrics",
     "Popularity": "candidates.baselines.popularity",
     "Ranked": "candidates.models.ranking",

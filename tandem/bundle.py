@@ -167,10 +167,9 @@ class Bundle:
         led = self._runtime.sources.get("led")
         if not isinstance(led, Led):
             raise CandidatesError(f"bundle {self.version} has no source led; it has {', '.join(self.sources)}")
-        model = led.country(country)
-        ids = self._runtime.items.items.ids_at(model.items.items)
-        vectors = np.asarray(model.indexes.vectors)
-        return ItemVectors(country, ids, np.ascontiguousarray(vectors[:, :-1]), np.ascontiguousarray(vectors[:, -1]))
+        positions, found = led.item_vectors(country)
+        ids = self._runtime.items.items.ids_at(positions)
+        return ItemVectors(country, ids, np.ascontiguousarray(found.vectors), np.ascontiguousarray(found.biases))
 
     def write_item_vectors(self, path: Path | str, country: str = "") -> None:
         """`item_vectors` as a Parquet file: item_id, vector, bias."""

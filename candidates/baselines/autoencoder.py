@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, hstack
 
 from candidates.models.checkpoints import TrainingState
-from candidates.models.epochs import Batch, Epoch, chosen_device, shuffled_batches, train_epochs
+from candidates.models.epochs import Batch, Epoch, chosen_device, ndcg_on, shuffled_batches, train_epochs
 from candidates.models.model import UserItemModel
 from candidates.protocols.splits import HeldOutUsers
 from data.settings import AtLeastZero, Count, Positive, Seed, Settings, Share
@@ -104,8 +104,7 @@ class Autoencoder(UserItemModel):
             self.title,
             TrainingState(self.network, [optimizer], rng, generator),
             epoch,
-            self._scores,
-            validation,
+            ndcg_on(self._scores, validation),
             config.epochs,
             config.patience,
             show_progress,

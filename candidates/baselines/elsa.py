@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from candidates.models.checkpoints import TrainingState
-from candidates.models.epochs import Batch, Epoch, chosen_device, shuffled_batches, train_epochs
+from candidates.models.epochs import Batch, Epoch, chosen_device, ndcg_on, shuffled_batches, train_epochs
 from candidates.models.model import UserItemModel
 from candidates.protocols.splits import HeldOutUsers
 from data.settings import Count, Positive, Seed, Settings
@@ -68,8 +68,7 @@ class Elsa(UserItemModel):
             self.title,
             TrainingState(table, [optimizer], rng),
             epoch,
-            scores,
-            validation,
+            ndcg_on(scores, validation),
             self.config.epochs,
             self.config.patience,
             show_progress,

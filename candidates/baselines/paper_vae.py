@@ -8,7 +8,7 @@ from scipy.sparse import csr_matrix
 
 from candidates.baselines.autoencoder import Autoencoder, AutoencoderConfig
 from candidates.errors import CandidatesError
-from candidates.led.paper import svd_vectors
+from candidates.matrices.embeddings import svd_vectors
 from candidates.protocols.splits import HeldOutUsers
 from data.settings import Count, Share
 

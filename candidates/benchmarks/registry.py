@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from candidates.errors import CandidatesError
+from candidates.led.presets import PAPER, WIDE
 from candidates.models.model import UserItemModel
 from candidates.models.saving import config_of, read_model, setting_names
 from data.settings import parse_yaml
@@ -31,7 +32,7 @@ class Entry:
 
 
 _AUTOENCODER = "candidates.baselines.autoencoder"
-_PAPER_LED = "candidates.led.paper"
+_LED = "candidates.led.model"
 
 MODELS: dict[str, Entry] = {
     "popularity": Entry("candidates.baselines.popularity", "Popularity"),
@@ -49,11 +50,11 @@ MODELS: dict[str, Entry] = {
     "mult-vae": Entry(_AUTOENCODER, "Autoencoder"),
     "mult-vae-css": Entry(_AUTOENCODER, "Autoencoder", {"loss": "css"}),
     "paper-vae": Entry("candidates.baselines.paper_vae", "PaperVae"),
-    "led": Entry("candidates.led.spectral_model", "Led"),
-    "led-mult": Entry(_PAPER_LED, "PaperLed", {"loss": "multinomial"}),
-    "led-css": Entry(_PAPER_LED, "PaperLed", {"loss": "css"}),
-    "led-bpr": Entry(_PAPER_LED, "PaperLed", {"loss": "bpr"}),
-    "led-ns": Entry(_PAPER_LED, "PaperLed", {"loss": "negative_sampling"}),
+    "led": Entry(_LED, "Led", WIDE),
+    "led-mult": Entry(_LED, "Led", PAPER | {"loss": "multinomial"}),
+    "led-css": Entry(_LED, "Led", PAPER | {"loss": "css"}),
+    "led-bpr": Entry(_LED, "Led", PAPER | {"loss": "bpr"}),
+    "led-ns": Entry(_LED, "Led", PAPER | {"loss": "negative_sampling"}),
 }
 
 

@@ -87,15 +87,15 @@ def blended(
     return (share * own + (1 - share) * of_category).astype(np.float32)
 
 
-def biases_by_popularity(
-    biases: NDArray[np.float32], popularity: NDArray[np.float32], wanted: NDArray[np.float32]
+def by_popularity(
+    values: NDArray[np.float32], popularity: NDArray[np.float32], wanted: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """float32 [A]: what the known items' biases [R] would be at the `wanted` popularities, on the line of least squares
-    through log(1 + popularity), within the range of biases there are."""
-    if not len(biases):
+    """float32 [A]: what the known items' values [R] would be at the `wanted` popularities, on the line of least squares
+    through log(1 + popularity), within the range of values there are: of biases, and of logarithms of scales."""
+    if not len(values):
         return np.zeros(len(wanted), np.float32)
     log = np.log1p(popularity.astype(np.float64))
     spread = log.std()
-    slope = 0.0 if spread < 1e-9 else float(np.mean((log - log.mean()) * (biases - biases.mean())) / spread**2)
-    line = float(biases.mean()) + slope * (np.log1p(wanted) - log.mean())
-    return np.clip(line, biases.min(), biases.max()).astype(np.float32)
+    slope = 0.0 if spread < 1e-9 else float(np.mean((log - log.mean()) * (values - values.mean())) / spread**2)
+    line = float(values.mean()) + slope * (np.log1p(wanted) - log.mean())
+    return np.clip(line, values.min(), values.max()).astype(np.float32)

@@ -66,7 +66,7 @@ def prepared_on_spark(
         path = events if isinstance(events, Path) else work / "events.parquet"
         if isinstance(events, pa.Table):
             pq.write_table(events, path)
-        identity = digest(_state(path, events), config.as_dict(), seed, items.items.strings.text)
+        identity = digest(_state(path, events), config.model_dump(mode="json"), seed, items.items.strings.text)
         stages = Stages(connection._session, str(folder), identity)
         job = _Preparation(connection, stages, str(path), items, config, seed)
         split = job.hold_out()

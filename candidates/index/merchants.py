@@ -27,7 +27,7 @@ class MerchantIndexes:
     def __init__(
         self,
         vectors: NDArray[np.float32],
-        graphs: Mapping[int, GraphIndex],
+        graphs: dict[int, GraphIndex],
         inverses: NDArray[np.float32] | None = None,
         highest: Mapping[int, NDArray[np.int32]] | None = None,
     ) -> None:

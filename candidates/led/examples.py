@@ -1,28 +1,35 @@
-"""What LED trains on: each epoch cuts every timeline into input and target, and batches rows of (user, merchant)."""
+"""What LED trains on: each epoch divides timelines into inputs and targets, and batches rows of (user, merchant)."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
 
-Split = Literal["random", "cut"]
+from candidates.config import LedConfig
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Split = Literal["random", "cut", "none"]
 
 
 @dataclass(frozen=True)
 class LedTimelines:
-    """U timelines of distinct items, each oldest first, in the positions of one country's model.
+    """U timelines, each oldest first, in the rows of one country's model (or the columns of a user-item matrix).
 
     Attributes:
         offsets: int64 [U + 1]. items: int32 [N].
-        is_target: bool [N], whether the event may be a target; every event may be input.
+        is_input, is_target: bool [N], whether the event may be told, and whether it may be asked for.
         merchant: int64 [I], of each item; a merchant's items are contiguous.
         merchant_offsets: int64 [M + 1].
     """
 
     offsets: NDArray[np.int64]
     items: NDArray[np.int32]
+    is_input: NDArray[np.bool_]
     is_target: NDArray[np.bool_]
     merchant: NDArray[np.int64]
     merchant_offsets: NDArray[np.int64]
@@ -30,8 +37,34 @@ class LedTimelines:
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
+    @classmethod
+    def of_matrix(cls, inputs: csr_matrix, targets: csr_matrix | None = None) -> "LedTimelines":
+        """Of csr [users, items], all items of one merchant; every item may be both where `targets` is None."""
+        offsets, items = inputs.indptr.astype(np.int64), inputs.indices
+        is_input = np.ones(len(items), bool)
+        if targets is not None:
+            row = np.concatenate(
+                [np.repeat(np.arange(inputs.shape[0]), np.diff(one.indptr)) for one in (inputs, targets)]
+            )
+            order = np.argsort(row, kind="stable")
+            offsets, items = offsets + targets.indptr, np.concatenate([items, targets.indices])[order]
+            is_input = order < inputs.nnz
+        is_target = np.ones(len(items), bool) if targets is None else ~is_input
+        count = inputs.shape[1]
+        merchant, bounds = np.zeros(count, np.int64), np.array([0, count], np.int64)
+        return cls(offsets, items.astype(np.int32), is_input, is_target, merchant, bounds)
+
     def user_of_event(self) -> NDArray[np.int64]:
         return np.repeat(np.arange(len(self)), np.diff(self.offsets))
+
+    def matrix(self) -> csr_matrix:
+        """float32 csr [U, I], 1 for each item that may be told."""
+        before = np.concatenate([[0], np.cumsum(self.is_input)])
+        items = self.items[self.is_input]
+        parts = (np.ones(len(items), np.float32), items, before[self.offsets])
+        found = csr_matrix(parts, shape=(len(self), len(self.merchant)))
+        found.sort_indices()
+        return found
 
 
 @dataclass(frozen=True)
@@ -39,56 +72,63 @@ class Batch:
     """R rows, each one user's input and their targets of one merchant.
 
     Attributes:
-        input_items: int64 [E]; input_starts: int64 [R].
-        target_rows, target_items: int64 [P].
-        negatives: int64 [N], shared by the batch; a row may only see those of its own merchant.
-        row_merchant: int64 [R].
+        input_items: int64 [E], row by row; input_starts: int64 [R].
+        target_rows, target_items: int64 [P], rows ascending.
+        negatives: int64 [N], shared by the batch: drawn, or for the multinomial loss all items of its merchants.
+        allowed: bool [R, N], the negatives of the row's own merchant; None: all.
+        catalogue: int64 [R], how many items the row's merchant has.
     """
 
-    input_items: NDArray[np.int64]
-    input_starts: NDArray[np.int64]
-    target_rows: NDArray[np.int64]
-    target_items: NDArray[np.int64]
-    negatives: NDArray[np.int64]
-    row_merchant: NDArray[np.int64]
+    input_items: "Tensor"
+    input_starts: "Tensor"
+    target_rows: "Tensor"
+    target_items: "Tensor"
+    negatives: "Tensor"
+    allowed: "Tensor | None"
+    catalogue: "Tensor"
 
 
 def split_timelines(
     timelines: LedTimelines, split: Split, target_share: float, rng: np.random.Generator
-) -> NDArray[np.bool_]:
-    """bool [N]: which events are targets this time; every user of two and more events keeps at least one as input.
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """(inputs, targets), bool [N] each: which events are what this time.
 
-    "random" hides a share of each timeline drawn anew (the paper's 80/20 on public data, section 5.2); "cut" hides
-    everything after a moment drawn anew, so that the target is always later than the input.
+    "none": the same items are told and asked for, as far as they may be. "random" hides a share of each timeline drawn
+    anew (the paper's 80/20 on public data, section 5.2); "cut" hides everything after a moment drawn anew, so that the
+    target is always later than the input. Every user of two and more events keeps at least one as input.
     """
+    if split == "none":
+        return timelines.is_input, timelines.is_target
     lengths = np.diff(timelines.offsets)
     if split == "cut":
         cuts = 1 + (rng.random(len(lengths)) * np.maximum(lengths - 1, 0)).astype(np.int64)
         rank = np.arange(len(timelines.items)) - np.repeat(timelines.offsets[:-1], lengths)
-        return (rank >= np.repeat(cuts, lengths)) & timelines.is_target
-    key = timelines.user_of_event() + rng.random(len(timelines.items))
-    order = np.argsort(key)
-    rank = np.empty(len(order), np.int64)
-    rank[order] = np.arange(len(order)) - np.repeat(timelines.offsets[:-1], lengths)
-    hidden = np.where(lengths > 1, np.maximum(1, (target_share * lengths).astype(np.int64)), 0)
-    return (rank < np.repeat(hidden, lengths)) & timelines.is_target
+        targets = (rank >= np.repeat(cuts, lengths)) & timelines.is_target
+    else:
+        key = timelines.user_of_event() + rng.random(len(timelines.items))
+        order = np.argsort(key)
+        rank = np.empty(len(order), np.int64)
+        rank[order] = np.arange(len(order)) - np.repeat(timelines.offsets[:-1], lengths)
+        hidden = np.where(lengths > 1, np.maximum(1, (target_share * lengths).astype(np.int64)), 0)
+        targets = (rank < np.repeat(hidden, lengths)) & timelines.is_target
+    return timelines.is_input & ~targets, targets
 
 
 def batches(
     timelines: LedTimelines,
-    hidden: NDArray[np.bool_],
-    batch_rows: int,
-    negatives: int,
-    dropout: float,
+    inputs: NDArray[np.bool_],
+    targets: NDArray[np.bool_],
+    config: LedConfig,
+    batch_size: int,
     rng: np.random.Generator,
 ) -> Iterator[Batch]:
     """One epoch. A row's negatives come from its own merchant, the choice that a banner really has.
 
     Rows are shuffled within their merchant and cut into batches, so that most batches are of one merchant and can share
-    their negatives as one matrix product; the batches are shuffled.
+    their negatives as one matrix product; the batches are shuffled. A share of the input items is dropped.
     """
     user = timelines.user_of_event()
-    where = np.flatnonzero(hidden)
+    where = np.flatnonzero(targets)
     merchants = len(timelines.merchant_offsets) - 1
     row_key = user[where] * merchants + timelines.merchant[timelines.items[where]]
     keys, row_of_target = np.unique(row_key, return_inverse=True)
@@ -96,35 +136,60 @@ def batches(
     order = order[np.argsort(keys[order] % merchants, kind="stable")]
     by_row = np.argsort(row_of_target, kind="stable")
     target_starts = np.searchsorted(row_of_target[by_row], np.arange(len(keys) + 1))
-    chunks = [order[start : start + batch_rows] for start in range(0, len(order), batch_rows)]
+    chunks = [order[start : start + batch_size] for start in range(0, len(order), batch_size)]
     for chosen in rng.permutation(len(chunks)).tolist():
         rows = chunks[chosen]
-        row_merchant = keys[rows] % merchants
         picked, target_rows = _ragged(target_starts[rows], target_starts[rows + 1])
-        events, event_rows = _ragged(*_bounds(timelines, keys[rows] // merchants))
-        kept = ~hidden[events] & (rng.random(len(events)) >= dropout)
-        input_starts = np.searchsorted(event_rows[kept], np.arange(len(rows)))
-        yield Batch(
-            input_items=timelines.items[events[kept]].astype(np.int64),
-            input_starts=input_starts,
-            target_rows=target_rows,
-            target_items=timelines.items[where[by_row[picked]]].astype(np.int64),
-            negatives=_draw_negatives(timelines, row_merchant, negatives, rng),
-            row_merchant=row_merchant,
+        users = keys[rows] // merchants
+        events, event_rows = _ragged(timelines.offsets[users], timelines.offsets[users + 1])
+        kept = inputs[events]
+        if config.dropout:
+            kept = kept & (rng.random(len(events)) >= config.dropout)
+        yield _batch(
+            timelines,
+            (timelines.items[events[kept]], np.searchsorted(event_rows[kept], np.arange(len(rows)))),
+            (target_rows, timelines.items[where[by_row[picked]]]),
+            keys[rows] % merchants,
+            None if config.loss == "multinomial" else config.negatives,
+            rng,
         )
 
 
-def _draw_negatives(
-    timelines: LedTimelines, row_merchant: NDArray[np.int64], count: int, rng: np.random.Generator
+def _batch(
+    timelines: LedTimelines,
+    told: tuple[NDArray[np.integer], NDArray[np.int64]],
+    asked: tuple[NDArray[np.int64], NDArray[np.integer]],
+    merchant: NDArray[np.int64],
+    count: int | None,
+    rng: np.random.Generator,
+) -> Batch:
+    import torch
+
+    negatives = _negatives(timelines, merchant, count, rng)
+    several = (merchant != merchant[0]).any()
+    allowed = merchant[:, None] == timelines.merchant[negatives][None, :] if several else None
+    return Batch(
+        input_items=torch.from_numpy(told[0].astype(np.int64)),
+        input_starts=torch.from_numpy(told[1]),
+        target_rows=torch.from_numpy(asked[0]),
+        target_items=torch.from_numpy(asked[1].astype(np.int64)),
+        negatives=torch.from_numpy(negatives),
+        allowed=None if allowed is None else torch.from_numpy(allowed),
+        catalogue=torch.from_numpy(np.diff(timelines.merchant_offsets)[merchant]),
+    )
+
+
+def _negatives(
+    timelines: LedTimelines, merchant: NDArray[np.int64], count: int | None, rng: np.random.Generator
 ) -> NDArray[np.int64]:
-    """Uniform over the items of the batch's merchants, a merchant as often as it has rows; positives stay in."""
-    merchant = row_merchant[rng.integers(0, len(row_merchant), count)]
-    start, end = timelines.merchant_offsets[merchant], timelines.merchant_offsets[merchant + 1]
+    """Uniform over the items of the rows' merchants, a merchant as often as it has rows; positives stay in, as in the
+    authors' code. None: all their items, every one once."""
+    bounds = timelines.merchant_offsets
+    if count is None:
+        return np.concatenate([np.arange(bounds[one], bounds[one + 1]) for one in np.unique(merchant).tolist()])
+    drawn = merchant[rng.integers(0, len(merchant), count)]
+    start, end = bounds[drawn], bounds[drawn + 1]
     return start + (rng.random(count) * (end - start)).astype(np.int64)
-
-
-def _bounds(timelines: LedTimelines, users: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    return timelines.offsets[users], timelines.offsets[users + 1]
 
 
 def _ragged(starts: NDArray[np.int64], ends: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -1,6 +1,5 @@
 """LED with new items: vectors between those it has, and every merchant's index extended."""
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,11 @@ from numpy.typing import NDArray
 from candidates.best_of.gbo import GlobalBestOf
 from candidates.best_of.unknown_items import UnknownItems
 from candidates.cold_start.extension import Extension, with_new_vectors
-from candidates.cold_start.vectors import biases_by_popularity
-from candidates.encoder import CountryItems, read_countries, user_vector
-from candidates.index import NEVER, GraphIndex, build_graph, inverse_norms, save_graphs
+from candidates.cold_start.vectors import by_popularity
+from candidates.encoder import read_countries, read_json, user_vector
+from candidates.index import NEVER, build_graph
 from candidates.led.source import LedCountry
+from candidates.led.vectors import LedVectors
 
 
 def extend_led(old: Path, new: Path, extension: Extension) -> dict[str, Any]:
@@ -32,45 +32,36 @@ def _extend_led_country(old: Path, new: Path, country: str, extension: Extension
     diff, source = extension.diff, LedCountry.load(old)
     before = np.asarray(source.indexes.vectors)
     items, rows, grown = with_new_vectors(source.items, before[:, :-1], country, extension)
-    vectors = np.column_stack([grown, np.zeros(len(grown), np.float32)])
-    vectors[rows, -1] = before[:, -1]
-    added = np.setdiff1d(np.arange(len(vectors)), rows)
+    added = np.setdiff1d(np.arange(len(grown)), rows)
     known = before[:, -1] > NEVER / 2
     popularity = extension.popularity
-    vectors[added, -1] = biases_by_popularity(
-        before[known, -1], popularity[diff.moved[source.items.items[known]]], popularity[items.items[added]]
-    )
-    vectors[added[~np.asarray(diff.after.available)[items.items[added]]], -1] = NEVER
-    items.save(new)
-    UnknownItems.of(items, GlobalBestOf.of(extension.popularity, extension.diff.after)).save(new)
-    np.save(new / "vectors.npy", vectors)
-    np.save(new / "inverse_norms.npy", inverse_norms(vectors))
-    graphs = _extended_graphs(source, items, rows, vectors, extension)
-    facts = save_graphs(new, graphs, lambda merchant: vectors[slice(*items.slice_of(merchant))])
-    (new / "led.json").write_text(json.dumps({"length_power": source.length_power, "graphs": facts}) + "\n")
+    of_known, wanted = popularity[diff.moved[source.items.items]], popularity[items.items[added]]
+    vectors = LedVectors(grown, np.ones(len(grown), np.float32), np.zeros(len(grown), np.float32), source.length_power)
+    vectors.biases[rows] = before[:, -1]
+    vectors.biases[added] = by_popularity(before[known, -1], of_known[known], wanted)
+    if source.scales is not None:
+        vectors.scales[rows] = source.scales
+        vectors.scales[added] = np.exp(by_popularity(np.log(source.scales), of_known, wanted))
+    unknown = UnknownItems.of(items, GlobalBestOf.of(popularity, diff.after))
+    extended = LedCountry.of(vectors, items, diff.after, unknown)
+    _extend_graphs(source, extended, rows, extension)
+    facts = extended.save(new, read_json(old / "led.json").get("made", {}))
     return {"graphs": {diff.after.merchants.id(int(merchant)): found for merchant, found in facts.items()}}
 
 
-def _extended_graphs(
-    source: LedCountry,
-    items: CountryItems,
-    rows: NDArray[np.int32],
-    vectors: NDArray[np.float32],
-    extension: Extension,
-) -> dict[int, GraphIndex]:
+def _extend_graphs(source: LedCountry, extended: LedCountry, rows: NDArray[np.int32], extension: Extension) -> None:
     """Each merchant's graph with its new rows scanned beside it, its width measured again; built anew where they are
     more than a graph may have beside it, where the recall is missed, and where a merchant has outgrown the scan."""
     diff, config = extension.diff, extension.index
     before = {int(diff.merchants[merchant]): graph for merchant, graph in source.indexes.graphs.items()}
-    graphs: dict[int, GraphIndex] = {}
     queries: NDArray[np.float32] | None = None
     for merchant in range(len(diff.after.merchants)):
-        start, end = items.slice_of(merchant)
+        start, end = extended.items.slice_of(merchant)
         if end - start <= config.exact_up_to:
             continue
         if queries is None:
-            queries = _queries(source.length_power, items, vectors, extension)
-        own, graph = vectors[start:end], None
+            queries = _queries(extended, extension)
+        own, graph = extended.indexes.vectors[start:end], None
         if merchant in before:
             moved = rows[(rows >= start) & (rows < end)] - start
             added = np.setdiff1d(np.arange(end - start), moved).astype(np.int32)
@@ -79,18 +70,16 @@ def _extended_graphs(
                 graph = before[merchant].moved(moved, added, own).calibrated(own, queries, config.recall)
         graph = graph or build_graph(own, queries, config, extension.seed, extension.threads)
         if graph is not None:
-            graphs[merchant] = graph
-    return graphs
+            extended.indexes.graphs[merchant] = graph
 
 
-def _queries(
-    length_power: float, items: CountryItems, vectors: NDArray[np.float32], extension: Extension
-) -> NDArray[np.float32]:
+def _queries(extended: LedCountry, extension: Extension) -> NDArray[np.float32]:
     """float32 [q, d + 1]: what random users of the workspace would ask with."""
     askers = extension.askers
     chosen = np.random.default_rng(extension.seed).permutation(len(askers))[: extension.index.queries]
-    queries = np.empty((len(chosen), vectors.shape[1]), np.float32)
+    queries = np.ones((len(chosen), extended.indexes.vectors.shape[1]), np.float32)
     for place, user in enumerate(chosen.tolist()):
-        queries[place] = user_vector(vectors, items.rows_of(askers.history(user).items), length_power)
+        rows = extended.items.rows_of(askers.history(user).items)
+        queries[place] = user_vector(extended.indexes.vectors, rows, extended.length_power, extended.scales)
     queries[:, -1] = 1
     return queries

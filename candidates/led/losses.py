@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
-    SampledLoss = Callable[[Tensor, Tensor, Tensor, Tensor | None, Tensor], Tensor]
+    Loss = Callable[[Tensor, Tensor, Tensor, Tensor | None, Tensor], Tensor]
     """(positive [P], negative [R, N], rows [P], allowed [R, N] or None, catalogue [R]) -> loss."""
 
 
@@ -68,19 +68,24 @@ def complementarity_sum_sampling(
     return _mean(torch.logaddexp(positive, others.index_select(0, rows)) - positive)
 
 
-def multinomial(scores: "Tensor", row: "Tensor", target: "Tensor") -> "Tensor":
-    """-log softmax(s(u, .))[i], over all items; scores [R, I], target p is item target[p] of row[p]."""
-    # index_select, here and above: its gradient is a plain sum, where that of indexing sorts
-    chosen = scores.flatten().index_select(0, row * scores.shape[1] + target)
-    return _mean(scores.logsumexp(1).index_select(0, row) - chosen)
+def multinomial(
+    positive: "Tensor", negative: "Tensor", rows: "Tensor", allowed: "Tensor | None", catalogue: "Tensor"
+) -> "Tensor":
+    """-log softmax(s(u, .))[i] over all items, which `negative` are here: the positives are among them."""
+    import torch
+
+    if allowed is not None:
+        negative = negative.masked_fill(~allowed, -torch.inf)
+    return _mean(negative.logsumexp(1).index_select(0, rows) - positive)
 
 
 def _mean(terms: "Tensor") -> "Tensor":
     return terms.sum() / max(1, len(terms))
 
 
-SAMPLED_LOSSES: "dict[str, SampledLoss]" = {
+LOSSES: "dict[str, Loss]" = {
     "bpr": bpr,
     "css": complementarity_sum_sampling,
     "negative_sampling": negative_sampling,
+    "multinomial": multinomial,
 }

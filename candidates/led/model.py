@@ -1,74 +1,115 @@
-"""LED, the lightweight encoder-decoder: a user is the mean of their items' vectors, a score is an inner product.
+"""LED as a model of a user-item matrix: every way to make it, behind `fit` and `scores`."""
 
-LED paper, section 4.2. Tuning `full` trains every item vector; `project` (section 4.4) keeps the pre-trained vectors
-frozen and trains one d x d matrix P, with v_i = P v_i^RSVD, and the biases.
-"""
+from typing import Any
 
-from typing import Literal
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
 
-import torch
-from torch import Tensor, nn
-from torch.nn.functional import embedding, embedding_bag
+from candidates.config import LedConfig, SpectralValues
+from candidates.errors import CandidatesError
+from candidates.led.examples import LedTimelines
+from candidates.led.making import Learning, LedMaker, Made
+from candidates.led.validation import NdcgScorer
+from candidates.led.vectors import LedVectors
+from candidates.matrices.embeddings import svd_vectors
+from candidates.models.epochs import Epoch
+from candidates.models.model import UserItemModel
+from candidates.protocols.metrics import VALIDATION
+from candidates.protocols.splits import HeldOutUsers
 
-Tuning = Literal["full", "project"]
+_TITLES = {"multinomial": "Mult", "css": "Mult-CSS", "bpr": "BPR", "negative_sampling": "NS"}
 
 
-class Led(nn.Module):
-    """I items in d dimensions.
+class Led(UserItemModel):
+    """s(u, j) = <u, v_j> + b_j with u a mean of the user's item vectors; a user without items is scored by popularity.
 
-    Args:
-        vectors: float32 [I, d], what training starts from.
-        biases: float32 [I].
-        tuning: what is trained; P starts at the identity, so that `project` starts from the same scores as `full`.
-        length_power: a timeline of T items is divided by T ** length_power: 1 (the default) or 0.5 (section 9.3).
+    `made` says what was made and chosen; `history` is that of a training. What spectral vectors and starts are made of
+    can be given apart from what is trained on: `pretrain_on`, a matrix of the same items.
     """
 
-    def __init__(self, vectors: Tensor, biases: Tensor, tuning: Tuning = "full", length_power: float = 1.0) -> None:
-        super().__init__()
-        self.length_power = length_power
-        self.base = nn.Parameter(vectors.clone(), requires_grad=tuning == "full")
-        self.biases = nn.Parameter(biases.clone()[:, None])
-        self.projection = nn.Parameter(torch.eye(vectors.shape[1])) if tuning == "project" else None
+    config: LedConfig
+    config_type = LedConfig
+    stops_early = True
+    made: Made
+    vectors: LedVectors
 
-    def queries(self, items: Tensor, starts: Tensor) -> Tensor:
-        """[R, d]: what each row's item vectors are multiplied with to score.
+    def __init__(self, config: LedConfig | None = None, pretrain_on: csr_matrix | None = None, **settings: Any) -> None:
+        super().__init__(config, **settings)
+        trained = self.config.tuning in ("project", "full")
+        self.title = f"LED {_TITLES[self.config.loss]}" if trained else "LED"
+        self.pretrain_on = pretrain_on
 
-        For `full` it is the user vector u = 1/T sum v_t; for `project` P^T P u^RSVD, the transposition trick of section
-        4.4: <P u, P v> = <P^T P u, v>, one product per user instead of one per positive and negative.
+    @property
+    def refits(self) -> bool:  # type: ignore[override]
+        """Spectral vectors do."""
+        return self.config.tuning == "spectral"
 
-        Args:
-            items: int64 [E], the rows' input items one after another. starts: int64 [R], where each row begins.
+    @property
+    def history(self) -> list[Epoch] | None:
+        """Of the training whose vectors these are; None of spectral ones."""
+        return None if self.made.chosen.tuning == "spectral" else self.made.chosen.history
+
+    @property
+    def values(self) -> SpectralValues | None:
+        """What spectral vectors were made by."""
+        return self.made.chosen.values
+
+    def fit_targets(
+        self, inputs: csr_matrix, targets: csr_matrix, validation: HeldOutUsers | None, show_progress: bool = True
+    ) -> "Led":
+        """Learn to find each row's targets from its inputs, both csr [users, items] (section 4.3: views and clicks in,
+        clicks out).
+
+        Raises:
+            CandidatesError: matrices of different shapes, or no target.
         """
-        lengths = torch.diff(starts, append=starts.new_tensor([len(items)])).clamp_min(1)
-        sparse = self.base.requires_grad
-        total = embedding_bag(items, self.base, starts, mode="sum", sparse=sparse)
-        mean = total / lengths[:, None] ** self.length_power
-        return mean if self.projection is None else mean @ self.projection.T @ self.projection
+        if inputs.shape != targets.shape or not targets.nnz:
+            raise CandidatesError(
+                f"LED learns from inputs {inputs.shape} and targets {targets.shape} with {targets.nnz} items; "
+                "expected the same shape and at least one target"
+            )
+        self._items = inputs.shape[1]
+        config = self.config.model_copy(update={"split": "none"})
+        self._make(inputs, LedTimelines.of_matrix(inputs, targets), config, validation, show_progress)
+        return self
 
-    def scores(self, queries: Tensor, items: Tensor) -> Tensor:
-        """[R, N]: the score of each of N items for each of R queries."""
-        return torch.addmm(self._biases(items), queries, self._vectors(items).T)
+    def _fit(self, user_items: csr_matrix, validation: HeldOutUsers | None, show_progress: bool) -> None:
+        self._make(user_items, LedTimelines.of_matrix(user_items), self.config, validation, show_progress)
 
-    def pair_scores(self, queries: Tensor, rows: Tensor, items: Tensor) -> Tensor:
-        """[P]: the score of item items[p] for query rows[p]."""
-        return (queries[rows] * self._vectors(items)).sum(1) + self._biases(items)
+    def _make(
+        self,
+        inputs: csr_matrix,
+        timelines: LedTimelines,
+        config: LedConfig,
+        validation: HeldOutUsers | None,
+        show_progress: bool,
+    ) -> None:
+        basis = inputs if self.pretrain_on is None else self.pretrain_on
+        learning = Learning(
+            [timelines],
+            lambda: basis,
+            lambda: svd_vectors(basis, config.dimension, config.context_power, config.value_power, config.seed),
+            lambda tuning: self.checkpoint if tuning == config.tuning else None,
+        )
+        scorer = None if validation is None else NdcgScorer(validation, VALIDATION, config.seed)
+        self.made = LedMaker(learning, config, scorer, self.title, show_progress).make()
+        self.vectors = self.made.chosen.vectors
 
-    def optimizers(self, learning_rate: float) -> list[torch.optim.Optimizer]:
-        """Adam for P, and Adam with sparse gradients for what there is one of per item: a step costs what its batch
-        touches, whatever the catalogue holds."""
-        per_item = [one for one in (self.base, self.biases) if one.requires_grad]
-        found: list[torch.optim.Optimizer] = [torch.optim.SparseAdam(per_item, lr=learning_rate)]
-        if self.projection is not None:
-            found.append(torch.optim.Adam([self.projection], lr=learning_rate))
-        return found
+    def _refit(self, user_items: csr_matrix) -> None:
+        config = self.config.model_copy(update={"spectral": self.values})
+        maker = LedMaker(Learning([], lambda: user_items, lambda: np.empty((0, 0), np.float32)), config, None)
+        self.vectors = maker.make().chosen.vectors
 
-    def _vectors(self, items: Tensor) -> Tensor:
-        return embedding(items, self.base, sparse=self.base.requires_grad)
+    def _scores(self, user_items: csr_matrix) -> NDArray[np.float32]:
+        return self.vectors.scores(user_items)
 
-    def _biases(self, items: Tensor) -> Tensor:
-        return embedding(items, self.biases, sparse=True)[:, 0]
+    def _item_vectors(self) -> NDArray[np.float32]:
+        return self.vectors.vectors
 
-    def item_vectors(self) -> Tensor:
-        """float32 [I, d]: v_i, projected if so tuned; what is served."""
-        with torch.no_grad():
-            return self.base.clone() if self.projection is None else self.base @ self.projection.T
+    def _state(self) -> dict[str, NDArray]:
+        found = self.vectors
+        return {"vectors": found.vectors, "scales": found.scales, "biases": found.biases}
+
+    def _restore(self, arrays: dict[str, NDArray]) -> None:
+        self.vectors = LedVectors(arrays["vectors"], arrays["scales"], arrays["biases"], self.config.length_power)

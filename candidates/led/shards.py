@@ -1,11 +1,14 @@
 """A country's users as LED trains on them: shard by shard, each small enough for memory, in the model's own rows."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
+from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
+from scipy.sparse import csr_matrix
 
 from candidates.behaviour import UserItems
 from candidates.led.examples import LedTimelines
@@ -14,7 +17,7 @@ from candidates.training_set import CountryTraining, TrainingSet
 
 
 @dataclass(frozen=True)
-class LedShards:
+class LedShards(Sequence[LedTimelines]):
     """One country's timelines of distinct items.
 
     Every event may be input; targets are clicks, landings and sales if the country has enough of them (LED paper,
@@ -57,25 +60,32 @@ class LedShards:
     def __len__(self) -> int:
         return len(self.shards)
 
-    def __getitem__(self, shard: int) -> LedTimelines:
+    @overload
+    def __getitem__(self, shard: int) -> LedTimelines: ...
+    @overload
+    def __getitem__(self, shard: slice) -> list[LedTimelines]: ...
+    def __getitem__(self, shard: int | slice) -> LedTimelines | list[LedTimelines]:
+        if isinstance(shard, slice):
+            return [self[one] for one in range(*shard.indices(len(self)))]
         users = self.shards[shard].newest(self.limit)
         return LedTimelines(
             offsets=users.offsets,
             items=self.rows[users.items],
+            is_input=np.ones(len(users.items), bool),
             is_target=users.beyond_view if self.clicks else np.ones(len(users.items), bool),
             merchant=self.merchant,
             merchant_offsets=self.merchant_offsets,
         )
 
-    def in_random_order(self, rng: np.random.Generator) -> Iterator[LedTimelines]:
-        """Every shard once; nothing is drawn where there is only one."""
-        order = rng.permutation(len(self)).tolist() if len(self) > 1 else [0]
-        return (self[shard] for shard in order)
+    def matrix(self) -> csr_matrix:
+        """float32 csr [users, R]: what the users of all shards took."""
+        parts = [self[shard].matrix() for shard in range(len(self))]
+        return parts[0] if len(parts) == 1 else csr_matrix(sparse.vstack(parts))
 
     def identity(self, training: TrainingSet, country: CountryTraining) -> str:
         """A digest of what is learnt from, and how."""
-        parts = [one for timelines in map(self.__getitem__, range(len(self))) for one in _learnt_from(timelines)]
-        return digest(asdict(training.config.led), training.seed, *parts, country.vectors)
+        parts = [one for shard in range(len(self)) for one in _learnt_from(self[shard])]
+        return digest(training.config.led.model_dump(mode="json"), training.seed, *parts, country.vectors)
 
 
 def events_beyond_views(users: UserItems, limit: int) -> NDArray[np.int64]:

@@ -2,7 +2,10 @@
 the items that the model does not know, so that every merchant answers. It also says why it proposed an item, and which
 items are like another."""
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +13,8 @@ from numpy.typing import NDArray
 from candidates.best_of.unknown_items import UnknownItems
 from candidates.encoder import CountryItems, read_countries, read_json, user_vector
 from candidates.explanation import Explanation
-from candidates.index import NEVER, MerchantIndexes, load_graphs
+from candidates.index import NEVER, MerchantIndexes, inverse_norms, load_graphs, save_graphs
+from candidates.led.vectors import LedVectors
 from candidates.proposals import NOTHING, Proposal
 from data.ids import load_array
 from data.items import ItemTable
@@ -18,21 +22,40 @@ from data.request import Request
 
 
 class LedCountry:
-    """One country's model: its items, their vectors and its merchants' indexes."""
+    """One country's model: its items, their vectors and its merchants' indexes.
+
+    Attributes:
+        scales: float32 [R], by which an item's vector becomes its input vector; None: 1.
+    """
 
     name = "led"
     bounded = True
 
     def __init__(
-        self, items: CountryItems, indexes: MerchantIndexes, length_power: float, unknown: UnknownItems
+        self,
+        items: CountryItems,
+        indexes: MerchantIndexes,
+        length_power: float,
+        unknown: UnknownItems,
+        scales: NDArray[np.float32] | None = None,
     ) -> None:
         self.items, self.indexes, self.length_power, self.unknown = items, indexes, length_power, unknown
+        self.scales = scales
 
-    def query(self, request: Request) -> np.ndarray:
+    @classmethod
+    def of(cls, vectors: LedVectors, known: CountryItems, items: ItemTable, unknown: UnknownItems) -> "LedCountry":
+        """Every merchant scanned. An item that is not available has a bias of NEVER, and still describes users."""
+        biases = np.where(np.asarray(items.available)[known.items], vectors.biases, NEVER)
+        rows = np.column_stack([vectors.vectors, biases]).astype(np.float32)
+        scaled = (vectors.scales != 1).any()
+        indexes = MerchantIndexes(rows, {}, inverse_norms(rows))
+        return cls(known, indexes, vectors.length_power, unknown, vectors.scales if scaled else None)
+
+    def query(self, request: Request) -> NDArray[np.float32]:
         """float32 [d + 1]: the user's vector and a 1. Without history it is (0, ..., 0, 1): the biases decide."""
         vectors = self.indexes.vectors
         query = np.empty(vectors.shape[1], np.float32)
-        query[:] = user_vector(vectors, self.items.rows_of(request.history.items), self.length_power)
+        query[:] = user_vector(vectors, self.items.rows_of(request.history.items), self.length_power, self.scales)
         query[-1] = 1
         return query
 
@@ -51,12 +74,13 @@ class LedCountry:
         known[known] = vectors[rows[known], -1] > NEVER / 2
         chosen = np.zeros((len(rows), vectors.shape[1]), np.float32)
         chosen[known] = vectors[rows[known]]
-        of_taken = np.take(vectors, taken, axis=0)[:, :-1] / np.float32(max(1, len(taken)) ** self.length_power)
+        weights = (np.ones(len(taken), np.float32) if self.scales is None else self.scales[taken])[:, None]
+        of_taken = weights * vectors[taken, :-1] / np.float32(max(1, len(taken)) ** self.length_power)
         return Explanation(self.items.items[taken], known, chosen[:, -1], chosen[:, :-1] @ of_taken.T)
 
     def similar(self, position: int, k: int, exclude: NDArray[np.int32]) -> Proposal | None:
-        """The merchant's available items whose vectors point the way of this item's, by cosine; the bias, what an item
-        has of popularity, does not count. None where the model has no vector of the item."""
+        """The merchant's available items whose vectors point the way of this item's, by cosine; scale and bias, what an
+        item has of popularity, do not count. None where the model has no vector of the item."""
         row = int(self.items.rows[position])
         if row < 0 or not self.indexes.vectors[row, :-1].any():
             return None
@@ -64,8 +88,25 @@ class LedCountry:
         found = self.indexes.similar(start, end, row, k, self.items.rows_of(exclude))
         return Proposal(self.items.items[found.items], found.scores)
 
+    def save(self, folder: Path, made: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+        """Writes the folder, with how the vectors were `made`; returns the facts of each graph by merchant position."""
+        self.items.save(folder)
+        self.unknown.save(folder)
+        vectors = self.indexes.vectors
+        np.save(folder / "vectors.npy", vectors)
+        np.save(folder / "inverse_norms.npy", inverse_norms(vectors))
+        if self.scales is not None:
+            np.save(folder / "scales.npy", self.scales)
+        facts = save_graphs(
+            folder, self.indexes.graphs, lambda merchant: vectors[slice(*self.items.slice_of(merchant))]
+        )
+        described = {"length_power": self.length_power, "scaled": self.scales is not None, "made": dict(made)}
+        (folder / "led.json").write_text(json.dumps({**described, "graphs": facts}) + "\n")
+        return facts
+
     @classmethod
     def load(cls, folder: Path) -> "LedCountry":
+        """From what `save` wrote; older bundles have vectors alone, of scales 1."""
         facts = read_json(folder / "led.json")
         vectors = load_array(folder / "vectors.npy")
         items = CountryItems.load(folder)
@@ -73,8 +114,9 @@ class LedCountry:
             folder, facts["graphs"], lambda merchant: vectors[slice(*items.slice_of(merchant))]
         )
         norms = folder / "inverse_norms.npy"
+        scales = load_array(folder / "scales.npy") if facts.get("scaled") else None
         indexes = MerchantIndexes(vectors, graphs, load_array(norms) if norms.exists() else None, highest)
-        return cls(items, indexes, facts["length_power"], UnknownItems.load(folder))
+        return cls(items, indexes, facts["length_power"], UnknownItems.load(folder), scales)
 
 
 class Led:
@@ -100,6 +142,13 @@ class Led:
             if found is not None:
                 return found
         return None
+
+    def item_vectors(self, country: str) -> tuple[NDArray[np.int32], LedVectors]:
+        """(item positions int32 [R], their vectors) of a country's model; what is not available has the bias NEVER."""
+        model = self.country(country)
+        rows = np.asarray(model.indexes.vectors)
+        scales = np.ones(len(rows), np.float32) if model.scales is None else np.asarray(model.scales)
+        return np.asarray(model.items.items), LedVectors(rows[:, :-1], scales, rows[:, -1], model.length_power)
 
     def country(self, name: str) -> LedCountry:
         """The model that answers for a country."""

@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
+from scipy.sparse import csr_matrix
 
 from candidates.config import EmbeddingConfig
 from candidates.matrices.pmi import positive_pmi
@@ -35,3 +36,12 @@ def scaled_vectors(
     found = left * values**config.value_power
     vectors[:, : found.shape[1]] = found / np.sqrt((found**2).sum(axis=1).mean())
     return vectors
+
+
+def svd_vectors(
+    user_items: csr_matrix, dimension: int, context_power: float, value_power: float, seed: int
+) -> NDArray[np.float32]:
+    """float32 [items, d]: as `item_vectors`, of the items that users of a binary matrix took together."""
+    together = sparse.csr_array((user_items.T @ user_items).astype(np.float64))
+    config = EmbeddingConfig(dimension=dimension, context_power=context_power, value_power=value_power)
+    return item_vectors(together, config, seed)

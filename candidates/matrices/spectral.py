@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from candidates.config import SpectralValues
 from candidates.errors import CandidatesError
 from candidates.matrices.rsvd import randomized_svd, row_blocks
 
@@ -36,41 +37,17 @@ _SHORTEST = 1e-3
 
 
 @dataclass(frozen=True)
-class Weighting:
-    """The powers of the module's first formula: a of a user's number of items, b of an item's number of users."""
-
-    user_power: float
-    item_power: float
-
-
-@dataclass(frozen=True)
-class Shrinkage:
-    """What is chosen after the decomposition, at no cost.
-
-    Attributes:
-        ridge: l, relative to the largest squared singular value.
-        output_power: c.
-        dimension: leading singular vectors kept.
-        evening: e.
-    """
-
-    ridge: float
-    output_power: float
-    dimension: int
-    evening: float = 0.0
-
-
-@dataclass(frozen=True)
 class Spectrum:
     """A decomposed user-item matrix.
 
     Attributes:
-        weighting: it was weighted by.
+        user_power, item_power: a and b, it was weighted by.
         users_of_item: float64 [I], n_i.
         values: [k], descending. vectors: [I, k], the right singular vectors; float64, of large matrices float32.
     """
 
-    weighting: Weighting
+    user_power: float
+    item_power: float
     users_of_item: NDArray[np.float64]
     values: NDArray[np.float64]
     vectors: NDArray[np.float64]
@@ -82,7 +59,8 @@ class Spectrum:
 
 def decompose(
     user_items: sparse.csr_array | sparse.csr_matrix,
-    weighting: Weighting,
+    user_power: float,
+    item_power: float,
     dimension: int,
     seed: int = 0,
     threads: int = 1,
@@ -102,48 +80,31 @@ def decompose(
         raise CandidatesError(f"the user-item matrix {matrix.shape} is empty; expected at least one interaction")
     lengths = np.diff(matrix.indptr).astype(np.float64)
     counts = np.bincount(matrix.indices, minlength=matrix.shape[1]).astype(np.float64)
-    weights = np.repeat(np.maximum(lengths, 1) ** -weighting.user_power, np.diff(matrix.indptr))
-    weights *= np.maximum(counts, 1)[matrix.indices] ** -weighting.item_power
+    weights = np.repeat(np.maximum(lengths, 1) ** -user_power, np.diff(matrix.indptr))
+    weights *= np.maximum(counts, 1)[matrix.indices] ** -item_power
     weighted = sparse.csr_array((weights, matrix.indices, matrix.indptr), shape=matrix.shape)[lengths > 0]
     rows = min(_BLOCK_ROWS, -(-weighted.shape[0] // threads))
     precision = np.float32 if sum(weighted.shape) * dimension > _LARGE else np.float64
     svd = randomized_svd(
         row_blocks(weighted, rows), dimension, oversampling, power_iterations, seed, threads, precision
     )
-    return Spectrum(weighting, counts, svd.values, svd.right)
+    return Spectrum(user_power, item_power, counts, svd.values, svd.right)
 
 
-def item_vectors(spectrum: Spectrum, shrinkage: Shrinkage) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """(input vectors, output vectors), float32 [I, d] each; d is at most the spectrum's dimension.
-
-    Raises:
-        CandidatesError: a ridge below 0.
-    """
-    vectors = spectrum.vectors[:, : shrinkage.dimension]
-    outputs = output_scale(spectrum, shrinkage)[:, None] * vectors
-    return input_vectors(spectrum, shrinkage), outputs.astype(np.float32)
+def singular_vectors(spectrum: Spectrum, ridge: float, dimension: int) -> NDArray[np.floating]:
+    """V diag(f)^1/2, [I, d]."""
+    squared = spectrum.values[:dimension] ** 2
+    penalty = ridge * spectrum.values[0] ** 2
+    passed = np.divide(squared, squared + penalty, out=np.zeros_like(squared), where=squared + penalty > 0)
+    found: NDArray[np.floating] = spectrum.vectors[:, :dimension] * np.sqrt(passed)
+    return found
 
 
-def input_vectors(spectrum: Spectrum, shrinkage: Shrinkage) -> NDArray[np.float32]:
-    """float32 [I, d]: of the shrinkage the ridge and the dimension matter alone."""
-    users = np.maximum(spectrum.users_of_item, 1)[:, None]
-    vectors = spectrum.vectors[:, : shrinkage.dimension] * _passed(spectrum, shrinkage)
-    return (users**-spectrum.weighting.item_power * vectors).astype(np.float32)
-
-
-def output_scale(spectrum: Spectrum, shrinkage: Shrinkage) -> NDArray[np.float64]:
-    """n_j^c g_j^-e, float64 [I], by which an item's singular vector becomes its output vector."""
-    scale = np.maximum(spectrum.users_of_item, 1) ** shrinkage.output_power
-    if not shrinkage.evening:
+def output_scale(spectrum: Spectrum, values: SpectralValues, vectors: NDArray[np.floating]) -> NDArray[np.float64]:
+    """n_j^c g_j^-e, float64 [I], from the `singular_vectors` [I, d] of the same ridge and dimension."""
+    scale: NDArray[np.float64] = np.maximum(spectrum.users_of_item, 1) ** values.output_power
+    if not values.length_normalisation:
         return scale
-    lengths = np.sqrt(spectrum.vectors[:, : shrinkage.dimension] ** 2 @ _passed(spectrum, shrinkage))
-    return scale * np.maximum(lengths, max(_SHORTEST * lengths.mean(), np.finfo(float).tiny)) ** -shrinkage.evening
-
-
-def _passed(spectrum: Spectrum, shrinkage: Shrinkage) -> NDArray[np.float64]:
-    """f, float64 [d]."""
-    if shrinkage.ridge < 0:
-        raise CandidatesError(f"a ridge must not be negative, found {shrinkage.ridge:g}")
-    squared = spectrum.values[: shrinkage.dimension] ** 2
-    penalty = shrinkage.ridge * spectrum.values[0] ** 2
-    return np.divide(squared, squared + penalty, out=np.zeros_like(squared), where=squared + penalty > 0)
+    lengths = np.linalg.norm(vectors, axis=1).astype(np.float64)
+    shortest = max(_SHORTEST * lengths.mean(), np.finfo(float).tiny)
+    return scale * np.maximum(lengths, shortest) ** -values.length_normalisation

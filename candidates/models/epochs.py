@@ -58,16 +58,23 @@ def shuffled_batches(user_items: csr_matrix, size: int, rng: np.random.Generator
         yield user_items[users[start : start + size]]
 
 
+def ndcg_on(scores: Scorer, validation: HeldOutUsers | None) -> Callable[[], float] | None:
+    """What epochs are compared by where held-out rows of a user-item matrix validate: their NDCG@100."""
+    if validation is None:
+        return None
+    return lambda: evaluate(scores, validation, VALIDATION).mean(VALIDATION_NAME)
+
+
 def train_epochs(
     title: str,
     state: TrainingState,
     epoch: Callable[[int], float],
-    scores: Scorer,
-    validation: HeldOutUsers | None,
+    validate: Callable[[], float] | None,
     epochs: int,
     patience: int,
     show_progress: bool,
     checkpoint: CheckpointFile | None = None,
+    measure: str = VALIDATION_NAME,
 ) -> list[Epoch]:
     """Train until `epochs` are over or validation has not improved for `patience` of them; the best stays.
 
@@ -76,8 +83,9 @@ def train_epochs(
     Args:
         state: the module and all else that an epoch changes.
         epoch: one pass over the users, given its number from 0; returns its mean loss.
-        scores: of the module as it is, for validation.
+        validate: measures the module as it is, greater is better; None: the last epoch stays.
         checkpoint: read first, if it exists, and written between epochs.
+        measure: the name of what `validate` measures.
     """
     course = Course.begun(state, checkpoint)
     if course.history:
@@ -87,22 +95,26 @@ def train_epochs(
             bar.advance(len(course.history))
             while len(course.history) < epochs and not course.stalled(patience):
                 loss = epoch(len(course.history))
-                measured = (
-                    None if validation is None else evaluate(scores, validation, VALIDATION).mean(VALIDATION_NAME)
-                )
+                measured = None if validate is None else validate()
                 course.add(Epoch(loss, measured), state)
-                bar.advance(
-                    note=f"loss {loss:.4f}" + (f", validation NDCG@100 {measured:.4f}" if measured is not None else "")
-                )
+                note = "" if measured is None else f", validation {measure} {measured:.4f}"
+                bar.advance(note=f"loss {loss:.4f}{note}")
                 course.save(state)
     except KeyboardInterrupt:
         logger.warning(
-            "%s: interrupted after %d of %d epochs; going on with the best of them", title, len(course.history), epochs
+            "%s: interrupted after %d of %d epochs; going on with the best of them (interrupt again to stop)",
+            title,
+            len(course.history),
+            epochs,
         )
     course.take_best(state)
     if course.best is not None:
         number, best = course.best_epoch + 1, course.history[course.best_epoch].validation
-        logger.info("%s: epoch %d of %d was best, validation NDCG@100 %.4f", title, number, len(course.history), best)
+        logger.info(
+            "%s: epoch %d of %d was best, validation %s %.4f", title, number, len(course.history), measure, best
+        )
+        if 1 < number == epochs:
+            logger.warning("%s: the best epoch was the last of %d; more of them may help", title, epochs)
     return course.history
 
 

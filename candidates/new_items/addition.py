@@ -3,7 +3,7 @@
 import logging
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,6 +26,7 @@ from data.bundle import Bundle, BundleDraft, publish, sweep_drafts
 from data.console import Bar, progress_bar
 from data.items import ItemTable
 from data.readers import read_catalog, read_events
+from data.settings import Settings, checked
 from data.tables import append, load_catalog, load_events
 from data.timelines import Timelines
 from data.workspace import Workspace
@@ -227,10 +228,10 @@ def _lacking(rows: pa.Table, others: pa.Table, column: str) -> pa.Table:
     return rows.filter(pc.invert(pc.is_in(rows[column], value_set=others[column].combine_chunks())))
 
 
-Config = TypeVar("Config")
+Config = TypeVar("Config", bound=Settings)
 
 
 def _part_of(kind: type[Config], found: dict[str, Any]) -> Config:
     """A configuration as a bundle describes it; what it does not say, or what is no longer said, is left out."""
-    names = {one.name for one in fields(kind)}  # type: ignore[arg-type]
-    return kind(**{name: tuple(v) if isinstance(v, list) else v for name, v in found.items() if name in names})
+    known = {name: value for name, value in found.items() if name in kind.model_fields}
+    return checked(kind, known, "the bundle's candidates configuration", CandidatesError)

@@ -15,7 +15,7 @@ from candidates.benchmarks.runner import run_tasks
 from candidates.benchmarks.summary import Line, markdown, measured, short
 from candidates.benchmarks.tasks import code_digest
 from candidates.errors import CandidatesError
-from candidates.led.paper import PaperLed
+from candidates.led.model import Led
 from candidates.models.checkpoints import CheckpointFile
 from candidates.models.saving import settings_of
 from candidates.paper import plots
@@ -110,13 +110,13 @@ class TemporalTask:
     def run(self, checkpoint: Path) -> dict[str, Any]:
         split = self.log.split(self.seed)
         model = build_model(self.model, dict(self.settings), self.seed)
-        if not isinstance(model, PaperLed | PaperVae):
+        if not isinstance(model, Led | PaperVae):
             raise CandidatesError(f"model {self.model} cannot learn targets apart from its inputs; expected LED or VAE")
         model.checkpoint = CheckpointFile(checkpoint, self.key())
         model.pretrain_on = split.pretraining
         started = time.perf_counter()
         model.fit_targets(split.inputs, split.targets, split.validation, show_progress=False)
-        seconds = max(time.perf_counter() - started, sum(epoch.seconds for epoch in model.history))
+        seconds = max(time.perf_counter() - started, sum(epoch.seconds for epoch in model.history or ()))
         evaluation = evaluate(model.scores, split.test, MEASURES)
         if split.banners is not None:
             evaluation.per_user[CLICK_RANK] = click_ranks(model.scores, split.test, split.banners)
@@ -127,7 +127,7 @@ class TemporalTask:
             "banners": 0 if split.banners is None else len(split.banners),
         }
         config = settings_of(model.config)
-        return Result(self.model, model.title, config, {}, seconds, len(model.history), evaluation, notes).row()
+        return Result(self.model, model.title, config, {}, seconds, len(model.history or ()), evaluation, notes).row()
 
 
 def table_3(log: Log, seeds: Sequence[int], folder: Path, processes: int) -> dict[str, Any]:

@@ -10,18 +10,10 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from candidates.config import CandidatesConfig, CboConfig, EmbeddingConfig, IndexConfig, LedConfig
 from candidates.training import train_candidates
 from data.items import ItemTable
+from tests.support.candidates import SMALL
 from tests.support.marketplace import catalog_of, events_of
-
-SMALL = CandidatesConfig(
-    embedding=EmbeddingConfig(dimension=16, oversampling=10),
-    cbo=CboConfig(clusters=(1, 6), prior_users=5.0),
-    led=LedConfig(epochs=3, batch_rows=64, negatives=64, learning_rate=1e-2),
-    index=IndexConfig(exact_up_to=200, queries=60),
-    held_out=0.2,
-)
 
 
 @dataclass(frozen=True)

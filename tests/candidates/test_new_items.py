@@ -97,7 +97,7 @@ def test_the_nearest_category_of_the_merchant_stands_in_and_no_other() -> None:
 def test_a_bias_lies_on_the_line_through_log_popularity_within_what_there_is() -> None:
     popularity = np.array([0, 1, 3, 7, 15], np.float32)
     biases = (0.5 + 2 * np.log1p(popularity)).astype(np.float32)
-    found = placing.biases_by_popularity(biases, popularity, np.array([2, 7, 1e6], np.float32))
+    found = placing.by_popularity(biases, popularity, np.array([2, 7, 1e6], np.float32))
     np.testing.assert_allclose(found, [0.5 + 2 * np.log(3), biases[3], biases.max()], rtol=1e-5)
-    level = placing.biases_by_popularity(biases, np.ones(5, np.float32), np.array([9], np.float32))
+    level = placing.by_popularity(biases, np.ones(5, np.float32), np.array([9], np.float32))
     np.testing.assert_allclose(level, biases.mean(), rtol=1e-5)

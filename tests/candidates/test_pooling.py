@@ -92,7 +92,7 @@ def test_bootstrapping_trains_on_the_older_events_only(trained: Any, monkeypatch
 
     monkeypatch.setattr(pooling, "train_candidates", spy)
     config = CandidatesConfig(
-        embedding=EmbeddingConfig(dimension=8), cbo=CboConfig(clusters=(4,)), led=LedConfig(epochs=1)
+        embedding=EmbeddingConfig(dimension=8), cbo=CboConfig(clusters=(4,)), led=LedConfig(dimension=8, epochs=1)
     )
     table = bootstrap_examples(trained.events, trained.items, config, later_share=0.3, max_requests=150)
     assert len(pc.unique(table["request_id"])) == 150

@@ -66,16 +66,16 @@ def test_the_parts_of_every_proposed_score_add_up_to_it(
 def test_a_contribution_is_the_inner_product_of_two_items_over_the_length_of_the_history(
     trained: Any, sources: Any
 ) -> None:
-    led = sources["led"].country("AA")
     request = request_of([1, 7, 13, 7, 200])
     positions = sources["led"].propose(request, 5).items
     found = sources["led"].explain(request, positions)
-    vectors = {item: led.indexes.vectors[row, :-1] for item, row in enumerate(led.items.rows) if row >= 0}
+    positions_known, served = sources["led"].item_vectors("AA")
+    inputs, vectors = (dict(zip(positions_known.tolist(), one, strict=True)) for one in (served.inputs, served.vectors))
     taken = [item for item in (1, 7, 13, 200) if item in vectors]
     assert found.history.tolist() == taken
     for place, item in enumerate(positions.tolist()):
         for column, one in enumerate(taken):
-            expected = float(vectors[one] @ vectors[item]) / len(taken)
+            expected = float(inputs[one] @ vectors[item]) / len(taken)
             assert found.contributions[place, column] == pytest.approx(expected, abs=1e-5)
 
 
@@ -168,7 +168,9 @@ def workspace(trained: Any, tmp_path_factory: pytest.TempPathFactory) -> Workspa
     pq.write_table(trained.catalog, place.catalog)
     place.write_origin(Origin("made up", True, "0", len(events), len(trained.catalog)))
     quick = CandidatesConfig(
-        embedding=EmbeddingConfig(dimension=8, oversampling=4), cbo=CboConfig(clusters=(4,)), led=LedConfig(epochs=1)
+        embedding=EmbeddingConfig(dimension=8, oversampling=4),
+        cbo=CboConfig(clusters=(4,)),
+        led=LedConfig(dimension=8, epochs=1),
     )
     train_stage_one(place, quick)
     return place

@@ -19,7 +19,9 @@ from candidates.distributed.behaviour import SparkBehaviour, country_folder
 from candidates.distributed.stages import Stages
 from candidates.errors import CandidatesError
 from candidates.led import training as led_training
+from candidates.led.network import LedNetwork, optimizers_of
 from candidates.led.shards import LedShards, events_beyond_views
+from candidates.led.training import start_of
 from candidates.sources import SourceKind
 from candidates.training import prepared, train_candidates
 from candidates.training_set import Stopwatch
@@ -30,7 +32,7 @@ from pipeline.training import train_stage_one
 SMALL = CandidatesConfig(
     embedding=EmbeddingConfig(dimension=8, oversampling=6, power_iterations=0, block_rows=100),
     cbo=CboConfig(clusters=(5,)),
-    led=LedConfig(epochs=1, batch_rows=64, negatives=32),
+    led=LedConfig(tuning="full", start="svd", loss="bpr", dimension=8, epochs=1, batch_size=64, negatives=32),
     minimum_country_users=10**6,  # one model, of the largest country
     held_out=0.2,
 )
@@ -165,19 +167,20 @@ def test_an_epoch_over_shards_trains_on_every_user(
         (users,) = whole.shards
         halves = [users.chosen(np.arange(len(users))[start::2]) for start in range(2)]
         seen: list[int] = []
-        run_epoch = led_training.run_epoch
+        split_timelines = led_training.split_timelines
 
-        def noted(model: Any, optimizers: Any, timelines: Any, *rest: Any) -> float:
+        def noted(timelines: Any, *rest: Any) -> Any:
             seen.append(len(timelines))
-            return run_epoch(model, optimizers, timelines, *rest)
+            return split_timelines(timelines, *rest)
 
-        monkeypatch.setattr(led_training, "run_epoch", noted)
-        model = led_training.initial_model(training, country, SMALL.led)
-        before = led_training.serving_vectors(model).copy()
+        monkeypatch.setattr(led_training, "split_timelines", noted)
+        start = start_of(SMALL.led, np.ones(len(country.items.items)), country.vectors)
+        network = LedNetwork(start, project=False)
         rng = np.random.default_rng(0)
         sharded = replace(whole, shards=halves)
-        loss = led_training.run_shards(model, model.optimizers(0.01), sharded, SMALL.led, rng)
+        optimizers = optimizers_of(network, True, 0.01)
+        loss = led_training.run_epoch(network, optimizers, sharded, SMALL.led, True, rng)
         assert sorted(seen) == sorted(len(half) for half in halves)
         assert np.isfinite(loss)
-        assert (led_training.serving_vectors(model) != before).any()
+        assert (network.served().vectors != start.vectors).any()
         assert sharded.identity(training, country) != whole.identity(training, country)

@@ -10,23 +10,25 @@ import pyarrow as pa
 import pytest
 from scipy import sparse
 
-from candidates.config import CandidatesConfig, CboConfig, EmbeddingConfig, GboConfig, LedConfig
+from candidates.config import CandidatesConfig, CboConfig, EmbeddingConfig, LedConfig
 from candidates.errors import CandidatesError
+from candidates.led import country_training
 from candidates.led import training as led_training
 from candidates.matrices.embeddings import item_vectors
 from candidates.matrices.statistics import country_statistics, popularity, positioned
 from candidates.sources import load_sources_from
 from candidates.training import train_candidates
 from data.items import ItemTable
+from data.settings import checked
 from data.timelines import Timelines
 
 QUICK = CandidatesConfig(
     embedding=EmbeddingConfig(dimension=8, oversampling=4),
     cbo=CboConfig(clusters=(4,)),
-    led=LedConfig(epochs=2, batch_rows=64, negatives=32),
+    led=LedConfig(tuning="full", start="svd", loss="bpr", dimension=8, epochs=2, batch_size=64, negatives=32),
     held_out=0.2,
 )
-LONGER = replace(QUICK, led=replace(QUICK.led, epochs=4, patience=4))
+LONGER = QUICK.changed(led=QUICK.led.changed(epochs=4, patience=4))
 
 
 def test_recall_of_every_source_is_reported_with_standard_errors(trained: Any) -> None:
@@ -54,7 +56,9 @@ def test_the_same_seed_gives_the_same_files(trained: Any, tmp_path: Path) -> Non
     "changes",
     [
         {"tuning": "project"},
-        {"initialisation": "random"},
+        {"start": "random"},
+        {"start": "spectral"},
+        {"split": "none", "loss": "css"},
         {"loss": "css"},
         {"loss": "negative_sampling"},
         {"loss": "multinomial"},
@@ -64,12 +68,13 @@ def test_the_same_seed_gives_the_same_files(trained: Any, tmp_path: Path) -> Non
     ],
 )
 def test_every_setting_of_led_trains(trained: Any, tmp_path: Path, changes: dict[str, Any]) -> None:
-    led = replace(QUICK.led, epochs=8, learning_rate=0.03, dropout=0.0, patience=99, **changes)
-    config = replace(QUICK, led=led)
+    led = QUICK.led.changed(epochs=8, learning_rate=0.03, dropout=0.0, patience=99, **changes)
+    config = QUICK.changed(led=led)
     metrics = train_candidates(tmp_path, trained.items, trained.events, config)
     figures = metrics["sources"]["led"]["AA"]
-    assert np.isfinite(figures["loss"]).all()
-    assert figures["loss"][-1] < figures["loss"][0]
+    losses = figures["contenders"][led.tuning]["loss"]
+    assert np.isfinite(losses).all()
+    assert losses[-1] < losses[0]
     assert figures["targets"] == ("clicks" if changes.get("targets") == "clicks" else "all")
 
 
@@ -85,13 +90,13 @@ def test_interrupted_training_keeps_the_best_epoch(
         return real(*given)
 
     monkeypatch.setattr(led_training, "run_epoch", interrupted)
-    metrics = train_candidates(tmp_path, trained.items, trained.events, replace(QUICK, minimum_country_users=10**6))
-    assert metrics["sources"]["led"]["AA"]["epochs"] == 1
+    metrics = train_candidates(tmp_path, trained.items, trained.events, QUICK.changed(minimum_country_users=10**6))
+    assert metrics["sources"]["led"]["AA"]["contenders"]["full"]["epochs"] == 1
     assert set(load_sources_from(tmp_path, trained.items)) == {"gbo", "cbo", "led"}
 
 
 def test_small_countries_have_no_model_of_their_own(trained: Any, tmp_path: Path) -> None:
-    metrics = train_candidates(tmp_path, trained.items, trained.events, replace(QUICK, minimum_country_users=10**6))
+    metrics = train_candidates(tmp_path, trained.items, trained.events, QUICK.changed(minimum_country_users=10**6))
     assert metrics["countries"] == ["AA"]
 
 
@@ -102,7 +107,7 @@ def test_without_events_of_known_items_there_is_nothing_to_train(trained: Any, t
     with pytest.raises(CandidatesError, match="needs at least 2 events"):
         train_candidates(tmp_path, trained.items, trained.events[:0], QUICK)
     with pytest.raises(CandidatesError, match="sources to train"):
-        train_candidates(tmp_path, trained.items, trained.events, replace(QUICK, sources=("gbo", "magic")))
+        train_candidates(tmp_path, trained.items, trained.events, QUICK.changed(sources=("gbo", "magic")))
 
 
 @pytest.mark.parametrize("users", [1, 2, 5])
@@ -115,17 +120,22 @@ def test_a_handful_of_users_is_enough(trained: Any, tmp_path: Path, users: int) 
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        ({"embedding": EmbeddingConfig(dimension=0)}, "embedding.dimension"),
+        ({"embedding": {"dimension": 0}}, "embedding.dimension"),
         ({"held_out": 1.0}, "held_out"),
-        ({"led": LedConfig(dropout=1.0)}, "led.dropout"),
+        ({"led": {"dropout": 1.0}}, "led.dropout"),
+        ({"led": {"epochs": -1}}, "led.epochs"),
+        ({"led": {"tuning": "half"}}, "led.tuning"),
+        ({"led": {"start": "svd", "dimension": 200}}, "led.dimension is 200"),
+        ({"index": {"recall": 0}}, "index.recall"),
+        ({"cbo": {"clusters": ()}}, "cbo.clusters"),
         ({"threads": 0}, "threads"),
-        ({"gbo": GboConfig(half_life_days=0.0)}, "gbo.half_life_days"),
-        ({"gbo": GboConfig(window_days=-1.0)}, "gbo.window_days"),
+        ({"gbo": {"half_life_days": 0.0}}, "gbo.half_life_days"),
+        ({"gbo": {"window_days": -1.0}}, "gbo.window_days"),
     ],
 )
 def test_a_wrong_setting_is_named(change: dict[str, Any], named: str) -> None:
     with pytest.raises(CandidatesError, match=named):
-        replace(CandidatesConfig(), **change)
+        checked(CandidatesConfig, change, "", CandidatesError)
 
 
 def test_popularity_can_forget(trained: Any) -> None:
@@ -186,8 +196,8 @@ def test_a_training_that_dies_goes_on_from_its_checkpoint_to_the_same_vectors(tr
         return np.concatenate([np.load(folder / "led" / str(place) / "vectors.npy") for place in range(2)])
 
     whole = vectors(tmp_path / "whole", None)
-    kept = led_training.checkpoint_of
-    monkeypatch.setattr(led_training, "checkpoint_of", lambda *known: replace(kept(*known), every_seconds=0))
+    kept = country_training.checkpoint_of
+    monkeypatch.setattr(country_training, "checkpoint_of", lambda *known: replace(kept(*known), every_seconds=0))
     epochs = []
 
     def dying(*arguments):
@@ -203,6 +213,6 @@ def test_a_training_that_dies_goes_on_from_its_checkpoint_to_the_same_vectors(tr
     assert [file.suffix for file in (tmp_path / "checkpoints").iterdir()] == [".safetensors"]
     assert np.array_equal(vectors(tmp_path / "resumed", tmp_path / "checkpoints"), whole)
     assert len(epochs) == 3 + (LONGER.led.epochs - 2) + LONGER.led.epochs  # two countries, two epochs not done again
-    other = replace(LONGER, led=replace(LONGER.led, dropout=0.3))
+    other = LONGER.changed(led=LONGER.led.changed(dropout=0.3))
     with pytest.raises(CandidatesError, match="belongs to another training"):
         train_candidates(tmp_path, trained.items, trained.events, other, seed=3, checkpoints=tmp_path / "checkpoints")

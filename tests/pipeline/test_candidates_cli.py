@@ -22,7 +22,9 @@ from pipeline.training import train_stage_one
 from tests.support.marketplace import catalog_of, events_of
 
 QUICK = CandidatesConfig(
-    embedding=EmbeddingConfig(dimension=8, oversampling=4), cbo=CboConfig(clusters=(4,)), led=LedConfig(epochs=1)
+    embedding=EmbeddingConfig(dimension=8, oversampling=4),
+    cbo=CboConfig(clusters=(4,)),
+    led=LedConfig(dimension=8, epochs=1),
 )
 
 
@@ -42,12 +44,13 @@ def run(*arguments: str) -> str:
 
 def test_train_puts_a_bundle_into_service_and_propose_answers_from_it(workspace: Workspace, tmp_path: Path) -> None:
     quick = ("--dimension", "8", "--epochs", "1")
-    shown = run("train", "-w", str(workspace.root), *quick, "--tuning", "project", "--json", str(tmp_path / "f.json"))
+    shown = run("train", "-w", str(workspace.root), *quick, "--led", "project", "--json", str(tmp_path / "f.json"))
     figures = json.loads((tmp_path / "f.json").read_text())["figures"]
     bundle = Bundle.open(workspace.current)
     assert figures["bundle"] == bundle.version
     assert set(figures["recall"]) == set(bundle.metrics["candidates"]["recall"]) == {"gbo", "cbo", "led"}
-    assert "recall@20" in shown and "SIMULATED" in shown
+    assert "recall@20" in shown and "SIMULATED" in shown and "project" in shown
+    assert all(one["chosen"] == "project" for one in figures["sources"]["led"].values())
     shown = run("propose", "-w", str(workspace.root), "--user", "u0003", "--merchant", "m1", "--k", "4")
     assert shown.count("title of m1-") >= 4
     run("propose", "-w", str(workspace.root))

@@ -34,5 +34,7 @@ SMALL = {
     "mult-vae": _LAYERS,
     "mult-vae-css": {**_LAYERS, "negatives": "10"},
     "paper-vae": _LAYERS,
+    "led": {"dimension": "8"},
+    **{f"led-{loss}": {"dimension": "8", "negatives": "10", "epochs": "3"} for loss in ("mult", "css", "bpr", "ns")},
 }
 """By the model's name, as texts."""

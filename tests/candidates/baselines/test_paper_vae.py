@@ -8,7 +8,7 @@ from scipy.sparse import csr_matrix
 from candidates.baselines.autoencoder import Autoencoder, AutoencoderConfig
 from candidates.baselines.paper_vae import PaperVae, PaperVaeConfig
 from candidates.errors import CandidatesError
-from candidates.led.paper import svd_vectors
+from candidates.matrices.embeddings import svd_vectors
 
 SIZES = {"hidden": 6, "latent": 4, "epochs": 3, "batch_size": 20}
 

@@ -75,7 +75,7 @@ def test_the_command_prints_a_row_per_model_and_writes_the_figures(ratings, tmp_
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (("-m", "led", "--set", "threads=0"), "LED expects dimension >= 1 and threads >= 1"),
+        (("-m", "led", "--set", "threads=0"), "led: threads: Input should be greater than or equal to 1, found 0"),
         (("-m", "ease", "--set", "l2=inf"), "l2: Input should be .*, found 'inf'"),
         (("-m", "elsa", "--set", "seed=-1"), "seed: Input should be greater than or equal to 0, found -1"),
         (("-m", "ials", "--set", "alpha=1e30", "--set", "factors=2"), "iALS came to no solution"),

@@ -19,8 +19,8 @@ from candidates.models.model import UserItemModel
 from tests.support.user_items import SMALL, two_tastes
 
 LEDS = [name for name in MODELS if name.startswith("led")]
-SAVED = [name for name in MODELS if name not in LEDS]
-VECTORS = ("ials", "elsa", "mult-dae", "mult-vae", "mult-vae-css", "paper-vae")
+SAVED = list(MODELS)
+VECTORS = ("ials", "elsa", "mult-dae", "mult-vae", "mult-vae-css", "paper-vae", *LEDS)
 
 
 @dataclass

@@ -58,7 +58,11 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     _marketplace(place)
     train_stage_one(
         place,
-        CandidatesConfig(embedding=EmbeddingConfig(8, oversampling=4), cbo=CboConfig((4,)), led=LedConfig(epochs=1)),
+        CandidatesConfig(
+            embedding=EmbeddingConfig(dimension=8, oversampling=4),
+            cbo=CboConfig(clusters=(4,)),
+            led=LedConfig(dimension=8, epochs=1),
+        ),
     )
     return place
 

@@ -29,6 +29,10 @@ def naive_css(positive: float, negatives: list[float], items: int) -> float:
     return -math.log(math.exp(positive) / z)
 
 
+def naive_multinomial(positive: float, items_scores: list[float], items: int) -> float:
+    return math.log(sum(math.exp(one) for one in items_scores)) - positive
+
+
 NAIVE = {"bpr": naive_bpr, "negative_sampling": naive_negative_sampling, "css": naive_css}
 
 
@@ -54,7 +58,7 @@ def test_each_loss_is_the_mean_of_its_formula_over_targets(
     row = rows_of(targets, rows, generator)
     catalogue = torch.randint(2, 50, (rows,), generator=generator)
     allowed = torch.rand(rows, negatives, generator=generator) < 0.6 if masked else None
-    found = losses.SAMPLED_LOSSES[name](positive, negative, row, allowed, catalogue)
+    found = losses.LOSSES[name](positive, negative, row, allowed, catalogue)
     each = [
         NAIVE[name](
             float(positive[p]),
@@ -73,7 +77,7 @@ def test_gradients_are_those_of_differences_and_a_row_without_negatives_has_fini
     negative = torch.randn(3, 4, generator=generator, dtype=torch.float64, requires_grad=True)
     row, allowed = torch.tensor([0, 0, 1, 2, 2]), torch.tensor([[True] * 4, [False] * 4, [True, False, True, False]])
     catalogue = torch.tensor([9, 9, 30])
-    loss = losses.SAMPLED_LOSSES[name]
+    loss = losses.LOSSES[name]
     assert torch.autograd.gradcheck(lambda p, n: loss(p, n, row, allowed, catalogue), (positive, negative))
 
 
@@ -88,7 +92,8 @@ def test_css_over_all_other_items_is_the_multinomial_loss() -> None:
     target, row = torch.tensor([3, 0, 11, 5]), torch.arange(4)
     others = torch.stack([scores[r][torch.arange(12) != target[r]] for r in range(4)])
     css = losses.complementarity_sum_sampling(scores[row, target], others, row, None, torch.full((4,), 12))
-    torch.testing.assert_close(css, losses.multinomial(scores, row, target))
+    every = losses.multinomial(scores[row, target], scores, row, None, torch.full((4,), 12))
+    torch.testing.assert_close(css, every)
     torch.testing.assert_close(css, torch.nn.functional.cross_entropy(scores, target))
 
 
@@ -105,5 +110,14 @@ def test_css_estimates_the_partition_function_without_bias(seed: int) -> None:
 
 def test_large_scores_stay_finite() -> None:
     positive, negative = torch.tensor([-300.0, 300.0]), torch.tensor([[300.0], [-300.0]])
-    for loss in losses.SAMPLED_LOSSES.values():
+    for loss in losses.LOSSES.values():
         assert torch.isfinite(loss(positive, negative, torch.arange(2), None, torch.tensor([10, 10])))
+
+
+def test_the_multinomial_loss_counts_the_rows_own_items_alone() -> None:
+    scores, row = torch.randn(3, 8, dtype=torch.float64), torch.tensor([0, 2, 2])
+    allowed = torch.tensor([[True] * 4 + [False] * 4, [True] * 8, [False] * 4 + [True] * 4])
+    positive = scores[row, torch.tensor([1, 5, 6])]
+    found = losses.multinomial(positive, scores, row, allowed, torch.tensor([4, 8, 4]))
+    each = [naive_multinomial(float(positive[p]), scores[r][allowed[r]].tolist(), 8) for p, r in enumerate(row)]
+    assert float(found) == pytest.approx(sum(each) / 3, rel=1e-9)
