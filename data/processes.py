@@ -131,11 +131,15 @@ class Pool:
 
 @dataclass(frozen=True)
 class Outcome(Generic[Task, Answer]):
-    """What became of a task: its answer, or why there is none (`failure`, a sentence or a traceback)."""
+    """What became of a task: its answer, or why there is none (`failure`, a sentence or a traceback).
+
+    `place`: the task's position among the tasks.
+    """
 
     task: Task
     answer: Answer | None = None
     failure: str | None = None
+    place: int = -1
 
 
 def in_own_processes(
@@ -153,48 +157,49 @@ def in_own_processes(
         work: a function of a module; what it tells its `advance` reaches ours, here.
         begun: told of every task as its process starts.
     """
-    waiting, running = deque(tasks), dict[Connection, tuple[Task, BaseProcess]]()
+    waiting, running = deque(enumerate(tasks)), dict[Connection, tuple[int, Task, BaseProcess]]()
     try:
         while waiting or running:
             while waiting and len(running) < max(1, processes):
-                task = waiting.popleft()
-                running.update([_started(work, task)])
+                place, task = waiting.popleft()
+                end, process = _started(work, task)
+                running[end] = (place, task, process)
                 begun(task)
-            for end in multiprocessing.connection.wait(list(running)):
-                assert isinstance(end, Connection)
+            for told in multiprocessing.connection.wait(list(running)):
+                assert isinstance(told, Connection)
                 try:
-                    kind, value = end.recv()
+                    kind, value = told.recv()
                 except EOFError:
                     kind, value = "died", None
                 if kind == "advance":
                     advance(value)
                     continue
-                task, process = running.pop(end)
+                place, task, process = running.pop(told)
                 process.join()
-                end.close()
-                yield _outcome(task, kind, value, process.exitcode)
+                told.close()
+                yield _outcome(task, kind, value, process.exitcode, place)
     finally:
-        for _, process in running.values():
+        for _, _, process in running.values():
             process.terminate()
             process.join()
 
 
-def _started(work: Callable[..., Any], task: Task) -> tuple[Connection, tuple[Task, BaseProcess]]:
+def _started(work: Callable[..., Any], task: Any) -> tuple[Connection, BaseProcess]:
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe(duplex=False)
     process = context.Process(target=_in_own_process, args=(work, task, there), daemon=True)
     process.start()
     there.close()  # so that the end of the child's closes the pipe
-    return here, (task, process)
+    return here, process
 
 
-def _outcome(task: Task, kind: str, value: Any, code: int | None) -> Outcome[Task, Any]:
+def _outcome(task: Task, kind: str, value: Any, code: int | None, place: int) -> Outcome[Task, Any]:
     if kind == "answer":
-        return Outcome(task, answer=value)
+        return Outcome(task, answer=value, place=place)
     if kind == "failed":
-        return Outcome(task, failure=value)
-    why = f"was ended by signal {-code}" if code is not None and code < 0 else f"ended with code {code}"
-    return Outcome(task, failure=f"its process {why}; expected it to finish (is there enough memory?)")
+        return Outcome(task, failure=value, place=place)
+    why = f"was ended by signal {-code}" if code is not None and code < 0 else f"died with exit code {code}"
+    return Outcome(task, failure=f"its process {why}; expected it to finish (is there enough memory?)", place=place)
 
 
 _TELL_EVERY = 50

@@ -1,18 +1,13 @@
 """Client processes: each plays its shift against the gateway, tells how far it is, and hands back what it saw."""
 
-import multiprocessing
-import queue
-import traceback
 from collections.abc import Callable, Sequence
-from multiprocessing.queues import Queue
-from typing import Any, TypeVar
+from typing import TypeVar, cast
 
+from data.processes import Outcome, in_own_processes
 from gateway.errors import GatewayError
 
 _Shift = TypeVar("_Shift")
 _Result = TypeVar("_Result")
-
-_TELL_EVERY = 50
 
 
 def in_processes(
@@ -29,55 +24,9 @@ def in_processes(
     Raises:
         GatewayError: a client process failed or died.
     """
-    context = multiprocessing.get_context("spawn")
-    words: Queue[tuple[int, str, Any]] = context.Queue()
-    processes = [
-        context.Process(target=_run, args=(work, shift, place, words), daemon=True)
-        for place, shift in enumerate(shifts)
-    ]
-    for process in processes:
-        process.start()
-    try:
-        return _collect(processes, words, advance)
-    finally:
-        for process in processes:
-            process.terminate()
-            process.join()
-
-
-def _collect(processes: Sequence[Any], words: "Queue[Any]", advance: Callable[[int], None]) -> list[Any]:
-    results: dict[int, Any] = {}
-    while len(results) < len(processes):
-        try:
-            place, kind, value = words.get(timeout=1.0)
-        except queue.Empty:
-            for place, process in enumerate(processes):
-                if place not in results and process.exitcode is not None:
-                    raise GatewayError(f"client process {place} died with exit code {process.exitcode}") from None
-            continue
-        if kind == "failed":
-            raise GatewayError(f"client process {place} failed: {value}")
-        if kind == "done":
-            results[place] = value
-        else:
-            advance(value)
-    return [results[place] for place in sorted(results)]
-
-
-def _run(work: Callable[..., Any], shift: Any, place: int, words: "Queue[Any]") -> None:
-    untold = 0
-
-    def advance(by: int) -> None:
-        nonlocal untold
-        untold += by
-        if untold >= _TELL_EVERY:
-            words.put((place, "advance", untold))
-            untold = 0
-
-    try:
-        result = work(shift, advance)
-    except Exception:
-        words.put((place, "failed", traceback.format_exc(limit=-3)))
-        return
-    words.put((place, "advance", untold))
-    words.put((place, "done", result))
+    outcomes: list[Outcome[_Shift, _Result]] = []
+    for outcome in in_own_processes(work, shifts, len(shifts), advance):
+        if outcome.failure is not None:
+            raise GatewayError(f"client process {outcome.place}: {outcome.failure}")
+        outcomes.append(outcome)
+    return [cast(_Result, outcome.answer) for outcome in sorted(outcomes, key=lambda one: one.place)]

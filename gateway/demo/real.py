@@ -12,6 +12,7 @@ from candidates.evaluation import HeldOut, recall, split_events
 from data.bundle import Bundle
 from data.console import progress_bar
 from data.items import ItemTable
+from data.statistics import Mean
 from data.tables import load_catalog, load_events
 from data.workspace import Workspace
 from gateway.client import GatewayClient, history_of
@@ -221,8 +222,8 @@ def _differences(answers: Answers) -> dict[str, dict[str, float]]:
 def _mean(users: np.ndarray, values: np.ndarray) -> dict[str, float]:
     _, of_user = np.unique(users, return_inverse=True)
     per_user = np.bincount(of_user, values) / np.bincount(of_user)
-    error = per_user.std(ddof=1) / np.sqrt(len(per_user)) if len(per_user) > 1 else float("nan")
-    return {"recall@20": float(per_user.mean()), "se": float(error), "users": float(len(per_user))}
+    mean = Mean.of(per_user)
+    return {"recall@20": mean.value, "se": mean.error, "users": float(mean.count)}
 
 
 def _source_shares(workspace: Workspace, experiment: str) -> list[dict[str, Any]]:

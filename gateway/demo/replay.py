@@ -1,15 +1,13 @@
 """The same test without the gateway: what each population would have been shown, and what it would have brought."""
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from data.criteo.pool import end_with_parent
+from data.processes import pool
 from data.request import Request
 from data.simulator import METRICS, Answerer, Marketplace
 from data.simulator.behaviour import DEVICES
@@ -64,9 +62,8 @@ def replay(
         for bundle, served in versions.items()
         for start in range(0, len(served), _BLOCK)
     ]
-    prepared = (simulator, dict(populations))
-    with ProcessPoolExecutor(processes, get_context("spawn"), initializer=_prepare, initargs=prepared) as pool:
-        for block in pool.map(_slates_of, blocks):
+    with pool(processes, prepare=_prepare, prepared_with=(simulator, dict(populations))) as workers:
+        for _, block in workers.in_order(_slates_of, blocks):
             for name, found in block.items():
                 rows[name].extend(found)
     slates = {name: padded(found, width) for name, found in rows.items()}
@@ -117,7 +114,6 @@ _worker: list[_Worker] = []  # one per process, made by the pool's initializer
 def _prepare(simulator: Path, populations: dict[str, Sequence[str]]) -> None:
     import torch
 
-    end_with_parent()
     torch.set_num_threads(1)
     _worker[:] = [_Worker(simulator, populations)]
 

@@ -5,10 +5,8 @@ and independent between experiments whose salts differ.
 """
 
 import hashlib
-import json
 import logging
 import math
-import reprlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,9 +14,10 @@ from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, field_validator
 
-from data.yaml_text import parse_yaml
+from data.files import sha256_of_json
+from data.settings import Settings, read_settings
 from gateway.errors import GatewayError
 
 logger = logging.getLogger(__name__)
@@ -55,8 +54,7 @@ class Experiment:
 
     def __post_init__(self) -> None:
         arms = [[one.name, one.share, one.sources] for one in self.populations]
-        text = json.dumps([self.name, self.salt, arms])
-        object.__setattr__(self, "config_hash", hashlib.sha256(text.encode()).hexdigest()[:12])
+        object.__setattr__(self, "config_hash", sha256_of_json([self.name, self.salt, arms])[:12])
         object.__setattr__(self, "_bounds", np.cumsum([one.share for one in self.populations])[:-1])
 
     def population(self, name: str) -> Population:
@@ -101,14 +99,19 @@ class Assignment:
     population: Population
 
 
-class _PopulationModel(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-    share: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False, strict=True)]  # YAML's `yes` is no share of 1
+class _PopulationModel(Settings):
+    share: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
     sources: Annotated[list[_Name], Field(min_length=1)]
 
+    @field_validator("share", mode="before")
+    @classmethod
+    def _fraction(cls, share: object) -> object:
+        if isinstance(share, int | float) and not isinstance(share, bool) and share > 1:
+            raise ValueError(f"shares are fractions: expected 0.5 for 50 %, found {share}")
+        return share
 
-class _ExperimentModel(BaseModel):
-    model_config = ConfigDict(extra="forbid")
+
+class _ExperimentModel(Settings):
     experiment: _Name
     salt: Annotated[str, Field(min_length=1, max_length=128)]
     populations: Annotated[dict[_Name, _PopulationModel], Field(min_length=1)]
@@ -122,22 +125,7 @@ def load_experiment(path: Path, known_sources: Collection[str] | None = None) ->
     Raises:
         GatewayError: one sentence with file, field and what was expected there.
     """
-    try:
-        found = parse_yaml(path.read_text("utf-8"))
-    except OSError as error:
-        raise GatewayError(f"{path}: expected a populations file, found {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise GatewayError(f"{path}: expected UTF-8 text, found {error}") from None
-    except ValueError as error:
-        raise GatewayError(f"{path}: {error}") from None
-    try:
-        model = _ExperimentModel.model_validate(found)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the file"
-        said = "expected fields and their values" if first["type"] in ("model_type", "dict_type") else first["msg"]
-        found_there = "nothing" if first["input"] is None else reprlib.repr(first["input"])
-        raise GatewayError(f"{path}: {where}: {said}, found {found_there:.80}") from None
+    model = read_settings(path, _ExperimentModel, GatewayError)
     _check_sources(path, model, known_sources)
     total = math.fsum(one.share for one in model.populations.values())
     if abs(total - 1) > SHARES_TOLERANCE:

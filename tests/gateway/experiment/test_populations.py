@@ -106,9 +106,12 @@ _DOUBLING = "".join(f"a{n}: &a{n} [{', '.join(['x' if n == 0 else f'*a{n - 1}'] 
         (GOOD + "salt: t\n", r"expected YAML, found 'salt' twice, again in line 4"),
         (GOOD.replace("B:", "A:"), r"expected YAML, found 'A' twice, again in line 3"),
         ("? [a]\n: 1\n", r"expected YAML, found while constructing a mapping"),
-        ("[1, 2]", r"the file: expected fields and their values, found \[1, 2\]"),
-        ("", r"the file: expected fields and their values, found nothing"),
-        ("experiment: e\nsalt: s\npopulations: {A: 1}\n", r"populations\.A: expected fields and their values, found 1"),
+        ("[1, 2]", r"expected a mapping of fields to values, found \[1, 2\]"),
+        ("", r"expected a mapping of fields to values, found nothing"),
+        (
+            "experiment: e\nsalt: s\npopulations: {A: 1}\n",
+            r"populations\.A: expected a mapping of fields to values, found 1",
+        ),
         ("[" * 5000, r"expected YAML, found values nested"),
         (_DOUBLING, r"experiment: Field required"),
         ("a: [", r"expected YAML"),
@@ -125,7 +128,7 @@ def test_a_wrong_file_gets_one_sentence_with_file_and_field(tmp_path: Path, text
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(GatewayError, match=r"nowhere\.yaml: expected a populations file"):
+    with pytest.raises(GatewayError, match=r"nowhere\.yaml: expected a YAML file there"):
         load_experiment(tmp_path / "nowhere.yaml", KNOWN)
 
 
