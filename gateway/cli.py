@@ -76,11 +76,13 @@ def request(
         list[str] | None,
         typer.Option("--exclude-kind", help="Leave out items the history holds as view, click, landing or sale."),
     ] = None,
-    population: Annotated[str, typer.Option(help="See what this population would get (a preview).")] = "",
-    preview: Annotated[bool, typer.Option("--preview", help="Answer without logging a display.")] = False,
+    population: Annotated[str, typer.Option(help="See what this population would get.")] = "",
+    log: Annotated[
+        bool, typer.Option("--log", help="Log a display, which reports count; without it the banner is a preview.")
+    ] = False,
     json_path: JsonOption = None,
 ) -> None:
-    """Ask a running gateway for one banner and show it."""
+    """Ask a running gateway for one banner and show it. Nothing is logged, unless --log asks for it."""
     from gateway.client import GatewayClient
     from gateway.request_view import asker_of, print_banner
     from proto.tandem.v1 import tandem_pb2 as pb
@@ -96,7 +98,7 @@ def request(
         exclude_kinds=[kind.upper() for kind in excluded],
     )
     with GatewayClient(address) as client:
-        response = client.get_banner(context, slots, preview or bool(population), population)
+        response = client.get_banner(context, slots, preview=not log, population=population)
     print_banner(response, asker, console)
     figures = {
         "population": response.population,

@@ -73,7 +73,7 @@ def print_banner(response: pb.GetBannerResponse, asker: Asker, console: Console)
     if asker.told:
         console.print(f"[dim]{escape(asker.told.strip())}[/]", soft_wrap=True)
     if response.simulated:
-        console.print("[bold black on yellow] SIMULATED [/] users, items and prices of a made-up marketplace")
+        console.print("[bold black on yellow] SIMULATED [/] users, items and prices are simulated")
     title = f"Banner of {asker.merchant_id} for {asker.user_id}"
     table = Table(title=escape(title), title_justify="left", title_style="bold", header_style="bold")
     table.add_column("slot", justify="right")
@@ -96,7 +96,7 @@ def print_banner(response: pb.GetBannerResponse, asker: Asker, console: Console)
     console.print(
         f"population [bold]{escape(response.population)}[/] of {escape(response.experiment)}"
         f" ({escape(response.config_hash)}), bundle {escape(response.bundle_version)}, "
-        + (f"display {escape(response.display_id)}" if response.display_id else "not logged"),
+        + (f"display {escape(response.display_id)}" if response.display_id else "a preview, not logged"),
         soft_wrap=True,
     )
     if response.degraded:

@@ -84,7 +84,7 @@ def _banner(workspace: Path) -> Path:
         deadline = time.monotonic() + START_SECONDS
         with GatewayClient(address) as client:
             client.wait_until_ready(max(deadline - time.monotonic(), 1))
-        request = ["gateway", "request", "-w", str(workspace), "--address", address, "--preview", "--slots", "4"]
+        request = ["gateway", "request", "-w", str(workspace), "--address", address, "--slots", "4"]
         app(request, standalone_mode=False)
     finally:
         gateway.cli.console = shown

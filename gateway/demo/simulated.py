@@ -124,14 +124,10 @@ def _update(workspace: Workspace, seed: int) -> Bundle:
 
 def write_report(workspace: Workspace, populations: Path, truth: dict[str, dict[str, float]]) -> tuple[Report, Path]:
     """Build the report of the workspace's log, with the simulator's truth beside it, and write its page."""
-    from gateway.experiment.build import build_report
-    from gateway.pages.cli import configured_shares, read_log, views_before
+    from gateway.experiment.reports import report_of
     from gateway.pages.page import write_page
 
-    displays, tracked = read_log(workspace)
-    name, shares = configured_shares(populations)
-    views = views_before(workspace, displays)
-    report = build_report(displays, tracked, views, workspace.origin(), shares, truth, experiment=name)
+    report = report_of(workspace, populations=populations, truth=truth)
     page = workspace.root / "report.html"
     write_page(report, page)
     return report, page

@@ -12,11 +12,12 @@ import pyarrow.parquet as pq
 import pytest
 
 from data.errors import DataError
+from data.eventlog import read_displays
 from data.schema import DISPLAY_SCHEMA, EVENT_SCHEMA
 from data.tables import load_catalog, load_events
 from data.workspace import Origin, Workspace
 from gateway.demo.real import RealConfig, run_real
-from gateway.pages.cli import views_before
+from gateway.experiment.reports import views_before
 from gateway.request_view import asker_of
 from pipeline.training import TrainingPlan, train_bundle
 from tests.support.gateway.gateway_process import GatewayProcess, context, free_port
@@ -158,6 +159,17 @@ def test_a_newcomer_types_nothing_and_gets_a_readable_banner(gateway: GatewayPro
     for words in ("busy was picked", "8 events", "SIMULATED", "Books No. 39", "gbo", "ms in the gateway", "population"):
         assert words in done.stdout
     assert '"bundle_version"' in figures.read_text()
+
+
+def test_a_request_is_a_preview_unless_a_display_is_asked_for(gateway: GatewayProcess) -> None:
+    ask = ("gateway", "request", "-w", gateway.files.root, "--address", gateway.address, "--user", "u")
+    ask = (*ask, "--merchant", "books")
+    before = read_displays(gateway.files.log)["display_id"].to_pylist()
+    assert "a preview, not logged" in _tandem(*ask).stdout
+    assert read_displays(gateway.files.log)["display_id"].to_pylist() == before
+    said = _tandem(*ask, "--log").stdout
+    (display,) = set(read_displays(gateway.files.log)["display_id"].to_pylist()) - set(before)
+    assert f"display {display}" in said
 
 
 def test_a_refused_request_shows_the_status_and_the_sentence(gateway: GatewayProcess) -> None:

@@ -21,8 +21,14 @@ from gateway.experiment.statistics import (
     sample_ratio,
 )
 
-A = RatioMoments.of_sums(20_000, d=200739, y=3902, dd=2193177, yy=5368, dy=42538)
-B = RatioMoments.of_sums(20_000, d=199426, y=4186, dd=2165210, yy=6024, dy=45533)
+
+def of_sums(users: int, d: float, y: float, dd: float, yy: float, dy: float) -> RatioMoments:
+    """From the raw sums of d, y, d^2, y^2 and d*y over users, as the oracles give them."""
+    return RatioMoments(users, y / users, d / users, yy - y * y / users, dd - d * d / users, dy - d * y / users)
+
+
+A = of_sums(20_000, d=200739, y=3902, dd=2193177, yy=5368, dy=42538)
+B = of_sums(20_000, d=199426, y=4186, dd=2165210, yy=6024, dy=45533)
 
 amounts = st.floats(0, 1e6, allow_nan=False)
 users = st.lists(st.tuples(amounts, st.floats(0.5, 1e3)), max_size=40)

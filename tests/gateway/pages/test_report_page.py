@@ -20,7 +20,8 @@ from data.simulator.policies import AffinityPolicy, PopularPolicy
 from data.workspace import Origin, Workspace
 from gateway.experiment.build import build_report
 from gateway.experiment.populations import DEFAULT_POPULATIONS, load_experiment
-from gateway.pages.cli import add_commands, default_shares
+from gateway.experiment.reports import default_shares
+from gateway.pages.cli import add_commands
 from gateway.pages.page import render_page, write_page
 from gateway.pages.plots import normalised_plot, uplift_plot
 

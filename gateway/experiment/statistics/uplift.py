@@ -1,0 +1,97 @@
+"""The relative uplift of a ratio metric, with an interval for one look and one that holds however often one looks."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from scipy.stats import t as student
+
+from gateway.experiment.statistics.moments import LEVEL, NotEstimable, RatioMoments, normal_quantile
+
+TUNED_FOR_USERS = 5000
+"""The number of users at which the always-valid interval is tightest (relative to the fixed-time one)."""
+
+Method = Literal["log-ratio", "symmetric"]
+DEFAULT_METHOD: Method = "log-ratio"
+
+
+@dataclass(frozen=True, slots=True)
+class Uplift:
+    """r_treated / r_baseline - 1, as a fraction. `always_valid` holds however often one looks."""
+
+    value: float
+    standard_error: float  # of `value`, delta method
+    low: float
+    high: float
+    p_value: float  # two-sided, of no uplift, by the same method as the interval
+    always_valid: tuple[float, float]
+    method: Method
+
+
+def relative_uplift(
+    treated: RatioMoments, baseline: RatioMoments, method: Method = DEFAULT_METHOD
+) -> "Uplift | NotEstimable":
+    """The relative uplift of a ratio metric, with its interval at LEVEL.
+
+    symmetric: u +- t sqrt(v_T / r_C^2 + r_T^2 v_C / r_C^4). log-ratio: the same delta method on log(r_T / r_C), whose
+    interval cannot fall below -100 %. t is Student's with Welch's degrees of freedom.
+
+    Not estimable while the baseline's own interval still reaches zero (the ratio's interval would be unbounded,
+    Fieller 1954), or while either group has no outcome at all.
+    """
+    if problem := _pair_problem(treated, baseline):
+        return NotEstimable(problem)
+    ratio = treated.ratio / baseline.ratio
+    parts = treated.relative_error**2, baseline.relative_error**2
+    log_error = math.sqrt(sum(parts))
+    error, sequential = ratio * log_error, always_valid_factor(treated.users + baseline.users)
+    freedom = _degrees_of_freedom(parts, (treated.users, baseline.users))
+    quantile = float(student.isf((1 - LEVEL) / 2, freedom))
+    if method == "symmetric":
+        low, high = ratio - quantile * error - 1, ratio + quantile * error - 1
+        always = ratio - sequential * error - 1, ratio + sequential * error - 1
+        p_value = _two_sided((ratio - 1) / error, freedom)
+    else:
+        low, high = (math.expm1(math.log(ratio) + sign * quantile * log_error) for sign in (-1, 1))
+        always = (
+            math.expm1(math.log(ratio) - sequential * log_error),
+            math.expm1(math.log(ratio) + sequential * log_error),
+        )
+        p_value = _two_sided(math.log(ratio) / log_error, freedom)
+    return Uplift(ratio - 1, error, low, high, p_value, always, method)
+
+
+def always_valid_factor(users: int) -> float:
+    """How many standard errors an interval needs to hold at every moment at once.
+
+    The asymptotic confidence sequence of Waudby-Smith et al. ("Time-uniform central limit theory", 2021, Theorem
+    2.2): sqrt(2 (N rho^2 + 1) / (N rho^2) ln(sqrt(N rho^2 + 1) / alpha)), rho tuned for TUNED_FOR_USERS.
+    """
+    alpha = 1 - LEVEL
+    squared_rho = (-2 * math.log(alpha) + math.log(1 - 2 * math.log(alpha))) / TUNED_FOR_USERS
+    scale = users * squared_rho
+    return math.sqrt(2 * (scale + 1) / scale * math.log(math.sqrt(scale + 1) / alpha))
+
+
+def _pair_problem(treated: RatioMoments, baseline: RatioMoments) -> str | None:
+    """Why a relative uplift cannot be estimated; None if it can."""
+    for group, name in ((baseline, "baseline"), (treated, "treated")):
+        if problem := group.problem():
+            return f"{problem} in the {name} population"
+        if group.ratio <= 0:
+            return f"no outcome in the {name} population"
+    if baseline.variance == 0 and treated.variance == 0:
+        return "users do not differ"
+    if normal_quantile() * baseline.relative_error >= 1:
+        return "too few outcomes in the baseline population"
+    return None
+
+
+def _degrees_of_freedom(parts: tuple[float, float], users: tuple[int, int]) -> float:
+    """Welch and Satterthwaite's, for the sum of two estimated variances."""
+    spread = sum(part * part / (count - 1) for part, count in zip(parts, users, strict=True))
+    return sum(parts) ** 2 / spread
+
+
+def _two_sided(statistic: float, freedom: float) -> float:
+    return float(2 * student.sf(abs(statistic), freedom))
