@@ -4,6 +4,7 @@ The sentence says which file, which field, what was expected there and what was 
 """
 
 import difflib
+import errno
 import re
 import reprlib
 from collections.abc import Hashable, Mapping
@@ -118,10 +119,10 @@ def read_json(
     where = f"{path}: expected {expected}" if expected else str(path)
     try:
         return TypeAdapter(kind).validate_json(path.read_bytes(), strict=True)
-    except (FileNotFoundError, NotADirectoryError):
-        raise error(missing or f"{where}, found no such file") from None
     except OSError as found:
-        raise error(f"{where}, found {found.strerror or found}") from None
+        nothing_there = found.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
+        said = missing if missing and nothing_there else f"{where}, found {found.strerror or found}"
+        raise error(said) from None
     except ValidationError as wrong:
         raise error(": ".join(part for part in (where, *_first_fault(wrong, kind)) if part)) from None
 

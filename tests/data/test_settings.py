@@ -142,6 +142,7 @@ def test_a_json_file_is_read_as_what_it_ought_to_hold(tmp_path: Path, content: s
     with pytest.raises(_Error, match=rf"facts\.json: {said}") as caught:
         read_json(path, _Facts, expected="facts", error=_Error)
     assert "\n" not in str(caught.value)
-    for nowhere in (tmp_path / "nowhere", path / "below a file"):
+    (tmp_path / "itself").symlink_to("itself")
+    for nowhere in (tmp_path / "nowhere", path / "below a file", tmp_path / "itself"):
         with pytest.raises(_Error, match=r"^write some$"):
             read_json(nowhere, _Facts, missing="write some", error=_Error)
