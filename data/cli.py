@@ -10,7 +10,7 @@ from rich.markup import escape
 
 import data.criteo.cli
 import data.generators.cli
-from data.console import DEFAULT_WORKSPACE, JsonOption, WorkspaceOption, console, progress_bar, write_figures
+from data.console import DEFAULT_WORKSPACE, JsonOption, WorkspaceOption, console, progress_bar, table, write_figures
 from data.simulator.cli import add_commands
 from data.workspace import Workspace
 
@@ -120,28 +120,19 @@ def _pairs(option: str, given: list[str] | None) -> dict[str, str]:
 
 
 def _print_counts(title: str, figures: Mapping[str, int | str]) -> None:
-    from rich.table import Table
-
-    table = Table(title=escape(title), show_header=False)
-    table.add_column()
-    table.add_column(justify="right")
+    shown = table(escape(title), "", "")
     for name, value in figures.items():
-        table.add_row(name, f"{value:,}" if isinstance(value, int) else escape(str(value)))
-    console.print(table)
+        shown.add_row(name, f"{value:,}" if isinstance(value, int) else escape(str(value)))
+    console.print(shown)
 
 
 def _print_merchants(rows: "Sequence[MerchantCounts]", of: int) -> None:
-    from rich.table import Table
-
     columns = ("items", "views", "clicks", "landings", "sales", "users")
     largest = f"the {len(rows)} largest of {of:,} merchants"
-    table = Table(title=largest if len(rows) < of else f"{of:,} merchant{'s' * (of != 1)}")
-    table.add_column("merchant")
-    for name in columns:
-        table.add_column(name, justify="right")
+    shown = table(largest if len(rows) < of else f"{of:,} merchant{'s' * (of != 1)}", "merchant", *columns)
     for row in rows:
-        table.add_row(escape(row.merchant_id), *(f"{getattr(row, name):,}" for name in columns))
-    console.print(table)
+        shown.add_row(escape(row.merchant_id), *(f"{getattr(row, name):,}" for name in columns))
+    console.print(shown)
 
 
 add_commands(app)

@@ -8,11 +8,11 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -21,6 +21,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from data.errors import DataError
 from data.files import write_text_atomically
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 WIDTH = 120
 """Characters of a table that goes to a file or a pipe, unless COLUMNS says another: no figure of it is cut."""
@@ -100,6 +103,17 @@ class Bar:
     def expect(self, total: int | None) -> None:
         """Say how much there will be, once that is known."""
         self._progress.update(self._task, total=total)
+
+
+def table(title: str, *columns: str, left: Collection[str] | None = None, **options: Any) -> "Table":
+    """A table yet without rows; `left` columns are text (by default the first), the others figures."""
+    from rich.table import Table
+
+    made = Table(title=title, show_header=any(columns), **options)
+    for place, name in enumerate(columns):
+        text = place == 0 if left is None else name in left
+        made.add_column(name, justify="left" if text else "right")
+    return made
 
 
 def write_figures(path: Path | None, figures: Any) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from data.console import JsonOption, NewFolderOption, SeedOption, console, notices, progress_bar, write_figures
+from data.console import JsonOption, NewFolderOption, SeedOption, console, notices, progress_bar, table, write_figures
 from data.criteo.layout import CATEGORICAL, SPLITS, SplitKind
 from data.errors import DataError
 
@@ -133,11 +133,7 @@ def _three_numbers(text: str) -> tuple[float, float, float]:
 
 
 def _show(manifest: "Manifest", output: Path) -> None:
-    from rich.table import Table
-
-    sizes = Table(title=f"{output}: splits")
-    for column in ("split", "rows", "click rate", "ids missing", "ids unknown"):
-        sizes.add_column(column, justify="left" if column == "split" else "right")
+    sizes = table(f"{output}: splits", "split", "rows", "click rate", "ids missing", "ids unknown")
     for name in SPLITS:
         size = manifest.splits[name]
         fields = max(size.rows * len(CATEGORICAL), 1)
@@ -146,9 +142,7 @@ def _show(manifest: "Manifest", output: Path) -> None:
         click_rate = f"{size.clicks / size.rows:.2%}" if size.rows else "-"
         sizes.add_row(name, f"{size.rows:,}", click_rate, f"{missing:.2%}", f"{unknown:.2%}")
     console.print(sizes)
-    tables = Table(title="embedding tables: rows (two of them reserved)", show_header=False)
-    for _ in range(7):
-        tables.add_column(justify="right")
+    tables = table("embedding tables: rows (two of them reserved)", *[""] * 7, left=())
     cells = [f"{feature.name} {feature.rows:,}{'#' * feature.hashed}" for feature in manifest.categorical]
     for first in range(0, len(cells), 7):
         tables.add_row(*cells[first : first + 7])

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from rich.markup import escape
 
-from data.console import JsonOption, NewFolderOption, SeedOption, console, progress_bar, write_figures
+from data.console import JsonOption, NewFolderOption, SeedOption, console, progress_bar, table, write_figures
 from data.errors import DataError
 
 if TYPE_CHECKING:
@@ -175,12 +175,8 @@ def compare_traces(
 
 
 def _show(compared: "dict[str, TraceComparison]", title: str) -> None:
-    from rich.table import Table
-
-    table = Table(title=escape(title))
-    table.add_column("feature")
-    for column in ("accesses", "ids", "distributions apart", "LRU cache", "original hits", "synthetic hits"):
-        table.add_column(column, justify="right")
+    columns = ("accesses", "ids", "distributions apart", "LRU cache", "original hits", "synthetic hits")
+    shown = table(escape(title), "feature", *columns)
     for name, one in compared.items():
         what = (
             name,
@@ -189,10 +185,10 @@ def _show(compared: "dict[str, TraceComparison]", title: str) -> None:
             f"{one.distance:.3f}",
         )
         for capacity, first, second in zip(one.capacities, one.original_hits, one.synthetic_hits, strict=True):
-            table.add_row(*what, f"{capacity:,}", f"{first:.4f}", f"{second:.4f}")
+            shown.add_row(*what, f"{capacity:,}", f"{first:.4f}", f"{second:.4f}")
             what = ("", "", "", "")
-        table.add_section()
-    console.print(table)
+        shown.add_section()
+    console.print(shown)
 
 
 def _figures(one: "TraceComparison") -> dict[str, object]:

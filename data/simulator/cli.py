@@ -12,6 +12,7 @@ from data.console import (
     WorkspaceOption,
     console,
     progress_bar,
+    table,
     write_figures,
 )
 from data.errors import DataError
@@ -126,11 +127,7 @@ def describe(marketplace: "Marketplace") -> dict[str, Any]:
 
 
 def _show(figures: dict[str, Any], place: Workspace) -> None:
-    from rich.table import Table
-
-    table = Table(title=f"SIMULATED marketplace in {escape(str(place.root))}", title_justify="left", show_header=False)
-    table.add_column("what")
-    table.add_column("value", justify="right")
+    shown = table(f"SIMULATED marketplace in {escape(str(place.root))}", "", "", title_justify="left")
     merchants = ", ".join(f"{name} {size:,}" for name, size in figures["merchants"].items())
     rows = {
         "merchants and their items": merchants,
@@ -151,5 +148,5 @@ def _show(figures: dict[str, Any], place: Workspace) -> None:
             f"{values['order_value']:.2f} order value"
         )
     for what, value in rows.items():
-        table.add_row(what, value)
-    console.print(table)
+        shown.add_row(what, value)
+    console.print(shown)
