@@ -7,7 +7,7 @@ import typer
 
 from candidates.benchmarks.runner import IN_THIS_PROCESS
 from candidates.errors import CandidatesError
-from data.console import JsonOption, SeedOption, console, write_figures
+from data.console import JsonOption, ResultsOption, SeedOption, console, write_figures
 
 DatasetOption = Annotated[str, typer.Option(help="movielens-1m, movielens-20m or pairs.")]
 PathOption = Annotated[
@@ -15,7 +15,9 @@ PathOption = Annotated[
 ]
 ModelOption = Annotated[list[str] | None, typer.Option("--model", "-m", help="Repeat for several; default: all.")]
 SetOption = Annotated[list[str] | None, typer.Option("--set", help="A setting to keep, as in ease.l2=300. Repeatable.")]
-SeedCountOption = Annotated[int, typer.Option("--seeds", min=1, help="Runs of each model that draws at random.")]
+SeedsOption = Annotated[
+    int, typer.Option("--seeds", min=1, help="Runs of each model that draws at random: of --seed and those after it.")
+]
 AboveOption = Annotated[float | None, typer.Option(help="Only ratings above this are likes; MovieLens: 3.5.")]
 HeldOutOption = Annotated[int | None, typer.Option(min=1, help="Users for validation, and as many for test.")]
 PartOption = Annotated[
@@ -30,10 +32,9 @@ CutOffsOption = Annotated[
 CompareToOption = Annotated[
     str | None, typer.Option(help="A model: show every other row's difference to it, user by user.")
 ]
-JobsOption = Annotated[
-    int, typer.Option(min=0, help="Fits at a time, in processes of one thread each; 0: one by one on all cores.")
+ProcessesOption = Annotated[
+    int | None, typer.Option(min=1, help="Fits at a time, of one thread each; default: one by one on all cores.")
 ]
-OutOption = Annotated[Path, typer.Option(help="Where finished rows are kept; a killed run goes on from there.")]
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -48,15 +49,15 @@ def benchmark(
     model: ModelOption = None,
     settings: SetOption = None,
     seed: SeedOption = 0,
-    seeds: SeedCountOption = 1,
+    seeds: SeedsOption = 1,
     above: AboveOption = None,
     held_out: HeldOutOption = None,
     part: PartOption = "test",
     fixed: FixedOption = False,
     cut_offs: CutOffsOption = None,
     compare_to: CompareToOption = None,
-    jobs: JobsOption = IN_THIS_PROCESS,
-    out: OutOption = Path("build/benchmark"),
+    processes: ProcessesOption = None,
+    output: ResultsOption = Path("build/benchmark"),
     json: JsonOption = None,
 ) -> None:
     """Fit models on a public data set and print Recall@k, NDCG@k and coverage, a row as soon as it is done.
@@ -74,7 +75,7 @@ def benchmark(
         source, names, chosen, every_seed, part, tuple(cut_offs or ()), compare_to, asked_for=model is not None
     )
     try:
-        comparison.run(out, jobs, fixed or part == "validation")
+        comparison.run(output, processes or IN_THIS_PROCESS, fixed or part == "validation")
     finally:  # interrupted after hours, the finished rows are still worth reading
         if comparison.results:
             write_figures(json, comparison.figures())

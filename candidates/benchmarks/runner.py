@@ -16,6 +16,7 @@ from data.console import progress_bar
 from data.errors import TandemError
 from data.files import write_text_atomically
 from data.processes import Outcome, in_own_processes
+from data.settings import read_json
 
 IN_THIS_PROCESS = 0
 """Instead of a number of processes: one task after the other, here, with all cores."""
@@ -80,15 +81,8 @@ def run_tasks(
 
 def read_row(path: Path) -> dict[str, Any]:
     """Raises CandidatesError if the file holds no row."""
-    try:
-        row = json.loads(path.read_text())
-        if not isinstance(row, dict):
-            raise ValueError(f"a {type(row).__name__}")
-        return row
-    except (OSError, ValueError) as error:
-        raise CandidatesError(
-            f"{path}: expected a finished row, found {error}; remove the file to run it again"
-        ) from None
+    expected = "a finished row (remove the file to run it again)"
+    return read_json(path, dict[str, Any], expected=expected, error=CandidatesError)
 
 
 @dataclass(frozen=True)

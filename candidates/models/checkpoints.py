@@ -7,7 +7,6 @@ if it had never stopped: parameters, optimisers' moments and random streams all 
 import copy
 import hashlib
 import json
-import os
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from candidates.errors import CandidatesError
+from data.files import replaced_file
 
 if TYPE_CHECKING:
     import torch
@@ -43,21 +43,10 @@ class CheckpointFile:
         """
         from safetensors.torch import save_file
 
-        beside = self.path.with_name(f".{self.path.name}.{os.getpid()}")
         described = {"identity": self.identity, "facts": json.dumps(facts)}
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            owned = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+        owned = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+        with replaced_file(self.path, durable=True, error=CandidatesError) as beside:
             save_file(owned, beside, described)
-            with beside.open("rb") as file:
-                os.fsync(file.fileno())
-            beside.replace(self.path)
-        except OSError as error:
-            raise CandidatesError(
-                f"{self.path}: expected a place that can be written for a checkpoint, found {error}"
-            ) from error
-        finally:
-            beside.unlink(missing_ok=True)
 
     def read(self) -> "tuple[dict[str, Tensor], dict[str, Any]] | None":
         """What was written last; None if nothing was.

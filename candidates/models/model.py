@@ -30,7 +30,7 @@ class UserItemModel(SavedInFolder):
     stops_early: ClassVar[bool] = False
     """Whether `fit` chooses its best epoch by validation users; without them it runs all its epochs."""
 
-    refits: ClassVar[bool] = False
+    refits: bool = False
     """Whether a fitted model can be fitted again on more, with what validation has chosen: `refit`."""
 
     checkpoint: CheckpointFile | None = None

@@ -10,11 +10,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from candidates.errors import CandidatesError
-from data.files import file_digest, replaced_folder
-from data.settings import Settings, checked
+from data.files import replaced_folder, sha256_of
+from data.settings import Settings, checked, read_json
 
 FORMAT = 1
 DESCRIPTION, ARRAYS = "model.json", "arrays.safetensors"
+
+
+@dataclass(frozen=True)
+class _Description:
+    format: int
+    kind: str
+    config: dict[str, Any]
+    items: int
+    sha256: str
 
 
 @dataclass(frozen=True)
@@ -126,25 +135,24 @@ def write_model(folder: Path, model: SavedModel) -> None:
     try:
         with replaced_folder(folder) as beside:
             save_file({name: np.ascontiguousarray(one) for name, one in model.arrays.items()}, beside / ARRAYS)
-            described = {"format": FORMAT, "kind": model.kind, "config": model.config, "items": model.items}
-            digest = file_digest(beside / ARRAYS)
-            (beside / DESCRIPTION).write_text(json.dumps(described | {"sha256": digest}, indent=2) + "\n")
+            described = _Description(FORMAT, model.kind, model.config, model.items, sha256_of(beside / ARRAYS))
+            (beside / DESCRIPTION).write_text(json.dumps(asdict(described), indent=2) + "\n")
     except OSError as error:
         raise CandidatesError(f"{folder}: expected a place that can be written for a model, found {error}") from error
 
 
 def read_model(folder: Path) -> SavedModel:
     """Raises CandidatesError: no model there, one of another format, or files that differ from what was written."""
-    from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
+    missing = f"{folder}: expected the folder of a saved model, found no {DESCRIPTION} in it"
+    expected = "the description of a saved model"
+    found = read_json(folder / DESCRIPTION, _Description, missing=missing, expected=expected, error=CandidatesError)
+    if found.format != FORMAT:
+        raise CandidatesError(f"{folder} is a model of format {found.format}; expected format {FORMAT}")
     try:
-        described = json.loads((folder / DESCRIPTION).read_text())
-        if described["format"] != FORMAT:
-            raise CandidatesError(f"{folder} is a model of format {described['format']}; expected format {FORMAT}")
-        if file_digest(folder / ARRAYS) != described["sha256"]:
+        if sha256_of(folder / ARRAYS) != found.sha256:
             raise CandidatesError(f"{folder / ARRAYS} is not the file that was saved: its SHA-256 differs")
-        arrays = load_file(folder / ARRAYS)
-        return SavedModel(str(described["kind"]), dict(described["config"]), int(described["items"]), arrays)
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-        raise CandidatesError(f"{folder}: expected the folder of a saved model, found {error!r}") from error
+        return SavedModel(found.kind, found.config, found.items, load_file(folder / ARRAYS))
+    except OSError as error:
+        raise CandidatesError(f"{folder / ARRAYS} cannot be read: {error}") from error

@@ -5,21 +5,18 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from candidates.benchmarks.cli import (
-    AboveOption,
-    DatasetOption,
-    FixedOption,
-    HeldOutOption,
-    PathOption,
-    SeedCountOption,
-)
+from candidates.benchmarks.cli import AboveOption, DatasetOption, FixedOption, HeldOutOption, PathOption
 from candidates.errors import CandidatesError
-from data.console import DEFAULT_WORKSPACE, JsonOption, WorkspaceOption, console, write_figures
-
-JobsOption = Annotated[int, typer.Option(min=1, help="Models fitted at a time, each in a process of one thread.")]
-OutOption = Annotated[
-    Path, typer.Option(help="Markdown, plot and finished rows; a run that was killed goes on from there.")
-]
+from data.console import (
+    DEFAULT_WORKSPACE,
+    JsonOption,
+    ProcessesOption,
+    ResultsOption,
+    SeedsOption,
+    WorkspaceOption,
+    console,
+    write_figures,
+)
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -33,9 +30,9 @@ def add_commands(app: typer.Typer) -> None:
 def table2(
     path: PathOption,
     dataset: DatasetOption = "movielens-1m",
-    seeds: SeedCountOption = 3,
-    jobs: JobsOption = 4,
-    out: OutOption = Path("build/table2"),
+    seeds: SeedsOption = 3,
+    processes: ProcessesOption = 4,
+    output: ResultsOption = Path("build/table2"),
     above: AboveOption = None,
     held_out: HeldOutOption = None,
     fixed: FixedOption = False,
@@ -48,8 +45,8 @@ def table2(
     from candidates.benchmarks.datasets import DataSource
     from candidates.paper.table2 import table_2
 
-    figures = table_2(DataSource.of(dataset, path, above, held_out), range(seeds), out, jobs, fixed)
-    _tell(out / "table2.md", figures, json)
+    figures = table_2(DataSource.of(dataset, path, above, held_out), range(seeds), output, processes, fixed)
+    _tell(output / "table2.md", figures, json)
 
 
 def figure2(
@@ -58,9 +55,9 @@ def figure2(
     share: Annotated[
         list[float] | None, typer.Option(min=0.0001, max=1, help="Repeatable; default: 1 % to all.")
     ] = None,
-    seeds: SeedCountOption = 1,
-    jobs: JobsOption = 4,
-    out: OutOption = Path("build/figure2"),
+    seeds: SeedsOption = 1,
+    processes: ProcessesOption = 4,
+    output: ResultsOption = Path("build/figure2"),
     above: AboveOption = None,
     held_out: HeldOutOption = None,
     json: JsonOption = None,
@@ -70,17 +67,17 @@ def figure2(
     from candidates.paper.figures import SHARES, figure_2
 
     source = DataSource.of(dataset, path, above, held_out)
-    figures = figure_2(source, sorted(set(share or SHARES)), range(seeds), out, jobs)
-    _tell(out / "figure2.md", figures, json)
+    figures = figure_2(source, sorted(set(share or SHARES)), range(seeds), output, processes)
+    _tell(output / "figure2.md", figures, json)
 
 
 def figure7(
     path: PathOption,
     dataset: DatasetOption = "movielens-1m",
     negatives: Annotated[list[int] | None, typer.Option(min=1, help="Repeatable; default: 1 to 1,000.")] = None,
-    seeds: SeedCountOption = 1,
-    jobs: JobsOption = 4,
-    out: OutOption = Path("build/figure7"),
+    seeds: SeedsOption = 1,
+    processes: ProcessesOption = 4,
+    output: ResultsOption = Path("build/figure7"),
     above: AboveOption = None,
     held_out: HeldOutOption = None,
     json: JsonOption = None,
@@ -90,8 +87,8 @@ def figure7(
     from candidates.paper.figures import NEGATIVES, figure_7
 
     source = DataSource.of(dataset, path, above, held_out)
-    figures = figure_7(source, sorted(set(negatives or NEGATIVES)), range(seeds), out, jobs)
-    _tell(out / "figure7.md", figures, json)
+    figures = figure_7(source, sorted(set(negatives or NEGATIVES)), range(seeds), output, processes)
+    _tell(output / "figure7.md", figures, json)
 
 
 def table3(
@@ -100,16 +97,16 @@ def table3(
     anchor: Annotated[
         Literal["log", "user"], typer.Option(help="Target days end with the log, or with each user's own activity.")
     ] = "log",
-    seeds: SeedCountOption = 3,
-    jobs: JobsOption = 4,
-    out: OutOption = Path("build/table3"),
+    seeds: SeedsOption = 3,
+    processes: ProcessesOption = 4,
+    output: ResultsOption = Path("build/table3"),
     json: JsonOption = None,
 ) -> None:
     """The paper's Table 3: pre-train on a workspace's views, learn its clicks; Recall@20 and ClickRank by time."""
     from candidates.paper.table3 import Log, table_3
 
-    figures = table_3(Log.of(workspace, days, anchor), range(seeds), out, jobs)
-    _tell(out / "table3.md", figures, json)
+    figures = table_3(Log.of(workspace, days, anchor), range(seeds), output, processes)
+    _tell(output / "table3.md", figures, json)
 
 
 def _tell(page: Path, figures: dict[str, Any], json: Path | None) -> None:

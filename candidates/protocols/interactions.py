@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
 from candidates.errors import CandidatesError
+from data.distinct import first_places
 from data.readers.ratings import read_lists, read_ratings
 
 
@@ -108,8 +109,5 @@ def _distinct(
     user: NDArray[np.int32], item: NDArray[np.int32], items: int
 ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """The first of each pair, in the order given."""
-    first = np.unique(user.astype(np.int64) * items + item, return_index=True)[1]
-    if len(first) == len(user):
-        return user, item
-    first.sort()
+    first = first_places(user.astype(np.int64) * items + item)
     return user[first], item[first]

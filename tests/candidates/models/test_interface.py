@@ -167,13 +167,13 @@ def test_what_is_no_saved_model_of_the_kind_is_refused(tmp_path):
         ({"config": {"l2": -1}}, "l2: Input should be greater than 0"),
         ({"kind": "Oracle"}, "of the kind Oracle"),
         ({"format": 99}, "format 99"),
-        ({"items": "many"}, "expected the folder of a saved model"),
+        ({"items": "many"}, "items: Input should be a valid integer"),
     ):
         (place / "model.json").write_text(json.dumps(described | broken))
         with pytest.raises(CandidatesError, match=expected):
             load_model(place)
     (place / "model.json").write_text("{")
-    with pytest.raises(CandidatesError, match="expected the folder of a saved model"):
+    with pytest.raises(CandidatesError, match="expected the description of a saved model"):
         load_model(place)
     (place / "model.json").write_text(json.dumps(described))
     flipped = bytearray(arrays)

@@ -23,8 +23,18 @@ def ratings(tmp_path):
 
 
 def run(command: str, ratings: Path, out: Path, *more: str):
-    arguments = [command, "--path", str(ratings), "--held-out", "20", "--out", str(out), "--json", str(out / "f.json")]
-    return CliRunner().invoke(app, [*arguments, "--jobs", "2", *more])
+    arguments = [
+        command,
+        "--path",
+        str(ratings),
+        "--held-out",
+        "20",
+        "--output",
+        str(out),
+        "--json",
+        str(out / "f.json"),
+    ]
+    return CliRunner().invoke(app, [*arguments, "--processes", "2", *more])
 
 
 @pytest.mark.slow
@@ -64,7 +74,7 @@ def test_figures_2_and_7_draw_a_point_for_every_setting(ratings, tmp_path):
 def test_a_log_that_cannot_be_divided_is_told_once_before_anything_is_fitted(tmp_path):
     place = Workspace(tmp_path / "w")
     write_marketplace(place, Marketplace.generate(preset("small", seed=3)))
-    words = ["table3", "-w", str(place.root), "--days", "30000", "--out", str(tmp_path / "out")]
+    words = ["table3", "-w", str(place.root), "--days", "30000", "--output", str(tmp_path / "out")]
     with pytest.raises(CandidatesError, match="take fewer days"):
         raise CliRunner().invoke(app, words).exception
     assert not (tmp_path / "out").exists()
@@ -98,7 +108,7 @@ def test_table_3_measures_recall_and_click_rank_on_a_simulated_workspace(tmp_pat
     place = Workspace(tmp_path / "w")
     write_marketplace(place, Marketplace.generate(preset("small", seed=3)))
     page = tmp_path / "out" / "table3.md"
-    arguments = ["table3", "-w", str(place.root), "--days", "3", "--seeds", "1", "--out", str(page.parent)]
+    arguments = ["table3", "-w", str(place.root), "--days", "3", "--seeds", "1", "--output", str(page.parent)]
     answer = CliRunner().invoke(app, [*arguments, "--json", str(tmp_path / "f.json")])
     assert answer.exit_code == 0, answer.output
     assert page.read_text().startswith("# LED paper, Table 3, on SIMULATED")
