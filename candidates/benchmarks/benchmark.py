@@ -10,7 +10,6 @@ import numpy as np
 from candidates.benchmarks.datasets import measures_of
 from candidates.benchmarks.registry import build_model
 from candidates.models.model import UserItemModel
-from candidates.models.saving import settings_of
 from candidates.protocols.metrics import VALIDATION, Evaluation, evaluate
 from candidates.protocols.splits import Split
 
@@ -100,7 +99,7 @@ def run_model(
     return Result(
         model=name,
         title=model.title,
-        settings=settings_of(model.config),
+        settings=model.settings,
         chosen=model.chosen(),
         training_seconds=seconds,
         epochs=None if history is None else len(history),

@@ -14,7 +14,6 @@ from candidates.benchmarks.tasks import ModelTask
 from candidates.benchmarks.tuning import Tuned, tune, untuned
 from candidates.errors import CandidatesError
 from candidates.models.model import require_memory
-from candidates.models.saving import settings_of
 from candidates.protocols.splits import Split
 from data.console import console
 
@@ -100,9 +99,9 @@ class Comparison:
     def _tasks(self, name: str) -> list[ModelTask]:
         """One for each seed; of a model that draws nothing, one."""
         given = self.settings.get(name, {})
-        title, draws = build_model(name, given).title, "seed" in settings_of(build_model(name).config)
-        seeds = self.seeds if draws else self.seeds[:1]
-        titles = [f"{title}, seed {seed}" if len(seeds) > 1 else title for seed in seeds]
+        model = build_model(name, given)
+        seeds = self.seeds if model.draws else self.seeds[:1]
+        titles = [f"{model.title}, seed {seed}" if len(seeds) > 1 else model.title for seed in seeds]
         return [
             ModelTask(
                 self.source,

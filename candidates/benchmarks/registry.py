@@ -9,8 +9,8 @@ from typing import Any
 from candidates.errors import CandidatesError
 from candidates.led.presets import PAPER, WIDE
 from candidates.models.model import UserItemModel
-from candidates.models.saving import config_of, read_model, setting_names
-from data.settings import parse_yaml
+from candidates.models.saving import read_model
+from data.settings import checked, parse_yaml
 
 
 @dataclass(frozen=True)
@@ -72,9 +72,9 @@ def build_model(name: str, settings: Mapping[str, Any] | None = None, seed: int 
         raise CandidatesError(f"there is no model {name!r}; expected one of {', '.join(MODELS)}")
     entry = MODELS[name]
     kind = entry.model_type()
-    drawn = {"seed": seed} if "seed" in setting_names(kind.config_type) else {}
+    drawn = {"seed": seed} if "seed" in kind.config_type.model_fields else {}
     given = {key: _value(f"{name}.{key}", value) for key, value in (settings or {}).items()}
-    return kind(config_of(kind.config_type, {**entry.preset, **drawn, **given}, name))
+    return kind(checked(kind.config_type, {**entry.preset, **drawn, **given}, name, CandidatesError))
 
 
 def load_model(folder: Path | str) -> UserItemModel:

@@ -6,6 +6,8 @@ checkpoints/<key>.safetensors.
 """
 
 import json
+import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,10 +125,11 @@ def _outcomes(
 
 
 def _in_one_thread(job: _Job, advance: Callable[[int], None]) -> dict[str, Any]:
-    """In the task's own process."""
-    import torch
+    """In the task's own process. Torch, which takes seconds to import, reads the variable if the task imports it."""
     from threadpoolctl import threadpool_limits
 
-    torch.set_num_threads(1)
+    os.environ["OMP_NUM_THREADS"] = "1"
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
     with threadpool_limits(1):
         return job.run()

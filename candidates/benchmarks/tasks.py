@@ -13,7 +13,6 @@ from candidates.benchmarks.datasets import DataSource
 from candidates.benchmarks.registry import build_model
 from candidates.errors import CandidatesError
 from candidates.models.checkpoints import CheckpointFile
-from candidates.models.saving import settings_of
 from candidates.protocols.splits import PROTOCOL_SEED, Split
 from data.files import sha256_of, sha256_of_json
 
@@ -43,7 +42,7 @@ class ModelTask:
     show_progress: bool = field(default=False, compare=False)
 
     def key(self) -> str:
-        config = settings_of(build_model(self.model, dict(self.settings), self.seed).config)
+        config = build_model(self.model, dict(self.settings), self.seed).settings
         read = (self.source.dataset, self.source.digest, self.source.above, self.source.held_out)
         known = [code_digest(), self.model, config, self.share, self.part, self.cut_offs, *read]
         return sha256_of_json(known)[:20]

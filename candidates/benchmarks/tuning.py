@@ -12,7 +12,6 @@ from candidates.benchmarks.benchmark import Result
 from candidates.benchmarks.registry import MODELS, build_model
 from candidates.benchmarks.runner import run_tasks
 from candidates.benchmarks.tasks import ModelTask
-from candidates.models.saving import settings_of
 from candidates.protocols.metrics import VALIDATION_NAME
 
 
@@ -93,7 +92,7 @@ class _Search:
 
     @classmethod
     def of(cls, task: ModelTask) -> "_Search":
-        given, config = dict(task.settings), settings_of(build_model(task.model, dict(task.settings)).config)
+        given, config = dict(task.settings), build_model(task.model, dict(task.settings)).settings
         grid = {name: values for name, values in MODELS[task.model].grid.items() if name not in given}
         return cls(task, grid, {name: config[name] for name in grid}, [])
 

@@ -1,8 +1,8 @@
 """A fitted model as a folder: its arrays in one safetensors file, its kind and settings in one JSON file beside it."""
 
 import json
-from abc import ABC
-from dataclasses import asdict, dataclass, fields
+from abc import ABC, abstractmethod
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -47,8 +47,10 @@ class SavedInFolder(ABC):
     """A model with settings that can be written into a folder once it is fitted, and read back."""
 
     title: str
-    config_type: ClassVar[type]
+    config_type: ClassVar[type[Settings]]
     """Of the settings, given as `config`; without them, its defaults."""
+
+    config: Any  # of config_type
 
     _items: int | None = None
 
@@ -58,7 +60,19 @@ class SavedInFolder(ABC):
         Raises:
             CandidatesError: no such setting, or a value that it cannot have.
         """
-        self.config = config_of(self.config_type, settings, type(self).__name__) if config is None else config
+        made = checked(self.config_type, settings, type(self).__name__, CandidatesError) if config is None else config
+        self.config = made
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """All of them, of JSON's types."""
+        found: dict[str, Any] = self.config.model_dump(mode="json")
+        return found
+
+    @property
+    def draws(self) -> bool:
+        """Whether another seed gives another model."""
+        return "seed" in self.config_type.model_fields
 
     def save(self, folder: Path | str) -> None:
         """Write the fitted model into a folder, in the place of a model saved there before.
@@ -67,7 +81,7 @@ class SavedInFolder(ABC):
             CandidatesError: not fitted yet, a place that cannot be written, or a folder of something else.
         """
         items = self._fitted()
-        write_model(Path(folder), SavedModel(type(self).__name__, settings_of(self.config), items, self._state()))
+        write_model(Path(folder), SavedModel(type(self).__name__, self.settings, items, self._state()))
 
     @classmethod
     def load(cls, folder: Path | str) -> Self:
@@ -83,7 +97,7 @@ class SavedInFolder(ABC):
         """`where` names the model in errors: CandidatesError if its kind, settings or arrays do not fit."""
         if saved.kind != cls.__name__:
             raise CandidatesError(f"{where} holds a model of the kind {saved.kind}; expected {cls.__name__}")
-        model = cls(config_of(cls.config_type, saved.config, where))
+        model = cls(checked(cls.config_type, saved.config, where, CandidatesError))
         model._items = saved.items
         try:
             model._restore(saved.arrays)
@@ -97,33 +111,13 @@ class SavedInFolder(ABC):
             raise CandidatesError(f"{self.title} is not fitted yet; call fit first")
         return self._items
 
+    @abstractmethod
     def _state(self) -> dict[str, NDArray]:
         """What scores are made of, by name."""
-        raise CandidatesError(f"{self.title} cannot be saved")
 
+    @abstractmethod
     def _restore(self, arrays: dict[str, NDArray]) -> None:
         """Take back what `_state` gave."""
-        raise CandidatesError(f"{self.title} cannot be loaded")
-
-
-def settings_of(config: Any) -> dict[str, Any]:
-    """Of JSON's types."""
-    return config.model_dump(mode="json") if isinstance(config, Settings) else asdict(config)
-
-
-def setting_names(kind: Any) -> list[str]:
-    return list(kind.model_fields) if issubclass(kind, Settings) else [one.name for one in fields(kind)]
-
-
-def config_of(kind: type, values: dict[str, Any], where: str) -> Any:
-    """Raises CandidatesError naming the setting that is wrong."""
-    if issubclass(kind, Settings):
-        return checked(kind, values, where, CandidatesError)
-    names = setting_names(kind)
-    unknown = [name for name in values if name not in names]
-    if unknown:
-        raise CandidatesError(f"{where}: {unknown[0]}: expected one of {', '.join(names)}")
-    return kind(**values)
 
 
 def write_model(folder: Path, model: SavedModel) -> None:

@@ -15,7 +15,6 @@ from candidates.benchmarks.tasks import ModelTask
 from candidates.benchmarks.tuning import Tuned, tune, untuned
 from candidates.errors import CandidatesError
 from candidates.models.model import require_memory
-from candidates.models.saving import settings_of
 from candidates.paper import plots
 from data.files import write_text_atomically
 
@@ -125,12 +124,12 @@ def _rows(items: int) -> list[PaperRow]:
 
 
 def _task(row: PaperRow, source: DataSource, seed: int) -> ModelTask:
-    settings = (("threads", 1),) if "threads" in settings_of(build_model(row.model).config) else ()
+    settings = (("threads", 1),) if "threads" in build_model(row.model).settings else ()
     return ModelTask(source, f"{row.name}, seed {seed}", row.model, settings, seed=seed, weight=row.weight)
 
 
 def tasks_of(row: PaperRow, source: DataSource, seeds: Sequence[int], tuned: Tuned) -> list[ModelTask]:
-    drawn = "seed" in settings_of(build_model(row.model).config)
+    drawn = build_model(row.model).draws
     return [
         replace(_task(row, source, seed), settings=tuple(tuned.settings.items()))
         for seed in (seeds if drawn else seeds[:1])

@@ -17,7 +17,6 @@ from candidates.benchmarks.tasks import code_digest
 from candidates.errors import CandidatesError
 from candidates.led.model import Led
 from candidates.models.checkpoints import CheckpointFile
-from candidates.models.saving import settings_of
 from candidates.paper import plots
 from candidates.protocols.metrics import Measures, evaluate
 from candidates.protocols.temporal import Anchor, TemporalSplit, click_ranks, temporal_split
@@ -103,7 +102,7 @@ class TemporalTask:
     weight: float = 1.0
 
     def key(self) -> str:
-        config = settings_of(build_model(self.model, dict(self.settings), self.seed).config)
+        config = build_model(self.model, dict(self.settings), self.seed).settings
         known = [code_digest(), "table3", self.model, config, self.log.digest, self.log.days, self.log.anchor]
         return sha256_of_json(known)[:20]
 
@@ -126,8 +125,9 @@ class TemporalTask:
             "items": split.inputs.shape[1],
             "banners": 0 if split.banners is None else len(split.banners),
         }
-        config = settings_of(model.config)
-        return Result(self.model, model.title, config, {}, seconds, len(model.history or ()), evaluation, notes).row()
+        return Result(
+            self.model, model.title, model.settings, {}, seconds, len(model.history or ()), evaluation, notes
+        ).row()
 
 
 def table_3(log: Log, seeds: Sequence[int], folder: Path, processes: int) -> dict[str, Any]:
