@@ -15,12 +15,12 @@ from torch import Tensor, nn
 
 from ranker.features.specification import Specification, banner_specification
 from ranker.networks.quantisation import TableType
-from ranker.networks.shape import DlrmShape
+from ranker.networks.shape import BANNER_SHAPE, DlrmShape
 from ranker.serving.compiled import CompiledGraph, padded_bags
 from ranker.serving.export import write_serving
 from ranker.serving.graph import ServingGraph, Wiring
-from ranker.training.learning_rates import TrainingConfig
 from ranker.training.ranker import DlrmRanker
+from ranker.training.settings import BANNER
 
 _ROWS = 100_000
 """Of every table that is not small by nature."""
@@ -39,7 +39,7 @@ def banner() -> Network:
     """The banner's own features and network."""
     specification = banner_specification()
     few = {"merchant": 1_000, "category": 1_000, "country": 250, "publisher": 1_000, "device": 16}
-    return Network(specification, {name: few.get(name, _ROWS) for name in specification.tables}, DlrmShape())
+    return Network(specification, {name: few.get(name, _ROWS) for name in specification.tables}, BANNER_SHAPE)
 
 
 def kaggle() -> Network:
@@ -54,7 +54,7 @@ def kaggle() -> Network:
             "tables": {name: {} for name in names},
         }
     )
-    return Network(specification, dict.fromkeys(names, _ROWS), DlrmShape((512, 256, 64), (512, 256), 0.0))
+    return Network(specification, dict.fromkeys(names, _ROWS), DlrmShape())
 
 
 NETWORKS: dict[str, Callable[[], Network]] = {"banner": banner, "kaggle": kaggle}
@@ -95,7 +95,7 @@ class Way(Protocol):
 def ways(network: Network, folder: Path, seed: int) -> tuple[dict[str, Way], dict[str, int]]:
     """All ways to run one random model, and the bytes of its tables; it is written into `folder` and compiled."""
     torch.manual_seed(seed)
-    config = TrainingConfig(shape=network.shape)
+    config = BANNER.changed(shape=network.shape)
     ranker = DlrmRanker(network.specification, network.rows, config)
     with torch.no_grad():
         ranker.model.position.weight.normal_()  # type: ignore[operator, union-attr]

@@ -23,18 +23,17 @@ import torch
 import typer
 from rich.table import Table
 from torch import Tensor, nn
-from torchrec.distributed.train_pipeline import TrainPipelineSparseDist
 
 from data.console import JsonOption, console, progress_bar, set_up_logging, write_figures
 from data.generators.random_data import RandomBatch, RandomConfig, random_batch
 from ranker.features.specification import Specification
 from ranker.training.batch import Batch, batch_of
-from ranker.training.launch import Place, launch
+from ranker.training.launch import ProcessContext, launch
 from ranker.training.model import sharded_network
 from ranker.training.optimizers import Optimizers
-from ranker.training.plan import ShardingConstraints
-from ranker.training.settings import FitSettings
-from ranker.training.sources import HostRows
+from ranker.training.settings import TrainingSettings
+from ranker.training.source import HostRows
+from ranker.training.steps import steps_of
 
 _DISTINCT = 4  # batches, gone through again and again
 _WARM = 3  # steps before the clock runs
@@ -132,11 +131,11 @@ def _plain_inputs(batch: RandomBatch, shape: Shape, device: torch.device) -> tup
 
 
 def our_stepper(
-    place: Place, shape: Shape, batches: list[RandomBatch], seed: int, optimizer: str
+    process: ProcessContext, shape: Shape, batches: list[RandomBatch], seed: int, optimizer: str
 ) -> Callable[[int], None]:
     """`steps(n)` trains ours for n steps; every process makes the same calls."""
     specification = shape.specification()
-    settings = FitSettings.model_validate(
+    settings = TrainingSettings.model_validate(
         {
             "shape": {"bottom": shape.bottom, "top": shape.top},
             "tables": {"optimizer": optimizer, "learning_rate": 0.01},
@@ -146,24 +145,24 @@ def our_stepper(
         }
     )
     rows = {f"table{k}": shape.rows for k in range(shape.tables)}
-    network = sharded_network(specification, rows, settings, ShardingConstraints(), place)
+    network = sharded_network(specification, rows, settings, process)
     optimizers = Optimizers(network.model, network.copied_tables, settings.tables, settings.mlps)
-    pipeline = TrainPipelineSparseDist(network.model, optimizers, place.device)
+    trained = steps_of(network.model, optimizers, process)
     network.model.train()
-    feed = itertools.cycle([_share(batch, place, list(rows)) for batch in batches])
+    feed = itertools.cycle([_share(batch, process, list(rows)) for batch in batches])
 
     def steps(count: int) -> None:
         for _ in range(count):
-            pipeline.progress(feed)
-        _settle(place.device)
+            trained.next(feed)
+        _settle(process.device)
 
     return steps
 
 
-def _share(batch: RandomBatch, place: Place, names: list[str]) -> Batch:
+def _share(batch: RandomBatch, process: ProcessContext, names: list[str]) -> Batch:
     """This process's rows of a batch."""
-    size = len(batch.label) // place.world
-    begin, end = place.rank * size, (place.rank + 1) * size
+    size = len(batch.label) // process.world
+    begin, end = process.rank * size, (process.rank + 1) * size
     parts = [batch.table(k) for k in range(len(names))]
     values = np.concatenate([ids[offsets[begin] : offsets[end]] for ids, offsets in parts]).astype(np.int64)
     lengths = np.ascontiguousarray(batch.lengths[:, begin:end]).ravel()
@@ -184,13 +183,13 @@ def timed(steps: Callable[[int], None], count: int, size: int) -> float:
 
 
 def side_by_side(
-    place: Place, name: str, size: int, optimizers: tuple[str, ...], rounds: int, count: int, seed: int
+    process: ProcessContext, name: str, size: int, optimizers: tuple[str, ...], rounds: int, count: int, seed: int
 ) -> dict[str, list[float]]:
     """Plain and ours in turns, in one process with all its threads."""
     batches = SHAPES[name].batches(size, seed)
-    steppers = {"plain": plain_stepper(SHAPES[name], batches, seed, place.device)}
+    steppers = {"plain": plain_stepper(SHAPES[name], batches, seed, process.device)}
     for optimizer in optimizers:
-        steppers[optimizer] = our_stepper(place, SHAPES[name], batches, seed, optimizer)
+        steppers[optimizer] = our_stepper(process, SHAPES[name], batches, seed, optimizer)
     for steps in steppers.values():
         steps(_WARM)
     found: dict[str, list[float]] = {one: [] for one in steppers}
@@ -200,9 +199,11 @@ def side_by_side(
     return found
 
 
-def together(place: Place, name: str, size: int, optimizer: str, rounds: int, count: int, seed: int) -> list[float]:
+def together(
+    process: ProcessContext, name: str, size: int, optimizer: str, rounds: int, count: int, seed: int
+) -> list[float]:
     """Ours with several processes."""
-    steps = our_stepper(place, SHAPES[name], SHAPES[name].batches(size, seed), seed, optimizer)
+    steps = our_stepper(process, SHAPES[name], SHAPES[name].batches(size, seed), seed, optimizer)
     steps(_WARM)
     return [timed(steps, count, size) for _ in range(rounds)]
 

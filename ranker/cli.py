@@ -1,6 +1,5 @@
 """The sub-commands of `tandem ranker`."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -55,9 +54,14 @@ def train_command(
     label: LabelOption = "click",
     seed: SeedOption = 0,
     epochs: Annotated[int | None, typer.Option(min=1, help="At most so many passes over the rows.")] = None,
-    threads: Annotated[int, typer.Option(min=1, help="Of torch; one gives the same model twice.")] = 1,
+    processes: Annotated[
+        int, typer.Option(min=1, max=1024, help="On this host, the embedding tables spread over them.")
+    ] = 1,
+    threads: Annotated[int, typer.Option(min=1, help="Of torch in each; one gives the same model twice.")] = 1,
     wait: WaitOption = None,
-    rivals: Annotated[bool, typer.Option(help="Also train the logistic regression, to compare.")] = True,
+    baselines: Annotated[
+        bool, typer.Option("--baselines/--no-baselines", help="Also train the logistic regression, to compare.")
+    ] = True,
     tables: TablesOption = None,
     config_file: Annotated[
         Path | None, typer.Option("--config", help="Options of network and features (YAML): configs/banner.yaml.")
@@ -66,18 +70,20 @@ def train_command(
 ) -> None:
     """Train DLRM from scratch and put it into service in a new bundle.
 
-    Shows its metrics on later rows beside its rivals'. `tandem ranker update` goes on from the ranker in service.
+    Shows its metrics on later rows beside its baselines'. `tandem ranker update` goes on from the ranker in service.
     """
     from ranker.banner.bundling import train_bundle
     from ranker.banner.settings import BannerSettings, read_banner_settings
     from ranker.banner.training import RankerConfig
+    from ranker.training.settings import BANNER
 
     place = Workspace(workspace)
     settings = read_banner_settings(config_file) if config_file else BannerSettings()
-    config = RankerConfig(label=label, rivals=rivals, tables=tables)
-    training = settings.network.of(config.training)
-    training = replace(training, threads=threads, epochs=epochs or training.epochs)
-    config = replace(config, training=training)
+    training = settings.network.of(BANNER, str(config_file or "settings"))
+    training = training.changed(epochs=epochs or training.epochs)
+    config = RankerConfig(
+        training=training, label=label, baselines=baselines, tables=tables, processes=processes, threads=threads
+    )
     bundle = train_bundle(place, origin, config, seed, wait, settings.specification())
     figures = bundle.metrics["ranker"]
     rows = figures["examples"]
@@ -112,23 +118,106 @@ def evaluate_command(
 
 @app.command("export")
 def export_command(
-    workspace: WorkspaceOption = DEFAULT_WORKSPACE, tables: TablesOption = None, json_file: JsonOption = None
+    run: Annotated[
+        Path | None, typer.Argument(help="A run of `tandem ranker fit`; by default the ranker in service is compiled.")
+    ] = None,
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    tables: TablesOption = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="With RUN: a new folder that needs no workspace.")
+    ] = None,
+    json_file: JsonOption = None,
 ) -> None:
-    """Compile the ranker in service for this machine, into a new bundle: needed after moving a bundle.
+    """Compile a ranker for this machine: the one in service, or one that `tandem ranker fit` trained.
 
-    With --tables int8 its embedding tables are quantised too, and its metrics shown before and after.
+    Without RUN the ranker in service goes into a new bundle: needed after moving a bundle; with --tables int8 its
+    embedding tables are quantised too, and its metrics shown before and after. With RUN its network becomes the ranker
+    of a new bundle, if it was trained on rows of `tandem ranker encode`. With --output it goes into a folder that
+    `tandem ranker predict` scores rows with.
     """
-    from ranker.banner.bundling import export_bundle
+    if output is not None:
+        _export_run(run, output, tables)
+        return
+    from ranker.banner.bundling import export_bundle, export_run_to_bundle
 
     place = Workspace(workspace)
-    bundle, figures = export_bundle(place, tables)
+    if run is not None:
+        bundle = export_run_to_bundle(place, run, tables)
+        figures = {"bundle": bundle.version, **bundle.metrics["ranker"]}
+    else:
+        bundle, figures = export_bundle(place, tables)
     if "rows" in figures:
         title = f"{figures['rows']:,} later rows ({figures['origin']})"
         console.print(metrics_table(figures, title, place.origin().name))
-    sizes = ", ".join(f"{size / 1e6:,.2f} MB as {kind}" for kind, size in figures["bytes"].items())
-    console.print(f"embedding tables: {sizes}", highlight=False)
+    if "bytes" in figures:
+        sizes = ", ".join(f"{size / 1e6:,.2f} MB as {kind}" for kind, size in figures["bytes"].items())
+        console.print(f"embedding tables: {sizes}", highlight=False)
     console.print(f"bundle {bundle.version} is in service")
     write_figures(json_file, figures)
+
+
+def _export_run(run: Path | None, output: Path, tables: Literal["float32", "int8"] | None) -> None:
+    from ranker.errors import RankerError
+    from ranker.serving.standalone import export_run
+
+    if run is None:
+        raise RankerError("--output: expected a run of `tandem ranker fit` to write there, found none named")
+    compiled = export_run(run, output, tables or "float32")
+    console.print(f"{output}: the network of {run}{', compiled for this machine' if compiled else ', not compiled'}")
+
+
+@app.command("predict")
+def predict_command(
+    folder: Annotated[Path, typer.Argument(help="Of `tandem ranker export RUN --output FOLDER`.", show_default=False)],
+    rows: Annotated[Path, typer.Argument(help="Rows of Criteo's layout (tsv, gz).", show_default=False)],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the probabilities (npy).")] = None,
+    json_file: JsonOption = None,
+) -> None:
+    """Score rows of a click log with an exported network, and measure it on their labels."""
+    import numpy as np
+
+    from data.criteo.rows import CriteoRows
+    from data.files import save_array
+    from ranker.evaluation.metrics import all_metrics
+    from ranker.serving.standalone import RowScorer
+
+    read = CriteoRows.read(rows)
+    probability = RowScorer.load(folder).score(read)
+    figures = {"DLRM": all_metrics(read.label, probability, np.arange(len(read)))}
+    console.print(metrics_table(figures, f"{len(read):,} rows", str(rows)))
+    if output is not None:
+        save_array(output, probability)
+    write_figures(json_file, figures)
+
+
+@app.command("encode")
+def encode_command(
+    output: Annotated[Path, typer.Option("--output", "-o", help="A new folder.", show_default=False)],
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    origin: OriginOption = None,
+    label: LabelOption = "click",
+    wait: WaitOption = None,
+    config_file: Annotated[
+        Path | None, typer.Option("--config", help="Options of the features (YAML): configs/banner.yaml.")
+    ] = None,
+) -> None:
+    """Write the workspace's training rows, encoded, into a folder for `tandem ranker fit`.
+
+    `tandem ranker train` does this, trains and publishes at once; apart, the training can be stopped and gone on with,
+    and run on several hosts. `tandem ranker export RUN` puts its network into service.
+    """
+    from ranker.banner.bundling import encode_rows
+    from ranker.banner.preparation import Division
+    from ranker.banner.settings import BannerSettings, read_banner_settings
+
+    settings = read_banner_settings(config_file) if config_file else BannerSettings()
+    division = Division(label=label)
+    prepared = encode_rows(Workspace(workspace), output, origin, division, wait, settings.specification())
+    console.print(
+        f"{output}: {len(prepared.train):,} training, {len(prepared.validation):,} validation, "
+        f"{len(prepared.test):,} test rows",
+        highlight=False,
+    )
 
 
 add_update_command(app)

@@ -5,6 +5,15 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
+_RANKERS = (
+    "DLRM",
+    "DLRM, int8 tables",
+    "running ranker",
+    "logistic regression",
+    "popularity",
+    "the sources' own order",
+    "constant",
+)
 _COLUMNS = ("auc", "log_loss", "normalised_entropy", "calibration_error", "ndcg@10", "grouped_auc")
 
 
@@ -14,7 +23,7 @@ def metrics_table(figures: dict[str, Any], rows: str, origin: str) -> Table:
     table.add_column("ranker")
     for name in _COLUMNS:
         table.add_column(name.replace("_", " "), justify="right")
-    for name in ("DLRM", "DLRM, int8 tables", "running ranker", "logistic regression", "popularity", "constant"):
+    for name in _RANKERS:
         if name in figures:
             table.add_row(name, *(f"{figures[name][one]:.4f}" if one in figures[name] else "" for one in _COLUMNS))
     return table

@@ -2,41 +2,34 @@
 
 import logging
 import shutil
-from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
-
-import pyarrow as pa
-import pyarrow.parquet as pq
+from typing import Any
 
 from data.bundle import Bundle, BundleDraft, publish
 from data.errors import TandemError
-from data.examples import EXAMPLE_SCHEMA
+from data.files import new_folder
 from data.items import ItemTable
 from data.tables import load_events
 from data.timelines import Timelines
 from data.workspace import Workspace
 from ranker.banner.log_cursor import LogCursor
-from ranker.banner.logged import Log, read_log, ripe
+from ranker.banner.logged import matured, read_log
+from ranker.banner.preparation import BundlePart, Division, Prepared, prepare
 from ranker.banner.rows import rows_of_examples, rows_of_log
-from ranker.banner.training import INT8, RankerConfig, train_ranker
+from ranker.banner.training import INT8, RankerConfig, measured, train_ranker, write_trained
+from ranker.banner.workspace_rows import Origins, read_examples, training_rows
 from ranker.errors import RankerError
-from ranker.evaluation.metrics import all_metrics
 from ranker.features.examples import Examples, encode, split_by_time
 from ranker.features.specification import Specification, read_specification
 from ranker.features.vocabulary import Vocabulary
 from ranker.networks.quantisation import TableType, load_table, save_table
 from ranker.serving.export import read_serving, write_serving
 from ranker.serving.graph import Wiring
+from ranker.training.examples_source import open_examples
+from ranker.training.from_run import ranker_of_run, rows_of_run
 from ranker.training.ranker import DlrmRanker
 
 log = logging.getLogger(__name__)
-
-Origins = Literal["log", "timelines", "both"]
-
-EXAMPLES = "examples.parquet"
-"""The file of a workspace with the examples pooled from timelines."""
 
 
 def train_bundle(
@@ -61,28 +54,69 @@ def train_bundle(
     current = Bundle.open(workspace.current)
     items = ItemTable.load(current.catalog)
     config = config or RankerConfig()
-    if config.tables is None and current.has("ranker"):
-        config = replace(config, tables=read_serving(current.ranker).tables)
-    logged = read_log(workspace.log)
-    if origins is None:
-        pooled = (workspace.root / EXAMPLES).exists()
-        origins = ("both" if pooled else "log") if len(logged.displays) else "timelines"
-    examples = read_examples(workspace) if origins != "log" else None
+    config = config.changed(tables=config.tables or _tables_in_service(current))
+    rows = training_rows(workspace, items, origins, config.label, wait_minutes)
     with BundleDraft(workspace) as draft:
         draft.take(current, ("catalog", "candidates"))
         draft.metrics["ranker"] = train_ranker(
-            draft.folder("ranker"),
-            items,
-            all_timelines(workspace, items, logged.tracked),
-            examples,
-            Log(ripe(logged.displays, config.label, wait_minutes), logged.tracked) if origins != "timelines" else None,
-            config,
-            seed,
-            specification=specification,
+            draft.folder("ranker"), items, *rows, config, seed, specification=specification
         )
         bundle = draft.seal()
     publish(workspace, bundle)
     return bundle
+
+
+def encode_rows(
+    workspace: Workspace,
+    folder: Path,
+    origins: Origins | None = None,
+    division: Division | None = None,
+    wait_minutes: float | None = None,
+    specification: Specification | None = None,
+) -> Prepared:
+    """Write the rows that `train_bundle` would train on into a new folder, for `tandem ranker fit`.
+
+    Args:
+        origins, wait_minutes, specification: as `train_bundle`.
+
+    Raises:
+        RankerError: as `train_bundle`; the folder is there already.
+    """
+    division = division or Division()
+    items = ItemTable.load(Bundle.open(workspace.current).catalog)
+    rows = training_rows(workspace, items, origins, division.label, wait_minutes)
+    prepared = prepare(items, *rows, division, specification)
+    with new_folder(folder, RankerError) as beside:
+        prepared.save(beside)
+    return prepared
+
+
+def export_run_to_bundle(workspace: Workspace, run: Path, tables: TableType | None = None) -> Bundle:
+    """A new bundle in service: the current one's catalog and candidates, and the ranker of a run of `ranker fit`.
+
+    The run was trained on rows of `encode_rows`. Its calibration is that of its validation rows.
+
+    Raises:
+        RankerError: the run is of other rows, or has no whole checkpoint. DataError: there is no bundle yet.
+    """
+    current = Bundle.open(workspace.current)
+    items = ItemTable.load(current.catalog)
+    ranker = ranker_of_run(run, calibrated=True)
+    part = BundlePart.load(run, ranker.specification)
+    figures: dict[str, Any] = {"examples": {"label": part.label, "from_log": part.from_log}, "run": str(run)}
+    if (rows := rows_of_run(run)) is not None:
+        figures |= measured(ranker, open_examples(rows).splits["test"])
+    with BundleDraft(workspace) as draft:
+        draft.take(current, ("catalog", "candidates"))
+        write_trained(draft.folder("ranker"), ranker, part, items, tables or _tables_in_service(current))
+        draft.metrics["ranker"] = figures
+        bundle = draft.seal()
+    publish(workspace, bundle, instead_of=current)
+    return bundle
+
+
+def _tables_in_service(bundle: Bundle) -> TableType:
+    return read_serving(bundle.ranker).tables if bundle.has("ranker") else "float32"
 
 
 def trained_label(bundle: Bundle) -> str:
@@ -134,7 +168,9 @@ def _later_rows(
     if origins == "log":
         if not len(logged.displays):
             raise RankerError(f"bundle {bundle.version} has learnt from every display of the log; expected later ones")
-        later, _ = rows_of_log(specification, ripe(logged.displays, label, wait_minutes).table, logged.tracked, label)
+        later, _ = rows_of_log(
+            specification, matured(logged.displays, label, wait_minutes).table, logged.tracked, label
+        )
     else:
         timelines, defaults = Timelines.of(load_events(workspace), items), RankerConfig()
         rows, _ = rows_of_examples(specification, items, timelines, read_examples(workspace))
@@ -147,7 +183,8 @@ def _later_rows(
 def _measured(folder: Path, examples: Examples) -> dict[str, Any]:
     """Metrics of the ranker in `folder`, with its tables as they are served."""
     ranker = DlrmRanker.load(folder, read_specification(folder / "specification.yaml"))
-    return all_metrics(examples.label, ranker.platt.probability(ranker.logits(examples)), examples.request)
+    found: dict[str, Any] = measured(ranker, examples)["DLRM"]
+    return found
 
 
 def export_bundle(workspace: Workspace, tables: TableType | None = None) -> tuple[Bundle, dict[str, Any]]:
@@ -212,40 +249,3 @@ def _compared(workspace: Workspace, before: Bundle, after: Path) -> dict[str, An
 def _bytes(folder: Path) -> int:
     """Of the embedding tables on disk, and so of what workers map."""
     return sum(file.stat().st_size for file in (folder / "tables").iterdir())
-
-
-def read_examples(workspace: Workspace) -> pa.Table:
-    """examples.parquet of the workspace, in EXAMPLE_SCHEMA.
-
-    Raises:
-        RankerError: it is not there, or has other columns.
-    """
-    path = workspace.root / EXAMPLES
-    try:
-        found = pq.ParquetFile(path).read()
-    except FileNotFoundError:
-        raise RankerError(f"{path} is missing; `tandem candidates pool` writes it from the timelines") from None
-    except (OSError, pa.ArrowException) as error:
-        raise RankerError(f"{path}: expected a Parquet file of examples, found {error}") from error
-    missing = [name for name in EXAMPLE_SCHEMA.names if name not in found.column_names]
-    if missing:
-        raise RankerError(f"{path}: expected the columns of examples, found none called {missing[0]!r}")
-    try:
-        return found.select(EXAMPLE_SCHEMA.names).cast(EXAMPLE_SCHEMA)
-    except (pa.ArrowException, ValueError) as error:
-        raise RankerError(f"{path}: expected the column types of examples, found {error}") from error
-
-
-def all_timelines(workspace: Workspace, items: ItemTable, tracked: pa.Table) -> Timelines:
-    """Of the workspace's events and the tracked ones, an event with the same id once."""
-    events = load_events(workspace)
-    return Timelines.of(_without_second_copies([events, tracked.cast(events.schema)]), items)
-
-
-def _without_second_copies(parts: Sequence[pa.Table]) -> pa.Table:
-    import numpy as np
-
-    merged = pa.concat_tables(parts)
-    codes = merged["event_id"].combine_chunks().dictionary_encode().indices.to_numpy()
-    first = np.sort(np.unique(codes, return_index=True)[1])
-    return merged if len(first) == len(merged) else merged.take(pa.array(first))

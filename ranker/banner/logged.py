@@ -1,4 +1,4 @@
-"""The display log as training material: which displays are ripe, and which part each of them goes to."""
+"""The display log as training material: which displays have matured, and which part each of them goes to."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -57,7 +57,7 @@ def read_log(folder: Path, after: LogPosition | None = None) -> Log:
     return Log(displays, read_tracked(folder))
 
 
-def ripe(displays: LoggedDisplays, label: str, wait_minutes: float | None = None) -> LoggedDisplays:
+def matured(displays: LoggedDisplays, label: str, wait_minutes: float | None = None) -> LoggedDisplays:
     """Those whose outcome is known: older than the newest display by the time that clicks (or sales) may take.
 
     Raises:

@@ -5,22 +5,23 @@ from typing import Self
 
 from pydantic import model_validator
 
+from data.settings import Settings, read_settings
+from ranker.errors import RankerError
 from ranker.features.settings import FeatureSettings, changed_specification
 from ranker.features.specification import Dimension, Specification, banner_specification
-from ranker.training.changes import NetworkChanges
-from ranker.yaml_settings import Strict, checked, read_yaml_mapping
+from ranker.training.settings import Changes
 
 
-class BannerSettings(Strict):
+class BannerSettings(Settings):
     """Changes to the ranker that is trained without a file; what is not named stays.
 
     Attributes:
-        network: fields of `TrainingConfig`, its shape among them.
+        network: fields of `TrainingSettings` (ranker/training/settings.py), its shape among them.
         dimension: of the embeddings.
         features: the pooling of bags, and the dimension of tables that have one of their own.
     """
 
-    network: NetworkChanges = NetworkChanges()
+    network: Changes = Changes()
     dimension: Dimension | None = None
     features: FeatureSettings = FeatureSettings()
 
@@ -37,4 +38,4 @@ class BannerSettings(Strict):
 
 def read_banner_settings(path: Path) -> BannerSettings:
     """Raises RankerError naming the file and the field that is wrong."""
-    return checked(BannerSettings, read_yaml_mapping(path), str(path))
+    return read_settings(path, BannerSettings, RankerError)

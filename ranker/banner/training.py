@@ -8,58 +8,77 @@ log_position.json    how far the display log was read (ranker/banner/log_cursor.
 """
 
 import logging
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
+from pydantic import field_serializer, field_validator
 
 from data.items import ItemTable
+from data.settings import Count, Settings, Share, checked
 from data.timelines import Timelines
 from ranker.banner.features import Catalogue, item_values
-from ranker.banner.logged import Log, Parts, split_log
-from ranker.banner.rows import rows_of_examples
+from ranker.banner.logged import Log
+from ranker.banner.preparation import BundlePart, Division, Prepared, prepare
 from ranker.banner.statistics import ItemStatistics
 from ranker.baselines.logistic import LogisticRanker
 from ranker.errors import RankerError
 from ranker.evaluation.metrics import all_metrics, area_under_curve, grouped_area_under_curve, ndcg
-from ranker.features.examples import Examples, Rows, concatenate, encode, split_by_time
-from ranker.features.specification import MISSING_ROW, Specification, banner_specification, write_specification
+from ranker.features.examples import Examples
+from ranker.features.specification import Specification, banner_specification, write_specification
 from ranker.features.vocabulary import Vocabulary
-from ranker.features.vocabulary_growth import grow_vocabularies, save_waiting
+from ranker.features.vocabulary_growth import save_waiting
 from ranker.networks.quantisation import TableType
 from ranker.serving.export import write_serving
 from ranker.serving.graph import Wiring
-from ranker.training.learning_rates import TrainingConfig
 from ranker.training.ranker import DlrmRanker
+from ranker.training.settings import BANNER, Changes, TrainingSettings
 
 log = logging.getLogger(__name__)
 
 INT8 = "DLRM, int8 tables"
 """The name of the ranker's metrics as it is served, where that differs from how it was trained."""
 
+SOURCES_ORDER = "the sources' own order"
+"""The name of the metrics of pooled candidates left as they are."""
 
-@dataclass(frozen=True)
-class RankerConfig:
+
+class RankerConfig(Settings):
     """How the banner's ranker is trained.
 
     Attributes:
-        training: of DLRM.
-        validation, test: shares of the requests, by time: the last are the test, before them validation.
-        label: what a logged slot is labelled with: "click" (landed) or "sale" (landed and bought).
-        rivals: also train the logistic regression, for comparison.
+        training: of DLRM; a mapping holds changes to `BANNER`.
+        validation, test, label: as `Division`.
+        baselines: also train the logistic regression, for comparison.
         tables: how the embedding tables are served, float32 or int8 (ranker/networks/quantisation.py); None: as
             those of the ranker in service, or float32.
+        processes, threads: that train DLRM on this host, its tables spread over them, and torch's threads in each.
     """
 
-    training: TrainingConfig = field(default_factory=TrainingConfig)
-    validation: float = 0.1
-    test: float = 0.15
-    label: str = "click"
-    rivals: bool = True
+    training: TrainingSettings = BANNER
+    validation: Share = 0.1
+    test: Share = 0.15
+    label: Literal["click", "sale"] = "click"
+    baselines: bool = True
     tables: TableType | None = None
+    processes: Count = 1
+    threads: Count = 1
+
+    @field_validator("training", mode="before")
+    @classmethod
+    def _changes(cls, found: Any) -> Any:
+        return checked(Changes, found, "training", RankerError).of(BANNER) if isinstance(found, Mapping) else found
+
+    @field_serializer("training")
+    def _whole(self, training: TrainingSettings) -> dict[str, Any]:
+        return training.model_dump(mode="json")
+
+    @property
+    def division(self) -> Division:
+        return Division(self.validation, self.test, self.label)
 
 
 def train_ranker(
@@ -74,78 +93,50 @@ def train_ranker(
 ) -> dict[str, Any]:
     """Train from scratch on pooled examples, on a display log, or both; write the ranker's files; return the metrics.
 
-    With a log, validation, calibration and test are on its later displays alone: that is what is served.
-
     Raises:
         RankerError: nothing to train on, or too little.
     """
     config, spec = config or RankerConfig(), specification or banner_specification()
     Wiring.of(spec, config.training.shape, network=config.training.network)  # what cannot be served is not trained
-    older, parts, left_out = _rows(spec, items, timelines, examples, logged, config)
-    vocabularies, waiting = grow_vocabularies(spec, [*older, parts.train])
-    encoded = [encode(spec, vocabularies, part) for part in (*older, parts.train)]
-    held_out, later = encode(spec, vocabularies, parts.validation), encode(spec, vocabularies, parts.test)
-    rows = {name: vocabulary.rows for name, vocabulary in vocabularies.items()}
-    ranker = DlrmRanker(spec, rows, config.training)
-    pooled = concatenate(encoded)
-    ranker.fit(pooled, held_out, seed)
-    metrics: dict[str, Any] = {
-        "examples": {
-            "train": len(pooled),
-            "validation": len(held_out),
-            "test": len(later),
-            "test_requests": len(np.unique(later.request)),
-            "left_out": left_out,
-            "from_log": logged is not None,
-            "label": config.label,
-        },
-        "DLRM": all_metrics(later.label, ranker.platt.probability(ranker.logits(later)), later.request),
-    }
-    if config.rivals:
-        rival = LogisticRanker(spec, rows)
-        rival.fit(pooled, held_out, seed)
-        metrics[rival.name] = all_metrics(later.label, rival.platt.probability(rival.logits(later)), later.request)
-    metrics |= _floors(spec, pooled, later)
-    statistics = ItemStatistics.of(timelines, items, parts.counted)
-    position_row = 1 if logged is not None and spec.positions else MISSING_ROW
-    write_ranker(folder, ranker, vocabularies, items, statistics, position_row, config.tables or "float32")
-    if config.tables == "int8":
-        served = DlrmRanker.load(folder, spec)
-        metrics[INT8] = all_metrics(later.label, served.platt.probability(served.logits(later)), later.request)
-    save_waiting(waiting, folder / "vocabularies")
-    if parts.cursor is not None:
-        parts.cursor.save(folder)
+    prepared = prepare(items, timelines, examples, logged, config.division, spec)
+    ranker = DlrmRanker(spec, prepared.part.rows, config.training)
+    ranker.fit(prepared.train, prepared.validation, seed, processes=config.processes, threads=config.threads)
+    metrics = {"examples": prepared.figures(), **measured(ranker, prepared.test)}
+    if config.baselines:
+        metrics |= _of_logistic_regression(prepared, seed)
+    metrics |= _floors(spec, prepared.train, prepared.test, ordered=logged is None)
+    tables = config.tables or "float32"
+    write_trained(folder, ranker, prepared.part, items, tables)
+    if tables == "int8":
+        metrics[INT8] = measured(DlrmRanker.load(folder, spec), prepared.test)["DLRM"]
     return metrics
 
 
-def _rows(
-    specification: Specification,
-    items: ItemTable,
-    timelines: Timelines,
-    examples: pa.Table | None,
-    logged: Log | None,
-    config: RankerConfig,
-) -> tuple[list[Rows], Parts, dict[str, int]]:
-    """Rows that are only trained on, those that are split by time, and what was left out of each."""
-    older, left_out = [], {}
-    if examples is not None and len(examples):
-        rows, left_out["examples"] = rows_of_examples(specification, items, timelines, examples)
-        older.append(rows)
-    if logged is None and not older:
-        raise RankerError("there is nothing to train the ranker on; expected pooled examples or a display log")
-    if logged is None:
-        parts = Parts(*split_by_time(older.pop(), config.validation, config.test))
-    else:
-        parts = split_log(specification, logged, config.validation, config.test, config.label)
-        left_out["slots"] = parts.left_out
-    for name, count in left_out.items():
-        if count:
-            log.warning("%d %s were left out: their item or their features are not known", count, name)
-    return older, parts, left_out
+def measured(ranker: DlrmRanker, examples: Examples) -> dict[str, Any]:
+    """The ranker's metrics, under its name."""
+    return {"DLRM": all_metrics(examples.label, ranker.probability(examples), examples.request)}
 
 
-def _floors(specification: Specification, train: Examples, test: Examples) -> dict[str, Any]:
-    """What knowing nothing, and ordering by the item's views alone, would reach."""
+def write_trained(folder: Path, ranker: DlrmRanker, part: BundlePart, items: ItemTable, tables: TableType) -> None:
+    """Everything of a bundle's ranker, into an existing folder: for the scorer, and for the next update."""
+    write_ranker(folder, ranker, part.vocabularies, items, part.statistics, part.position_row, tables)
+    save_waiting(part.waiting, folder / "vocabularies")
+    if part.cursor is not None:
+        part.cursor.save(folder)
+
+
+def _of_logistic_regression(prepared: Prepared, seed: int) -> dict[str, Any]:
+    baseline, later = LogisticRanker(prepared.specification, prepared.part.rows), prepared.test
+    baseline.fit(prepared.train, prepared.validation, seed)
+    predicted = baseline.platt.probability(baseline.logits(later))
+    return {baseline.name: all_metrics(later.label, predicted, later.request)}
+
+
+def _floors(specification: Specification, train: Examples, test: Examples, ordered: bool) -> dict[str, Any]:
+    """What knowing nothing would reach, ordering by the item's views alone, and the order in which the sources propose.
+
+    `ordered`: whether the test rows of a request stand in the sources' own order.
+    """
     rate = np.full(len(test), float(train.label.mean()))
     floors = {"constant": all_metrics(test.label, rate, test.request)}
     if "item_views" in specification.dense_names:
@@ -154,6 +145,12 @@ def _floors(specification: Specification, train: Examples, test: Examples) -> di
             "auc": area_under_curve(test.label, views),
             "ndcg@10": ndcg(test.label, views, test.request),
             "grouped_auc": grouped_area_under_curve(test.label, views, test.request),
+        }
+    if ordered:
+        place = -np.arange(len(test))
+        floors[SOURCES_ORDER] = {
+            "ndcg@10": ndcg(test.label, place, test.request),
+            "grouped_auc": grouped_area_under_curve(test.label, place, test.request),
         }
     return floors
 

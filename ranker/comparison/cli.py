@@ -10,6 +10,8 @@ from rich.table import Table
 
 from data.console import JsonOption, console, write_figures
 
+OUTPUT = Path("build/compare")
+
 if TYPE_CHECKING:
     from ranker.comparison.runs import Summary
 
@@ -36,7 +38,9 @@ def compare_command(
     config: Annotated[
         Path | None, typer.Option("--config", help="What the models see and how networks are made (YAML).")
     ] = None,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Finished runs are kept here.")] = Path("build/compare"),
+    output: Annotated[Path, typer.Option("--output", "-o", help="Finished runs are kept here.")] = Path(
+        "build/compare"
+    ),
     json_file: JsonOption = None,
 ) -> None:
     """DLRM beside DCN, DCNv2, gradient-boosted trees and logistic regression on the same rows of a click log.
@@ -51,14 +55,14 @@ def compare_command(
 
     settings = read_compare_settings(config) if config else None
     division = Division(train_share, validation_share, refit)
-    results = compare(source, test, model or list(MODELS), list(range(seeds)), division, out, processes, settings)
+    results = compare(source, test, model or list(MODELS), list(range(seeds)), division, output, processes, settings)
     count = results[0]["rows"]["test"]
     label = read_rows(test or source).label[-count:]
     found = summaries(results, label)
     table = _table(found, {name: title for name, (title, _) in MODELS.items()}, results[0]["rows"], seeds)
     console.print(table)
-    calibration_plot(results, out / "calibration.png")
-    console.print(f"calibration: {out / 'calibration.png'}")
+    calibration_plot(results, output / "calibration.png")
+    console.print(f"calibration: {output / 'calibration.png'}")
     kept = [{key: value for key, value in one.items() if key != "probability"} for one in results]
     summary = [
         {

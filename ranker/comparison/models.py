@@ -1,7 +1,6 @@
 """The models that are compared on Criteo's rows, by name, with the settings that suit so few rows."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -12,8 +11,7 @@ from ranker.evaluation.calibration import Platt
 from ranker.features.examples import Examples
 from ranker.features.specification import Specification
 from ranker.networks.shape import DlrmShape
-from ranker.training.changes import NetworkChanges
-from ranker.training.learning_rates import TrainingConfig
+from ranker.training.settings import Changes, MlpSettings, ScheduleSettings, TableSettings, TrainingSettings
 
 DIMENSION = 12
 FIRST_ORDER = 4
@@ -32,7 +30,7 @@ class Ranker(Protocol):
     def logits(self, examples: Examples) -> NDArray[np.float64]: ...
 
 
-DLRM_DEFAULT = TrainingConfig(
+DLRM_DEFAULT = TrainingSettings(
     shape=DlrmShape(
         bottom=(128,),
         top=(64, 32),
@@ -42,56 +40,53 @@ DLRM_DEFAULT = TrainingConfig(
         deviation=0.01,
         members=MEMBERS,
     ),
+    tables=TableSettings(optimizer="rowwise_adagrad", learning_rate=0.001),
+    mlps=MlpSettings(optimizer="adamw", learning_rate=2e-3, weight_decay=1e-2),
+    schedule=ScheduleSettings(final_rate=0.02),
     batch=512,
     epochs=6,
     checks=2,
     patience=4,
-    learning_rate=2e-3,
-    weight_decay=1e-2,
-    table_learning_rate=0.001,
-    table_weight_decay=0.0,
-    final_rate=0.02,
 )
 """How it was found: docs/results/ranker.md."""
 
-DLRM_ALONE = replace(DLRM_DEFAULT, shape=replace(DLRM_DEFAULT.shape, members=1))
+DLRM_ALONE = DLRM_DEFAULT.changed(shape=DLRM_DEFAULT.shape.changed(members=1))
 
-_CROSS = replace(
-    DLRM_DEFAULT,
+_CROSS = DLRM_DEFAULT.changed(
     network="dcn",
     shape=DlrmShape(bottom=(), top=(256, 128), dropout=0.5, deviation=0.01),
-    learning_rate=1e-3,
+    mlps=DLRM_DEFAULT.mlps.changed(learning_rate=1e-3),
 )
 
 
-def _network(config: TrainingConfig) -> "Build":
-    def build(specification: Specification, rows: dict[str, int], changes: NetworkChanges) -> Ranker:
+def _network(config: TrainingSettings) -> "Build":
+    def build(specification: Specification, rows: dict[str, int], changes: Changes) -> Ranker:
         from ranker.training.ranker import DlrmRanker
 
-        return DlrmRanker(specification, rows, changes.of(config))
+        return DlrmRanker(specification, rows, changes.of(config, "networks"))
 
     return build
 
 
-def _logistic(specification: Specification, rows: dict[str, int], changes: NetworkChanges) -> Ranker:
+def _logistic(specification: Specification, rows: dict[str, int], changes: Changes) -> Ranker:
     from ranker.baselines.logistic import LogisticRanker
 
     return LogisticRanker(specification, rows)
 
 
-def _trees(specification: Specification, rows: dict[str, int], changes: NetworkChanges) -> Ranker:
+def _trees(specification: Specification, rows: dict[str, int], changes: Changes) -> Ranker:
     from ranker.baselines.trees import TreesRanker
 
     return TreesRanker(specification, rows)
 
 
-Build = Callable[[Specification, dict[str, int], NetworkChanges], Ranker]
+Build = Callable[[Specification, dict[str, int], Changes], Ranker]
 
 MODELS: dict[str, tuple[str, Build]] = {
     "dlrm": ("DLRM", _network(DLRM_DEFAULT)),
     "dlrm-1": ("DLRM of one member", _network(DLRM_ALONE)),
     "dcn": ("DCN", _network(_CROSS)),
-    "dcnv2": ("DCNv2", _network(replace(_CROSS, network="dcnv2"))),
+    "dcnv2": ("DCNv2", _network(_CROSS.changed(network="dcnv2"))),
     "trees": ("boosted trees", _trees),
     "logistic": ("logistic regression", _logistic),
 }
@@ -103,9 +98,9 @@ def settings_of(name: str) -> str:
 
 
 def build_ranker(
-    name: str, specification: Specification, rows: dict[str, int], changes: NetworkChanges | None = None
+    name: str, specification: Specification, rows: dict[str, int], changes: Changes | None = None
 ) -> Ranker:
     """A model not yet fitted; `changes` to its settings if it is a network. Raises RankerError for another name."""
     if name not in MODELS:
         raise RankerError(f"there is no model {name!r}; expected one of {', '.join(MODELS)}")
-    return MODELS[name][1](specification, rows, changes or NetworkChanges())
+    return MODELS[name][1](specification, rows, changes or Changes())

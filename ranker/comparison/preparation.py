@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from data.criteo.layout import CATEGORICAL, DENSE
 from data.criteo.rows import NO_ID, CriteoRows
+from data.settings import checked
 from ranker.comparison.pairs import Pair, choose_pairs, pair_ids
 from ranker.comparison.statistics import STATISTICS, ColumnStatistics, Smoothing, out_of_fold, statistics_of
 from ranker.errors import RankerError
@@ -15,7 +16,6 @@ from ranker.features.examples import Examples
 from ranker.features.numbers import NumberUse, NumberUses, dense_values, logarithmic_buckets, uses_of
 from ranker.features.settings import bucket_name
 from ranker.features.specification import MISSING_ROW, RESERVED_ROWS, UNKNOWN_ROW, Specification
-from ranker.yaml_settings import checked
 
 
 @dataclass(frozen=True)
@@ -180,4 +180,4 @@ def _specification(config: PreparationConfig, dimension: int, pairs: tuple[Pair,
         "item": [{"name": name, "table": name} for name in columns],
         "tables": {name: {"threshold": config.threshold, "dimension": config.dimensions.get(name)} for name in columns},
     }
-    return checked(Specification, described, "the models' features")
+    return checked(Specification, described, "the models' features", RankerError)

@@ -6,15 +6,16 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from data.criteo.layout import CATEGORICAL, DENSE
+from data.settings import Count, Settings, read_settings
 from ranker.comparison.preparation import PreparationConfig
+from ranker.errors import RankerError
 from ranker.features.numbers import NumberUses, uses_of
 from ranker.features.settings import bucket_name
 from ranker.features.specification import Dimension
-from ranker.training.changes import NetworkChanges
-from ranker.yaml_settings import Count, Strict, checked, read_yaml_mapping
+from ranker.training.settings import Changes
 
 
-class CompareSettings(Strict):
+class CompareSettings(Settings):
     """A whole comparison; the default is `tandem ranker compare` without a file.
 
     Attributes:
@@ -30,7 +31,7 @@ class CompareSettings(Strict):
     pairs: Annotated[int, Field(ge=0, le=500)] = 40
     dimension: Dimension | None = None
     dimensions: dict[str, Dimension] = Field(default_factory=dict)
-    networks: NetworkChanges = NetworkChanges()
+    networks: Changes = Changes()
 
     @model_validator(mode="after")
     def _columns_exist(self) -> Self:
@@ -54,4 +55,4 @@ class CompareSettings(Strict):
 
 def read_compare_settings(path: Path) -> CompareSettings:
     """Raises RankerError naming the file and the field that is wrong."""
-    return checked(CompareSettings, read_yaml_mapping(path), str(path))
+    return read_settings(path, CompareSettings, RankerError)

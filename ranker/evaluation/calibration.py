@@ -16,21 +16,21 @@ class Platt:
     slope: float = 1.0
     shift: float = 0.0
 
-    def probability(self, logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    def probability(self, logits: NDArray[np.floating]) -> NDArray[np.float64]:
         return expit(self.slope * np.asarray(logits, np.float64) + self.shift)
 
 
-def fit_platt(logits: NDArray[np.float64], label: NDArray[np.float32], steps: int = 50) -> Platt:
+def fit_platt(logits: NDArray[np.floating], label: NDArray[np.float32], steps: int = 50) -> Platt:
     """The slope and shift of least log loss, by Newton's method; a weak pull towards (1, 0) keeps them finite.
 
     A slope that would turn the order round (logits worse than nothing) is held at a small positive value, and the
     shift is the best for that one.
     """
-    logits, wanted = np.asarray(logits, np.float64), label.astype(np.float64)
-    found = _newton(np.stack([logits, np.ones_like(logits)], axis=1), np.zeros_like(logits), wanted, [1.0, 0.0], steps)
+    exact, wanted = np.asarray(logits, np.float64), label.astype(np.float64)
+    found = _newton(np.stack([exact, np.ones_like(exact)], axis=1), np.zeros_like(exact), wanted, [1.0, 0.0], steps)
     if found[0] >= _LEAST_SLOPE:
         return Platt(float(found[0]), float(found[1]))
-    shift = _newton(np.ones((len(logits), 1)), _LEAST_SLOPE * logits, wanted, [0.0], steps)
+    shift = _newton(np.ones((len(exact), 1)), _LEAST_SLOPE * exact, wanted, [0.0], steps)
     return Platt(_LEAST_SLOPE, float(shift[0]))
 
 

@@ -4,15 +4,15 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from data.settings import Settings, checked
 from ranker.errors import RankerError
 from ranker.features.numbers import NumberUses, uses_of
 from ranker.features.specification import Dimension, Specification
-from ranker.yaml_settings import Strict, checked
 
 Pooling = Literal["mean", "sum"]
 
 
-class FeatureSettings(Strict):
+class FeatureSettings(Settings):
     """Changes; what is not named stays as the specification has it.
 
     Attributes:
@@ -46,7 +46,7 @@ def changed_specification(
             some = ", ".join(described["tables"])
             raise RankerError(f"dimensions: there is no table {table!r}; expected some of {some}")
         described["tables"][table]["dimension"] = own
-    return checked(Specification, described, "the run's features")
+    return checked(Specification, described, "the run's features", RankerError)
 
 
 def bucket_name(number: str) -> str:

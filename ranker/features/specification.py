@@ -8,10 +8,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from data.yaml_text import parse_yaml
+from data.settings import Settings, dump_settings, parse_settings, read_settings
 from ranker.errors import RankerError
 
 MISSING_ROW = 0
@@ -23,11 +22,7 @@ Dimension = Annotated[int, Field(ge=4, le=1024, multiple_of=4)]
 """Of an embedding; fbgemm's kernels want a multiple of 4."""
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Feature(_Strict):
+class Feature(Settings):
     name: str
 
 
@@ -56,7 +51,7 @@ class Bag(TableFeature):
     pooling: Literal["mean", "sum"] = "mean"
 
 
-class Table(_Strict):
+class Table(Settings):
     """An embedding table: ids seen fewer than `threshold` times share one row; at most `limit` ids, commonest first.
 
     `dimension`: of this table's embeddings, at most the specification's, which is the default. DLRM projects shorter
@@ -68,7 +63,7 @@ class Table(_Strict):
     dimension: Dimension | None = None
 
 
-class Specification(_Strict):
+class Specification(Settings):
     """A whole feature specification.
 
     Attributes:
@@ -135,26 +130,12 @@ class Specification(_Strict):
 
 def read_specification(path: Path) -> Specification:
     """Raises RankerError naming the file and the field that is wrong."""
-    try:
-        text = path.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise RankerError(f"{path}: expected a feature specification there, found {error}") from None
-    return parse_specification(text, str(path))
+    return read_settings(path, Specification, RankerError)
 
 
 def parse_specification(text: str, where: str) -> Specification:
-    try:
-        found = parse_yaml(text)
-    except ValueError as error:
-        raise RankerError(f"{where}: {error}") from None
-    if not isinstance(found, dict):
-        raise RankerError(f"{where}: expected a mapping with name, dimension, dense and tables")
-    try:
-        return Specification.model_validate(found)
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"]) or "the specification"
-        raise RankerError(f"{where}: {field}: {first['msg'].removeprefix('Value error, ')}") from None
+    """As `read_specification`; `where` names the text."""
+    return parse_settings(text, Specification, where, RankerError)
 
 
 def banner_specification() -> Specification:
@@ -163,4 +144,4 @@ def banner_specification() -> Specification:
 
 
 def write_specification(specification: Specification, path: Path) -> None:
-    path.write_text(yaml.safe_dump(specification.model_dump(mode="json"), sort_keys=False))
+    path.write_text(dump_settings(specification))

@@ -3,18 +3,15 @@
 from collections.abc import Sequence
 from functools import partial
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torchrec import EmbeddingBagCollection, EmbeddingBagConfig, KeyedJaggedTensor, PoolingType
 
 from ranker.errors import RankerError
-from ranker.features.examples import NO_ROW, Examples, row_of_position
 from ranker.features.specification import Specification
-from ranker.networks.interaction import trained_interactions
+from ranker.networks.interaction import interactions, trained_interactions
 from ranker.networks.layers import Lookups, activated, linears, norms, sum_tables
-from ranker.networks.shape import DlrmShape, interactions
+from ranker.networks.shape import DlrmShape
 
 
 class Standardised(nn.Module):
@@ -117,9 +114,7 @@ class DlrmBody(nn.Module):
         dense = len(specification.dense)
         self.dense = DenseArch(dense, (*shape.bottom, self.interacting), shape)
         vectors = 1 + len(specification.table_features)
-        beside = dense if shape.dense_to_top else 0
-        inputs = interaction_width(vectors, self.interacting, shape) + beside
-        self.over = OverArch(inputs, shape.top, shape)
+        self.over = OverArch(shape.interaction_width(vectors, self.interacting, dense), shape.top, shape)
         self.linear = nn.Linear(dense, 1, bias=False) if shape.dense_to_top else None
         self.position = nn.Embedding(specification.positions + 1, 1)
         nn.init.zeros_(self.position.weight)
@@ -174,13 +169,6 @@ class DLRM(DlrmBody, Network):
         return self.logits(dense, self.lookups.of(self.embeddings, bags), position)
 
 
-def interaction_width(vectors: int, dimension: int, shape: DlrmShape) -> int:
-    """How many numbers the top MLP reads of so many vectors."""
-    if shape.interaction == "cat":
-        return vectors * dimension
-    return dimension + (vectors * (vectors + 1) // 2 if shape.itself else vectors * (vectors - 1) // 2)
-
-
 def _projections(specification: Specification) -> nn.ModuleDict | None:
     """For each table of its own dimension a matrix d_table x d (Ginart et al., section 3), None if there is none."""
     if not specification.mixed:
@@ -215,22 +203,3 @@ def draw(weight: Tensor, deviation: float, first_order: int) -> Tensor:
     if first_order:
         nn.init.zeros_(weight.data[:, -first_order:])
     return weight
-
-
-def tensors_of(
-    specification: Specification, examples: Examples, rows: NDArray[np.int64]
-) -> tuple[Tensor, KeyedJaggedTensor, Tensor]:
-    """A batch as the model takes it: dense [B, D], bags of B rows, position rows int64 [B]."""
-    batch = examples.batch(rows)
-    values, lengths = [batch.single.T.ravel()], [np.ones(batch.single.size, np.int32)]
-    for bag in batch.bags:
-        there = bag != NO_ROW
-        values.append(bag[there])
-        lengths.append(there.sum(axis=1, dtype=np.int32))
-    bags = KeyedJaggedTensor(
-        keys=[one.name for one in specification.table_features],
-        values=torch.from_numpy(np.concatenate(values).astype(np.int64)),
-        lengths=torch.from_numpy(np.concatenate(lengths)),
-    )
-    position = torch.from_numpy(row_of_position(batch.position, specification.positions))
-    return torch.from_numpy(batch.dense), bags, position

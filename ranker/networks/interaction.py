@@ -1,9 +1,22 @@
-"""The dot interaction with a backward pass of its own, for training: half the products and no scattered sums."""
+"""The dot interaction: plainly, as it is served, and with a backward pass of its own, as it is trained.
+
+That backward pass takes half the products of autograd's, and no scattered sums.
+"""
 
 from typing import Any
 
 import torch
 from torch import Tensor
+
+
+def interactions(vectors: Tensor, itself: bool = False) -> Tensor:
+    """The dot product of every pair of vectors: B x F x d -> B x F (F - 1) / 2, the strictly lower triangle by rows.
+
+    `itself` adds the diagonal: B x F (F + 1) / 2.
+    """
+    products = torch.bmm(vectors, vectors.transpose(1, 2))
+    below = torch.tril_indices(vectors.shape[1], vectors.shape[1], offset=0 if itself else -1)
+    return products[:, below[0], below[1]]
 
 
 class _PairwiseDots(torch.autograd.Function):
@@ -36,5 +49,5 @@ class _PairwiseDots(torch.autograd.Function):
 
 @torch.fx.wrap
 def trained_interactions(vectors: Tensor) -> Tensor:
-    """As `ranker.networks.shape.interactions`: B x F x d -> B x F (F - 1) / 2, differentiable once."""
+    """As `interactions`: B x F x d -> B x F (F - 1) / 2, differentiable once."""
     return _PairwiseDots.apply(vectors)

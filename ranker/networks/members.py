@@ -52,9 +52,13 @@ class Members(Network):
     def forward(self, dense: Tensor, bags: KeyedJaggedTensor, position: Tensor) -> Tensor:
         """As `DLRM`: logits float32 [B]; while training float32 [members, B], each for a loss of its own."""
         embedded = self.lookups.of(self.embeddings, bags)
-        parts = (one.split(self.columns, dim=1) for one in embedded)
-        own = zip(self.members, zip(*parts, strict=True), strict=True)
-        logits = torch.stack([member.logits(dense, list(columns), position) for member, columns in own])  # type: ignore[operator]
+        parts = [one.split(self.columns, dim=1) for one in embedded]
+        logits = torch.stack(
+            [
+                member.logits(dense, [part[number] for part in parts], position)  # type: ignore[operator]
+                for number, member in enumerate(self.members)
+            ]
+        )
         return logits if self.training else logits.mean(dim=0)
 
 

@@ -1,41 +1,41 @@
-"""What training and serving share of DLRM, without the libraries that only training needs."""
+"""The shape of a network: widths of its layers, and which options it has. Training and serving read the same class."""
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
-import torch
-from torch import Tensor
+from pydantic import Field
+
+from data.settings import Count, Positive, Settings, Share
 
 
-@dataclass(frozen=True)
-class DlrmShape:
+class DlrmShape(Settings):
     """Widths of the hidden layers and the parts of the network that are options.
 
-    The bottom MLP ends in the dimension of the interacting vectors, the top MLP in one logit.
+    The bottom MLP ends in the dimension of the interacting vectors, the top MLP in one logit. The default is DLRM's own
+    for Criteo Kaggle (arXiv 1906.00091, section 5.1).
 
     Attributes:
+        batch_norm: before the activation of every hidden layer (Ioffe and Szegedy 2015). activation: after it.
+        interaction: the dot products of all pairs, or the vectors side by side (--arch-interaction-op cat).
+        itself: also the product of each vector with itself (the paper's code: --arch-interaction-itself).
         first_order: columns of every embedding, the last ones, that take no part in interactions: their sum is the
             id's own weight in the logit (the linear part of a factorisation machine or of wide and deep).
         dense_to_top: also hand the standardised dense features to the top MLP and, linearly, to the logit.
         deviation: of the embeddings' first, random values.
-        itself: also the product of each vector with itself (the paper's code: --arch-interaction-itself).
-        interaction: the dot products of all pairs, or the vectors side by side (--arch-interaction-op cat).
-        activation: after every hidden layer. batch_norm: before it (Ioffe and Szegedy 2015).
         members: networks side by side with columns of their own in every table, each trained by its own loss; the
-            logit is their mean (`networks/members.py`).
+            logit is their mean (`ranker/networks/members.py`).
     """
 
-    bottom: tuple[int, ...] = (64,)
-    top: tuple[int, ...] = (64, 32)
-    dropout: float = 0.1
-    first_order: int = 0
-    deviation: float = 0.05
-    dense_to_top: bool = False
-    itself: bool = False
-    interaction: Literal["dot", "cat"] = "dot"
-    activation: Literal["relu", "sigmoid"] = "relu"
+    bottom: tuple[Count, ...] = (512, 256, 64)
+    top: tuple[Count, ...] = (512, 256)
+    dropout: Share = 0.0
     batch_norm: bool = False
-    members: int = 1
+    activation: Literal["relu", "sigmoid"] = "relu"
+    interaction: Literal["dot", "cat"] = "dot"
+    itself: bool = False
+    first_order: Annotated[int, Field(ge=0)] = 0
+    dense_to_top: bool = False
+    deviation: Positive = 0.05
+    members: Annotated[int, Field(ge=1, le=32)] = 1
 
     @property
     def interacts_plainly(self) -> bool:
@@ -43,12 +43,13 @@ class DlrmShape:
         options = self.first_order or self.dense_to_top or self.itself or self.members > 1
         return not options and self.interaction == "dot"
 
+    def interaction_width(self, vectors: int, dimension: int, dense: int) -> int:
+        """How many numbers the top MLP reads of so many vectors of that dimension, and so many dense features."""
+        beside = dense if self.dense_to_top else 0
+        if self.interaction == "cat":
+            return vectors * dimension + beside
+        return dimension + vectors * (vectors + (1 if self.itself else -1)) // 2 + beside
 
-def interactions(vectors: Tensor, itself: bool = False) -> Tensor:
-    """The dot product of every pair of vectors: B x F x d -> B x F (F - 1) / 2, the strictly lower triangle by rows.
 
-    `itself` adds the diagonal: B x F (F + 1) / 2.
-    """
-    products = torch.bmm(vectors, vectors.transpose(1, 2))
-    below = torch.tril_indices(vectors.shape[1], vectors.shape[1], offset=0 if itself else -1)
-    return products[:, below[0], below[1]]
+BANNER_SHAPE = DlrmShape(bottom=(64,), top=(64, 32), dropout=0.1)
+"""Of the banner's ranker, unless its settings say another."""

@@ -35,7 +35,7 @@ def profile_command(
     device: Annotated[Literal["cpu", "cuda"], typer.Option(help="cuda counts the time of its kernels.")] = "cpu",
     threads: Annotated[int | None, typer.Option(min=1, help="Of torch. [all cores]")] = None,
     seed: SeedOption = 0,
-    out: Annotated[Path, typer.Option("--out", "-o", help="The picture (PNG).")] = Path("build/profile.png"),
+    output: Annotated[Path, typer.Option("--output", "-o", help="The picture (PNG).")] = Path("build/profile.png"),
     json_file: JsonOption = None,
 ) -> None:
     """Show where the time of a training step goes, by part of the network and by operator (DLRM paper, Figure 6)."""
@@ -54,8 +54,8 @@ def profile_command(
     for profile in found:
         console.print(_parts_table(profile))
         console.print(_operators_table(profile))
-    draw(found, out)
-    console.print(str(out))
+    draw(found, output)
+    console.print(str(output))
     write_figures(json_file, {"profiles": [asdict(one) for one in found]})
 
 

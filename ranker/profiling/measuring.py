@@ -31,11 +31,10 @@ from ranker.profiling.attribution import (
 )
 from ranker.profiling.workloads import Workload
 from ranker.training.batch import batch_of
-from ranker.training.launch import Place, launch
+from ranker.training.launch import ProcessContext, launch
 from ranker.training.model import ShardedNetwork, sharded_network
 from ranker.training.optimizers import Optimizers
-from ranker.training.plan import ShardingConstraints
-from ranker.training.settings import FitSettings
+from ranker.training.settings import MlpSettings, TableSettings, TrainingSettings
 
 _WARM_UP = 3
 _DISTINCT = 4
@@ -92,12 +91,12 @@ def profiled(workload: Workload, steps: Steps, device: Literal["cpu", "cuda"], t
     return launch(1, device, threads, _profiled, workload, steps)
 
 
-def _profiled(place: Place, workload: Workload, steps: Steps) -> Profile:
-    network, step = _stepper(place, workload, steps)
+def _profiled(process: ProcessContext, workload: Workload, steps: Steps) -> Profile:
+    network, step = _stepper(process, workload, steps)
     for _ in range(_WARM_UP):
         step()
     plain = np.array([_seconds(step) for _ in range(steps.count)]) * 1e3
-    on_device = place.device.type == "cuda"
+    on_device = process.device.type == "cuda"
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_device else [])]
     with marked_modules(_modules(network)):
         step()
@@ -119,29 +118,27 @@ def _profiled(place: Place, workload: Workload, steps: Steps) -> Profile:
         conditions={
             **asdict(steps),
             "table_rows": workload.rows,
-            "device": torch.cuda.get_device_name(place.device) if on_device else "cpu",
+            "device": torch.cuda.get_device_name(process.device) if on_device else "cpu",
             "threads": torch.get_num_threads(),
             "load": os.getloadavg()[0],
         },
     )
 
 
-def _stepper(place: Place, workload: Workload, steps: Steps) -> tuple[ShardedNetwork, Callable[[], None]]:
+def _stepper(process: ProcessContext, workload: Workload, steps: Steps) -> tuple[ShardedNetwork, Callable[[], None]]:
     """The network as `tandem ranker fit` trains it, and one step of its training.
 
     Steps follow each other without torchrec's pipeline: it would copy the next batch meanwhile, and what runs at the
     same time cannot be told apart.
     """
-    settings = FitSettings.model_validate(
-        {
-            "shape": {"bottom": workload.shape.bottom, "top": workload.shape.top, "dropout": workload.shape.dropout},
-            "tables": {"optimizer": steps.table_optimizer, "learning_rate": 0.01},
-            "mlps": {"optimizer": "sgd", "learning_rate": 0.01},
-            "batch": steps.batch,
-            "seed": steps.seed,
-        }
+    settings = TrainingSettings(
+        shape=workload.shape,
+        tables=TableSettings(optimizer=steps.table_optimizer, learning_rate=0.01),
+        mlps=MlpSettings(learning_rate=0.01),
+        batch=steps.batch,
+        seed=steps.seed,
     )
-    network = sharded_network(workload.specification, workload.rows, settings, ShardingConstraints(), place)
+    network = sharded_network(workload.specification, workload.rows, settings, process)
     optimizers = Optimizers(network.model, network.copied_tables, settings.tables, settings.mlps)
     names = [one.name for one in workload.specification.table_features]
     drawn = [workload.draw(steps.batch, steps.seed + number) for number in range(_DISTINCT)]
@@ -153,15 +150,15 @@ def _stepper(place: Place, workload: Workload, steps: Steps) -> tuple[ShardedNet
         rows = drawn[number % _DISTINCT]
         number += 1
         with marked(DATA):
-            given = batch_of(rows, names, steps.batch, 1 / steps.batch).to(place.device)
+            given = batch_of(rows, names, steps.batch, 1 / steps.batch).to(process.device)
         with marked(OPTIMIZER):
             optimizers.zero_grad()
         loss, _ = network.model(given)
         loss.backward()
         with marked(OPTIMIZER):
             optimizers.step()
-        if place.device.type == "cuda":
-            torch.cuda.synchronize(place.device)
+        if process.device.type == "cuda":
+            torch.cuda.synchronize(process.device)
 
     return network, step
 

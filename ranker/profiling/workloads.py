@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from ranker.errors import RankerError
 from ranker.features.specification import Bag, Specification, banner_specification
-from ranker.networks.shape import DlrmShape
-from ranker.training.sources import HostRows
+from ranker.networks.shape import BANNER_SHAPE, DlrmShape
+from ranker.training.source import HostRows
 
 _LEAST_ROWS = 16
 
@@ -73,9 +73,9 @@ def workloads() -> dict[str, Workload]:
     banner = banner_specification()
     few = {"merchant": 1_000, "category": 1_000, "country": 250, "publisher": 1_000, "device": 16}
     return {
-        "kaggle": _of_equal_tables("kaggle", 26, 500_000, 16, 1, 13, DlrmShape((512, 256, 64), (512, 256), 0.0)),
-        "random": _of_equal_tables("random", 8, 1_000_000, 64, 100, 512, DlrmShape((512, 512), (1024,) * 3, 0.0)),
-        "banner": Workload("banner", banner, {name: few.get(name, 100_000) for name in banner.tables}, DlrmShape()),
+        "kaggle": _of_equal_tables("kaggle", 26, 500_000, 16, 1, 13, DlrmShape()),
+        "random": _of_equal_tables("random", 8, 1_000_000, 64, 100, 512, DlrmShape(bottom=(512, 512), top=(1024,) * 3)),
+        "banner": Workload("banner", banner, {name: few.get(name, 100_000) for name in banner.tables}, BANNER_SHAPE),
     }
 
 

@@ -1,6 +1,5 @@
 """The compiled network of a ranker's folder: loaded once, then one call per request."""
 
-import json
 import threading
 import warnings
 from pathlib import Path
@@ -13,12 +12,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from ranker.errors import RankerError
-from ranker.evaluation.calibration import Platt
 from ranker.features.specification import Bag, Specification
 from ranker.networks.quantisation import mapped_table
-from ranker.networks.shape import DlrmShape
 from ranker.serving.export import Serving, instruction_set, package_key, read_serving
 from ranker.serving.graph import Wiring, weights_of
+from ranker.training.model_file import ModelFile
 
 
 class CompiledGraph:
@@ -27,6 +25,7 @@ class CompiledGraph:
     Attributes:
         wiring: what was compiled.
         weights: of `ServingGraph`, by name; the package reads them where they are.
+        rows: of each table, by name.
         tables: the embedding tables, then their scales if they are quantised: `ServingGraph.forward`'s last arguments.
     """
 
@@ -42,15 +41,15 @@ class CompiledGraph:
                 f"{folder}: the scorer was compiled for {serving.instructions} instructions, this machine has "
                 f"{instruction_set()}; `tandem ranker export` compiles it again"
             )
-        self.wiring, self.weights, rows = _weights(folder, specification, serving)
+        self.wiring, self.weights, self.rows = _weights(folder, specification, serving)
         if serving.package != package_key(self.wiring):
             raise RankerError(
                 f"{folder}: the scorer was compiled for another network or by another Tandem or torch; "
                 "`tandem ranker export` compiles it again"
             )
         tables = [
-            mapped_table(folder / "tables", name, serving.tables, (rows[name], specification.dimension_of(name)))
-            for name in specification.tables
+            mapped_table(folder / "tables", name, serving.tables, (self.rows[name], columns))
+            for name, columns in zip(specification.tables, self.wiring.tables, strict=True)
         ]
         self._bags = specification.bags
         self.tables = [torch.from_numpy(one) for part in zip(*tables, strict=True) for one in part]
@@ -117,14 +116,12 @@ def _weights(
 ) -> tuple[Wiring, dict[str, Tensor], dict[str, int]]:
     """The graph's wiring, its weights, and the rows of each table, as `DlrmRanker.save` wrote them."""
     try:
-        described = json.loads((folder / "model.json").read_text())
-        config, platt = described["config"], Platt(**described["platt"])
+        described = ModelFile.load(folder)
+        config = described.config
+        wiring = Wiring.of(specification, config.shape, serving.tables == "int8", config.network)
         state = load_file(folder / "weights.safetensors")
-        shape = config["shape"]
-        fitting = DlrmShape(**{**shape, "bottom": tuple(shape["bottom"]), "top": tuple(shape["top"])})
-        wiring = Wiring.of(specification, fitting, serving.tables == "int8", config.get("network", "dlrm"))
-        weights = weights_of(specification, wiring, state, platt, serving.position_row)
-        rows = {name: int(described["rows"][name]) for name in specification.tables}
+        weights = weights_of(specification, wiring, state, described.platt, serving.position_row)
+        rows = {name: described.rows[name] for name in specification.tables}
     except (OSError, ValueError, KeyError, IndexError, TypeError, SafetensorError) as error:
         said = " ".join(str(error).split())[:300]
         raise RankerError(f"{folder}: expected a model of specification {specification.name}, found {said}") from error

@@ -3,7 +3,6 @@
 A ranker's folder then holds scorer.pt2, the compiled package, and serving.json, what it was compiled for.
 """
 
-import hashlib
 import json
 import logging
 import os
@@ -16,6 +15,7 @@ from typing import Any, get_args
 
 import torch
 
+from data.files import replaced_file, sha256_of_json, write_text_atomically
 from ranker.errors import RankerError
 from ranker.networks.quantisation import TableType
 from ranker.serving.graph import ServingGraph, Wiring
@@ -46,14 +46,17 @@ def instruction_set() -> str:
 
 def package_key(wiring: Wiring) -> str:
     """Names what a package depends on: the wiring, the graph, torch, and the machine's instructions. No weights."""
+    wired = asdict(wiring)
+    if wiring.members == 1:
+        del wired["members"]  # the packages of one member are as they were before there were several
     described = {
         "graph": _GRAPH_VERSION,
-        "wiring": asdict(wiring),
+        "wiring": wired,
         "options": _INDUCTOR,
         "torch": torch.__version__,
         "instructions": instruction_set(),
     }
-    return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:16]
+    return sha256_of_json(described)[:16]
 
 
 def package_cache() -> Path:
@@ -110,8 +113,9 @@ def write_serving(folder: Path, wiring: Wiring, position_row: int, dense_names: 
     package = compiled_package(wiring)
     kind: TableType = "int8" if wiring.int8 else "float32"
     serving = Serving(instruction_set(), package_key(wiring), position_row, kind, dense_names)
-    replace_file(folder / "scorer.pt2", package.read_bytes())
-    replace_file(folder / "serving.json", (json.dumps(asdict(serving), indent=2) + "\n").encode())
+    with replaced_file(folder / "scorer.pt2", error=RankerError) as beside:
+        shutil.copyfile(package, beside)
+    write_text_atomically(folder / "serving.json", json.dumps(asdict(serving), indent=2) + "\n", RankerError)
 
 
 def read_serving(folder: Path) -> Serving:
@@ -131,13 +135,6 @@ def read_serving(folder: Path) -> Serving:
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise RankerError(f"{path}: expected the serving settings of a ranker, found {error}") from error
-
-
-def replace_file(path: Path, content: bytes) -> None:
-    """Give a name to new bytes; what had it before keeps its own under its other names."""
-    beside = path.with_name(f".{path.name}")
-    beside.write_bytes(content)
-    beside.replace(path)
 
 
 def compile_graph(wiring: Wiring, package: Path) -> None:

@@ -15,7 +15,8 @@ from torch.nn.functional import linear
 from ranker.errors import RankerError
 from ranker.evaluation.calibration import Platt
 from ranker.features.specification import Specification
-from ranker.networks.shape import DlrmShape, interactions
+from ranker.networks.interaction import interactions
+from ranker.networks.shape import DlrmShape
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Wiring:
         dense: number of dense features. dimension: of the vectors that come from tables.
         own_dimensions: for each table its own dimension, where that is a smaller one, or 0.
         bottom, top: widths of the hidden layers.
-        first_order, dense_to_top, itself, interaction, activation: options of the network, as in `DlrmShape`.
+        first_order, dense_to_top, itself, interaction, activation, members: as in `DlrmShape`.
         int8: the tables are quantised by row (ranker/networks/quantisation.py).
     """
 
@@ -47,6 +48,7 @@ class Wiring:
     interaction: str = "dot"
     activation: str = "relu"
     int8: bool = False
+    members: int = 1
 
     @classmethod
     def of(cls, specification: Specification, shape: DlrmShape, int8: bool = False, network: str = "dlrm") -> "Wiring":
@@ -60,8 +62,6 @@ class Wiring:
         """
         if network != "dlrm":
             raise RankerError(f"network {network} cannot be served; expected dlrm, the one that has a serving graph")
-        if shape.members > 1:
-            raise RankerError(f"a network of {shape.members} members cannot be served; expected one member")
         place = {name: k for k, name in enumerate(specification.tables)}
         mixed = specification.mixed
         return cls(
@@ -80,6 +80,7 @@ class Wiring:
             interaction=shape.interaction,
             activation=shape.activation,
             int8=int8,
+            members=shape.members,
         )
 
     @property
@@ -93,42 +94,49 @@ class Wiring:
         return 1 + len(self.request) + len(self.item) + len(self.bags)
 
     @property
-    def top_inputs(self) -> int:
-        """Width of what the top MLP reads."""
-        beside = self.dense if self.dense_to_top else 0
-        if self.interaction == "cat":
-            return self.vectors * self.interacting + beside
-        return self.interacting + self.vectors * (self.vectors + (1 if self.itself else -1)) // 2 + beside
+    def shape(self) -> DlrmShape:
+        """As far as a width depends on it."""
+        return DlrmShape.model_construct(
+            interaction=self.interaction, itself=self.itself, dense_to_top=self.dense_to_top
+        )
 
     @property
     def weights(self) -> dict[str, tuple[tuple[int, ...], ...]]:
-        """The shapes of `ServingGraph`'s weights: those called bottom_0, bottom_1 and so on under "bottom"."""
-        bottom, top = (self.dense, *self.bottom, self.interacting), (self.top_inputs, *self.top, 1)
+        """The shapes of `ServingGraph`'s weights: those called bottom_0, bottom_1 and so on under "bottom".
+
+        Of several members the weights of each stand under names of their own: bottom, bottom1, bottom2 and so on.
+        """
+        top_inputs = self.shape.interaction_width(self.vectors, self.interacting, self.dense)
+        bottom, top = (self.dense, *self.bottom, self.interacting), (top_inputs, *self.top, 1)
         mlps = {
             name: tuple(shape for before, after in pairwise(widths) for shape in ((after, before), (after,)))
             for name, widths in (("bottom", bottom), ("top", top))
         }
-        return {
-            "scaling": ((self.dense,), (self.dense,)),
-            "calibration": ((3,),),
-            **mlps,
-            "direct": ((1, self.dense),) if self.dense_to_top else (),
-            "projections": tuple((self.dimension, own) for own in self.own_dimensions if own),
+        direct = ((1, self.dense),) if self.dense_to_top else ()
+        of_one = {"scaling": ((self.dense,), (self.dense,)), **mlps, "direct": direct}
+        of_members = {
+            f"{name}{_number(member)}": shapes for member in range(self.members) for name, shapes in of_one.items()
         }
+        projections = tuple((self.dimension, own) for own in self.own_dimensions if own)
+        return {**of_members, "calibration": ((3,),), "projections": projections}
 
     @property
     def tables(self) -> tuple[int, ...]:
-        """The dimension of each table."""
-        return tuple(own or self.dimension for own in self.own_dimensions)
+        """The columns of each table: its dimension, for every member."""
+        return tuple((own or self.dimension) * self.members for own in self.own_dimensions)
+
+
+def _number(member: int) -> str:
+    return str(member) if member else ""
 
 
 class ServingGraph(nn.Module):
-    """Computes the same logits as `DLRM`, calibrated, as probabilities.
+    """Computes the same logits as `DLRM` (or `Members`), calibrated, as probabilities.
 
     Its weights, `weights_of` a trained model:
 
-    - scaling: mean and scale of the dense features, float32 [D] each;
     - calibration: Platt slope, shift, and the position bias added to the logit, float32 [3];
+    - of each member scaling: mean and scale of the dense features, float32 [D] each;
     - bottom, top: weight and bias of each layer, in turn;
     - direct: with `dense_to_top` the weights [1, D] of the dense features in the logit;
     - projections: for each table of its own dimension, float32 [d, own dimension].
@@ -167,25 +175,40 @@ class ServingGraph(nn.Module):
             scales: float32 [rows, 2] of each quantised table, else nothing.
         """
         wiring, count = self.wiring, dense.shape[0]
-        mean, scale = self._weights("scaling")
-        (calibration,), bottom, top = self._weights("calibration"), self._weights("bottom"), self._weights("top")
+        (calibration,) = self._weights("calibration")
+        of_tables = self._looked_up(item_rows, request_rows, bag_rows, bag_weights, tables, scales)
+        ids = [one.expand(count, -1) for one in of_tables]
+        if wiring.members == 1:
+            logit = self._logit("", dense, ids)
+        else:
+            parts = [one.split(wiring.dimension, dim=1) for one in ids]
+            logits = [
+                self._logit(_number(member), dense, [part[member] for part in parts])
+                for member in range(wiring.members)
+            ]
+            logit = torch.stack(logits).mean(dim=0)
+        return torch.sigmoid(calibration[0] * (logit + calibration[2]) + calibration[1])
+
+    def _logit(self, member: str, dense: Tensor, ids: list[Tensor]) -> Tensor:
+        """Of one member, without the position bias: dense float32 [n, D], embeddings float32 [n, d] -> float32 [n]."""
+        wiring = self.wiring
+        mean, scale = self._weights(f"scaling{member}")
+        bottom, top = self._weights(f"bottom{member}"), self._weights(f"top{member}")
         standardised = (dense - mean) * scale
         mixed = standardised
         for weight, bias in zip(bottom[::2], bottom[1::2], strict=True):
             mixed = self._hidden(mixed, weight, bias)
-        of_tables = self._looked_up(item_rows, request_rows, bag_rows, bag_weights, tables, scales)
-        ids = [one.expand(count, -1) for one in of_tables]
         vectors = torch.stack([mixed, *(one[:, : wiring.interacting] for one in ids)], dim=1)
         parts = [vectors.flatten(1)] if wiring.interaction == "cat" else [mixed, interactions(vectors, wiring.itself)]
         hidden = torch.cat([*parts, standardised] if wiring.dense_to_top else parts, dim=1)
         for weight, bias in zip(top[:-2:2], top[1:-2:2], strict=True):
             hidden = self._hidden(hidden, weight, bias)
-        logit = linear(hidden, top[-2], top[-1])[:, 0] + calibration[2]
+        logit = linear(hidden, top[-2], top[-1])[:, 0]
         if wiring.first_order and ids:
             logit = logit + torch.stack([one[:, wiring.interacting :] for one in ids], dim=1).sum(dim=(1, 2))
         if wiring.dense_to_top:
-            logit = logit + linear(standardised, self._weights("direct")[0])[:, 0]
-        return torch.sigmoid(calibration[0] * logit + calibration[1])
+            logit = logit + linear(standardised, self._weights(f"direct{member}")[0])[:, 0]
+        return logit
 
     def _hidden(self, inputs: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         """A hidden layer. A large one goes through oneDNN: see ranker/training/fast_linear.py."""
@@ -231,26 +254,32 @@ on an AMD EPYC, where a call of oneDNN costs 9 microseconds more, and a product 
 def weights_of(
     specification: Specification, wiring: Wiring, state: dict[str, Tensor], platt: Platt, position_row: int
 ) -> dict[str, Tensor]:
-    """The weights of a `ServingGraph` by their names in its state, from the state of a `DLRM`, tables apart.
+    """The weights of a `ServingGraph`, by their names in its state, from the state of a `DLRM` or of `Members`.
 
-    A layer's batch norm is multiplied into its weights. `position_row`: the row of the position bias that is used for
-    every candidate when serving.
+    A layer's batch norm is multiplied into its weights, the members' position biases are one. `position_row`: the row
+    of the position bias that is used for every candidate when serving.
 
     Raises:
         KeyError, IndexError, ValueError: the state is not that of such a DLRM, or has no such position. The compiled
             code does not check what it is given.
     """
-    shapes = wiring.weights
-    bias = float(state["position.weight"][position_row, 0])
+    shapes: dict[str, tuple[tuple[int, ...], ...]] = wiring.weights
+    found: dict[str, list[Tensor]] = {}
+    members = [f"members.{number}." if wiring.members > 1 else "" for number in range(wiring.members)]
+    for number, member in enumerate(members):
+        own = {name.removeprefix(member): one for name, one in state.items() if name.startswith(member)}
+        suffix = _number(number)
+        direct = ["linear.weight"] if wiring.dense_to_top else []
+        found |= {
+            f"scaling{suffix}": _of_shapes(own, ["dense.mean", "dense.scale"], shapes[f"scaling{suffix}"]),
+            f"bottom{suffix}": _mlp(own, "dense", shapes[f"bottom{suffix}"]),
+            f"top{suffix}": _mlp(own, "over", shapes[f"top{suffix}"]),
+            f"direct{suffix}": _of_shapes(own, direct, shapes[f"direct{suffix}"]),
+        }
+    bias = sum(float(state[f"{member}position.weight"][position_row, 0]) for member in members) / len(members)
+    found["calibration"] = [torch.tensor([platt.slope, platt.shift, bias])]
     projections = [f"projections.{name}.weight" for name in specification.mixed]
-    found = {
-        "scaling": _of_shapes(state, ["dense.mean", "dense.scale"], shapes["scaling"]),
-        "calibration": [torch.tensor([platt.slope, platt.shift, bias])],
-        "bottom": _mlp(state, "dense", shapes["bottom"]),
-        "top": _mlp(state, "over", shapes["top"]),
-        "direct": _of_shapes(state, ["linear.weight"] if wiring.dense_to_top else [], shapes["direct"]),
-        "projections": _of_shapes(state, projections, shapes["projections"]),
-    }
+    found["projections"] = _of_shapes(state, projections, shapes["projections"])
     return {f"{name}_{k}": tensor for name, tensors in found.items() for k, tensor in enumerate(tensors)}
 
 

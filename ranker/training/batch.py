@@ -8,7 +8,7 @@ from torch import Tensor
 from torchrec import KeyedJaggedTensor
 from torchrec.streamable import Pipelineable
 
-from ranker.training.sources import HostRows
+from ranker.training.source import HostRows
 
 
 @dataclass
@@ -60,9 +60,11 @@ def batch_of(rows: HostRows, names: list[str], size: int, weight: float) -> Batc
     lengths = rows.lengths if rows.lengths is not None else np.ones(features * count, np.int32)
     weights = np.full(size, weight, np.float32)
     dense, label = rows.dense, rows.label
+    position = rows.position if rows.position is not None else np.zeros(count, np.int64)
     if count < size:
         lengths = np.pad(lengths.reshape(features, count), ((0, 0), (0, size - count))).ravel()
         dense, label = np.pad(dense, ((0, size - count), (0, 0))), np.pad(label, (0, size - count))
+        position = np.pad(position, (0, size - count))
         weights[count:] = 0
     bags = KeyedJaggedTensor(
         keys=names, values=torch.from_numpy(rows.values), lengths=torch.from_numpy(lengths), stride=size
@@ -70,7 +72,7 @@ def batch_of(rows: HostRows, names: list[str], size: int, weight: float) -> Batc
     return Batch(
         torch.from_numpy(dense),
         bags,
-        torch.zeros(size, dtype=torch.int64),
+        torch.from_numpy(position),
         torch.from_numpy(label),
         torch.from_numpy(weights),
     )

@@ -6,7 +6,6 @@ DCP's own index is a pickle; here it is JSON, and tensors are read with weights_
 
 import json
 import logging
-import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,10 +20,10 @@ from torch.distributed._shard.sharded_tensor import ShardedTensor
 from torch.distributed.checkpoint.api import CheckpointException
 from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 
-from data.workspace import write_text_atomically
+from data.files import force_to_disk, write_text_atomically
 from ranker.errors import RankerError
 from ranker.training.checkpoint_index import JsonIndexReader, JsonIndexWriter
-from ranker.training.launch import Place
+from ranker.training.launch import ProcessContext
 
 log = logging.getLogger(__name__)
 
@@ -38,49 +37,55 @@ _FORMAT = {"format": "tandem-ranker-checkpoint", "format_version": 1}
 class Checkpoints:
     """The checkpoints of one run: folders `step-000001200`, newest last. All processes see the same file system."""
 
-    def __init__(self, folder: Path, place: Place) -> None:
-        self.folder, self.place = folder, place
+    def __init__(self, folder: Path, process: ProcessContext) -> None:
+        self.folder, self.process = folder, process
 
-    def save(self, step: int, tensors: Tensors, notes: dict[str, Any]) -> None:
+    def save(self, step: int, tensors: Tensors, notes: dict[str, Any], keep: int | None = None) -> None:
         """Write what is needed to go on after `step` steps; of every process the same call.
 
-        `notes`: JSON values, the same on every process or taken from the first.
+        `notes`: JSON values, the same on every process or taken from the first. `keep`: the step of a checkpoint that
+        stays, however old.
         """
-        final = self.folder / f"step-{step:09d}"
+        final = self._place(step)
         beside = self.folder / f".{final.name}.unfinished"
-        if self.place.first:
+        if self.process.first:
             shutil.rmtree(beside, ignore_errors=True)
             beside.mkdir(parents=True)
         distributed.barrier()
         dcp.save(dict(tensors), storage_writer=JsonIndexWriter(beside))
         distributed.barrier()
-        if self.place.first:
+        if self.process.first:
             files = {one.name: [one.stat().st_size, _digest(one)] for one in sorted(beside.iterdir())}
             described = {**_FORMAT, "step": step, "notes": notes, "files": files}
             write_text_atomically(beside / _SEAL, json.dumps(described, indent=2) + "\n")
             if final.exists():
                 shutil.rmtree(final)
             beside.replace(final)
-            _sync(self.folder)
-            self._prune()
+            force_to_disk(self.folder)
+            self._prune(keep)
         distributed.barrier()
 
     def restore(self, tensors: Tensors) -> tuple[int, dict[str, Any]] | None:
-        """Fill the tensors, in place, from the newest checkpoint that is whole: its step and notes, or None.
+        """Fill the tensors, in process, from the newest checkpoint that is whole: its step and notes, or None.
 
         A damaged one is passed over with a sentence. Of every process the same call.
 
         Raises:
             RankerError: there are checkpoints, but none is whole; or it is of another network.
         """
-        newest = torch.tensor(self._newest_whole() if self.place.first else 0)
+        newest = torch.tensor(self._newest_whole() if self.process.first else 0)
         distributed.broadcast(newest, 0)
         step = int(newest)
         if step == _NONE:
             return None
         if step == _ALL_DAMAGED:
             raise RankerError(f"{self.folder}: every checkpoint is damaged; expected a whole one, or no --resume")
-        chosen = self.folder / f"step-{step:09d}"
+        self.load(step, tensors)
+        return step, json.loads((self._place(step) / _SEAL).read_text())["notes"]
+
+    def load(self, step: int, tensors: Tensors) -> None:
+        """Fill the tensors, in place, from the checkpoint of a step. Raises RankerError if it is of another network."""
+        chosen = self._place(step)
         try:
             dcp.load(dict(tensors), storage_reader=JsonIndexReader(chosen))
         except (CheckpointException, ValueError, RuntimeError, KeyError) as error:
@@ -91,7 +96,9 @@ class Checkpoints:
             raise RankerError(
                 f"{chosen}: expected a checkpoint of this network and optimizers, found {said}"
             ) from error
-        return step, json.loads((chosen / _SEAL).read_text())["notes"]
+
+    def _place(self, step: int) -> Path:
+        return checkpoint_folder(self.folder, step)
 
     def _newest_whole(self) -> int:
         found = newest_whole(self.folder)
@@ -99,11 +106,17 @@ class Checkpoints:
             return int(found.name.removeprefix("step-"))
         return _ALL_DAMAGED if any(self.folder.glob("step-*")) else _NONE
 
-    def _prune(self) -> None:
+    def _prune(self, keep: int | None) -> None:
         for old in sorted(self.folder.glob("step-*"))[:-KEPT]:
-            shutil.rmtree(old)
+            if keep is None or old != self._place(keep):
+                shutil.rmtree(old)
         for left in self.folder.glob(".step-*.unfinished"):  # of a process that was killed while it wrote
             shutil.rmtree(left)
+
+
+def checkpoint_folder(folder: Path, step: int) -> Path:
+    """Where the checkpoint after so many steps lies."""
+    return folder / f"step-{step:09d}"
 
 
 def _cause(error: BaseException) -> BaseException:
@@ -144,6 +157,15 @@ def newest_whole(folder: Path) -> Path | None:
 _NONE, _ALL_DAMAGED = -1, -2
 
 
+def best_step(folder: Path) -> int:
+    """Which checkpoint of a run holds the weights to keep: the best by validation where the run stops by it."""
+    newest = newest_whole(folder)
+    if newest is None:
+        raise RankerError(f"{folder}: expected a whole checkpoint of `tandem ranker fit`, found none")
+    described = json.loads((newest / _SEAL).read_text())
+    return int(described["notes"].get("best", described)["step"])
+
+
 def damage(folder: Path) -> str | None:
     """What is wrong with a checkpoint's folder, as a sentence; None if it is whole."""
     try:
@@ -166,12 +188,3 @@ def _digest(path: Path) -> str:
         while block := file.read(1 << 22):
             digest.update(block)
     return digest.hexdigest()
-
-
-def _sync(folder: Path) -> None:
-    """Make a rename last."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

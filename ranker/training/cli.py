@@ -9,11 +9,8 @@ from rich.table import Table
 
 from data.console import JsonOption, console, write_figures
 
-FolderArgument = Annotated[
-    Path,
-    typer.Argument(help="A folder of `tandem data criteo` or of `tandem data generate`.", show_default=False),
-]
-RunOption = Annotated[Path, typer.Option("--out", "-o", help="The run's folder.", show_default=False)]
+_ROWS = "A folder of `tandem data criteo`, of `tandem data generate` or of `tandem ranker encode`."
+RunOption = Annotated[Path, typer.Option("--output", "-o", help="The run's folder.", show_default=False)]
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", help="What to train and how (YAML). [DLRM's own settings for Kaggle]")
 ]
@@ -25,7 +22,7 @@ ThreadsOption = Annotated[int | None, typer.Option(min=1, help="Of torch per pro
 ShardingOption = Annotated[
     Path | None, typer.Option("--sharding", help="Constraints of the sharding plan (YAML). [the planner decides]")
 ]
-ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on from the last whole checkpoint in --out.")]
+ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on from the last whole checkpoint in --output.")]
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -35,8 +32,8 @@ def add_commands(app: typer.Typer) -> None:
 
 
 def fit_command(
-    folder: FolderArgument,
-    out: RunOption,
+    output: RunOption,
+    folder: Annotated[Path | None, typer.Argument(help=f"{_ROWS} With --resume the run's own.")] = None,
     config: ConfigOption = None,
     sharding: ShardingOption = None,
     processes: ProcessesOption = 1,
@@ -53,30 +50,39 @@ def fit_command(
     On several hosts, or under a scheduler: `torchrun --nproc-per-node N -m tandem ranker fit ...` on each host, with
     the run's folder on a file system that all of them see.
     """
+    from ranker.errors import RankerError
     from ranker.evaluation.calibration_plot import calibration_plot
+    from ranker.training.examples_source import EXAMPLES
+    from ranker.training.fit import FitJob, fit
     from ranker.training.launch import launch, under_torchrun
-    from ranker.training.loop import FitJob, fit
     from ranker.training.plan import ShardingConstraints
-    from ranker.training.settings import FitSettings, read_settings
+    from ranker.training.run_folder import RunFolder
+    from ranker.training.settings import BANNER, KAGGLE, read_training
 
-    settings = read_settings(config) if config else FitSettings()
-    settings = settings.changed(epochs=epochs, batch=batch, seed=seed)
-    constraints = ShardingConstraints.read(sharding) if sharding else ShardingConstraints()
-    job = FitJob(folder.resolve(), out.resolve(), settings, constraints, resume)
+    own = RunFolder(output) if resume else None
+    folder = folder or (own.rows if own else None)
+    if folder is None:
+        raise RankerError("expected a folder of rows to train on, or --resume of a run that has one")
+    defaults = own.settings if own else BANNER if (folder / EXAMPLES).exists() else KAGGLE
+    settings = read_training(config, defaults) if config else defaults
+    given = {"epochs": epochs, "batch": batch, "seed": seed}
+    settings = settings.changed(**{name: value for name, value in given.items() if value is not None})
+    constraints = ShardingConstraints.read(sharding) if sharding else own.constraints if own else ShardingConstraints()
+    job = FitJob(folder.resolve(), output.resolve(), settings, constraints, resume)
     figures = launch(processes, device, threads, fit, job)
     if under_torchrun() and not figures:
         return
-    console.print(_summary(figures, str(out)))
+    console.print(_summary(figures, str(output)))
     measured = [{"model": split, **figures[split]} for split in ("validation", "test") if figures[split]["rows"]]
     if measured:
-        calibration_plot(measured, out / "calibration.png")
-        console.print(f"calibration: {out / 'calibration.png'}")
+        calibration_plot(measured, output / "calibration.png")
+        console.print(f"calibration: {output / 'calibration.png'}")
     write_figures(json_file, figures)
 
 
 def figure5_command(
-    folder: FolderArgument,
-    out: RunOption,
+    folder: Annotated[Path, typer.Argument(help=_ROWS, show_default=False)],
+    output: RunOption,
     config: ConfigOption = None,
     networks: Annotated[list[str] | None, typer.Option("--network", help="Repeat to compare. [dlrm and dcn]")] = None,
     points: Annotated[int, typer.Option(min=2, help="Measurements of every curve.")] = 20,
@@ -95,17 +101,17 @@ def figure5_command(
     Killed in the middle, the same command goes on where it was.
     """
     from ranker.training.figure5 import draw, figure5, markdown
-    from ranker.training.settings import FitSettings, read_settings
+    from ranker.training.settings import KAGGLE, read_training
 
-    settings = read_settings(config) if config else FitSettings()
+    settings = read_training(config) if config else KAGGLE
     chosen = networks or ["dlrm", "dcn"]
     rates = {name: {"sgd": sgd_rate if name == "dlrm" else dcn_sgd_rate, "adagrad": adagrad_rate} for name in chosen}
-    curves = figure5(folder.resolve(), out.resolve(), settings, rates, points, processes, device, threads)
-    draw(curves, out / "figure5.png")
+    curves = figure5(folder.resolve(), output.resolve(), settings, rates, points, processes, device, threads)
+    draw(curves, output / "figure5.png")
     text = markdown(curves)
-    (out / "figure5.md").write_text(text)
+    (output / "figure5.md").write_text(text)
     console.print(text, highlight=False, soft_wrap=True)
-    console.print(f"{out / 'figure5.png'}, {out / 'figure5.md'}")
+    console.print(f"{output / 'figure5.png'}, {output / 'figure5.md'}")
     write_figures(json_file, {"curves": [one.figures() for one in curves], "seed": settings.seed})
 
 

@@ -1,10 +1,11 @@
 """How good the network is on held-out rows, measured by all processes together; AUC from every score, not from bins."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 import torch.distributed as distributed
+from numpy.typing import NDArray
 from torch import nn
 
 from ranker.evaluation.metrics import (
@@ -17,19 +18,26 @@ from ranker.evaluation.metrics import (
 )
 from ranker.training.batch import Batch
 from ranker.training.feed import share_of
-from ranker.training.launch import Place
-from ranker.training.sources import Source
+from ranker.training.launch import ProcessContext
+from ranker.training.source import Source, Split
 
 SHOWN = ("auc", "log_loss", "normalised_entropy", "accuracy", "calibration_error")
 
 
-def evaluate(
-    model: nn.Module, source: Source, split: str, place: Place, batch: int, most: int | None = None
-) -> dict[str, Any]:
-    """Figures of one split; of every process the same call, the first one gets the figures, the others {}.
+class Predicted(NamedTuple):
+    """Logits and labels of n rows, float32 [n] each, on the first process; none on the others."""
 
-    The first process gathers 8 bytes per row. `batch`: rows of a step, over all processes. `most`: look at about so
-    many rows, whole steps spread evenly over the split.
+    logit: NDArray[np.float32]
+    label: NDArray[np.float32]
+
+
+def predict(
+    model: nn.Module, source: Source, split: Split, process: ProcessContext, batch: int, most: int | None = None
+) -> Predicted:
+    """Predict one split; of every process the same call. The first process gathers 12 bytes a row, in no order.
+
+    `batch`: rows of a step, over all processes. `most`: look at about so many rows, whole steps spread evenly over the
+    split.
     """
     every = 1 if most is None else max(1, -(-source.rows(split) // most))
     was_training = model.training
@@ -38,15 +46,16 @@ def evaluate(
     with torch.no_grad():
         for number, rows in enumerate(source.batches(split, batch, None, 0)):
             if number % every == 0:
-                share = share_of(rows, source, place.rank, place.world)
-                found.append(_predicted(model, share.to(place.device)))
+                share = share_of(rows, source, process.rank, process.world)
+                found.append(_predicted(model, share.to(process.device)))
     model.train(was_training)
-    gathered = _gather(torch.cat(found, dim=1) if found else torch.empty(3, 0), place)
-    return figures_of(gathered[0], gathered[1]) if place.first else {}
+    gathered = _gather(torch.cat(found, dim=1) if found else torch.empty(3, 0), process)
+    return Predicted(gathered[0], gathered[1])
 
 
-def figures_of(logit: np.ndarray, label: np.ndarray) -> dict[str, Any]:
-    """All figures from logits and labels, float [n]."""
+def figures_of(predicted: Predicted) -> dict[str, Any]:
+    """All figures of predicted rows."""
+    logit, label = predicted
     probability = 1 / (1 + np.exp(-np.clip(logit.astype(np.float64), -500, 500)))
     if not len(label):
         return {"rows": 0}
@@ -69,11 +78,11 @@ def _predicted(model: nn.Module, batch: Batch) -> torch.Tensor:
     return torch.stack([logits.float(), batch.label, batch.weight]).cpu()
 
 
-def _gather(own: torch.Tensor, place: Place) -> np.ndarray:
+def _gather(own: torch.Tensor, process: ProcessContext) -> np.ndarray:
     """The rows of all processes on the first one, padding left out. Shares have one size, so `own` has too."""
     parts = [own]
-    if place.world > 1:
-        parts = [torch.empty_like(own) for _ in range(place.world)] if place.first else []
+    if process.world > 1:
+        parts = [torch.empty_like(own) for _ in range(process.world)] if process.first else []
         distributed.gather(own.contiguous(), parts or None)
     together = torch.cat(parts, dim=1).numpy() if parts else np.empty((3, 0), np.float32)
     return together[:2, together[2] > 0]

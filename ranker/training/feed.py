@@ -15,15 +15,10 @@ import torch.distributed as distributed
 from torch import Tensor
 
 from ranker.training.batch import Batch, batch_of
-from ranker.training.sources import GlobalBatch, Source
+from ranker.training.source import GlobalBatch, Source
 
 AHEAD = 4
 """Batches read ahead at most: what bounds the memory."""
-
-
-def steps_of(source: Source, size: int, epochs: int) -> int:
-    """Steps of a whole run."""
-    return epochs * steps_of_epoch(source, size)
 
 
 def steps_of_epoch(source: Source, size: int) -> int:

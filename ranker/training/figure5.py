@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ranker.training.fit import FitJob, fit
 from ranker.training.launch import launch
-from ranker.training.loop import FitJob, fit
 from ranker.training.plan import ShardingConstraints
 from ranker.training.run_folder import RunFolder, read_measurements
-from ranker.training.settings import FitSettings
+from ranker.training.settings import TrainingSettings
 from ranker.training.sources import open_source
 
 
@@ -45,7 +45,7 @@ class Curve:
 def figure5(
     data: Path,
     out: Path,
-    settings: FitSettings,
+    settings: TrainingSettings,
     rates: dict[str, dict[str, float]],
     points: int,
     processes: int,

@@ -38,7 +38,7 @@ TIMEOUT = timedelta(minutes=30)
 
 
 @dataclass(frozen=True)
-class Place:
+class ProcessContext:
     """One process among `world`: its number, and that on its host; `local_world` processes share the host."""
 
     rank: int
@@ -59,7 +59,7 @@ def under_torchrun() -> bool:
 
 
 def launch(processes: int, device: str, threads: int | None, work: Callable[..., Any], *arguments: Any) -> Any:
-    """Run `work(place, *arguments)` in every process; returns what the first one returned.
+    """Run `work(process, *arguments)` in every process; returns what the first one returned.
 
     Args:
         processes: on this host; under torchrun its environment says how many instead.
@@ -77,13 +77,13 @@ def launch(processes: int, device: str, threads: int | None, work: Callable[...,
         rank, world, local_rank, local_world = (
             int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
         )
-        place = Place(rank, world, local_rank, local_world, _device(device, local_rank))
-        with _group(place, threads, None):
-            return work(place, *arguments)
+        process = ProcessContext(rank, world, local_rank, local_world, _device(device, local_rank))
+        with _group(process, threads, None):
+            return work(process, *arguments)
     if processes == 1:
-        place = Place(0, 1, 0, 1, _device(device, 0))
-        with _group(place, threads, None):
-            return work(place, *arguments)
+        process = ProcessContext(0, 1, 0, 1, _device(device, 0))
+        with _group(process, threads, None):
+            return work(process, *arguments)
     return _with_agent(processes, device, threads, work, arguments)
 
 
@@ -101,7 +101,7 @@ def _device(kind: str, local_rank: int) -> torch.device:
 
 
 @contextmanager
-def _group(place: Place, threads: int | None, meeting: Path | None) -> Iterator[None]:
+def _group(process: ProcessContext, threads: int | None, meeting: Path | None) -> Iterator[None]:
     """The process group, and torch's threads, for the time of the run.
 
     `meeting`: a file over which the processes of one host meet, so that nothing listens on a network; None under
@@ -110,14 +110,16 @@ def _group(place: Place, threads: int | None, meeting: Path | None) -> Iterator[
     for kind, words in _NOISE:
         warnings.filterwarnings("ignore", words, kind)
     before = torch.get_num_threads()
-    torch.set_num_threads(threads or max(1, (os.cpu_count() or 1) // place.local_world))
-    backend = "cpu:gloo,cuda:nccl" if place.device.type == "cuda" else "gloo"
-    if place.device.type == "cuda":
-        torch.cuda.set_device(place.device)
-    if meeting is not None or place.world == 1:
+    torch.set_num_threads(threads or max(1, (os.cpu_count() or 1) // process.local_world))
+    backend = "cpu:gloo,cuda:nccl" if process.device.type == "cuda" else "gloo"
+    if process.device.type == "cuda":
+        torch.cuda.set_device(process.device)
+    if meeting is not None or process.world == 1:
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")
-        store = distributed.HashStore() if meeting is None else distributed.FileStore(str(meeting), place.world)
-        distributed.init_process_group(backend, store=store, rank=place.rank, world_size=place.world, timeout=TIMEOUT)
+        store = distributed.HashStore() if meeting is None else distributed.FileStore(str(meeting), process.world)
+        distributed.init_process_group(
+            backend, store=store, rank=process.rank, world_size=process.world, timeout=TIMEOUT
+        )
     else:
         distributed.init_process_group(backend, timeout=TIMEOUT)
     try:
@@ -176,11 +178,11 @@ def _worker(
     _end_with(parent)
     folder = Path(name)
     rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-    place = Place(rank, world, rank, world, _device(device, rank))
+    process = ProcessContext(rank, world, rank, world, _device(device, rank))
     set_up_logging()
-    with _group(place, threads, folder / "meeting"):
+    with _group(process, threads, folder / "meeting"):
         try:
-            return work(place, *arguments)
+            return work(process, *arguments)
         except TandemError as error:
             (folder / f"sentence-{rank}").write_text(str(error))
             os._exit(2)  # a process that others wait for cannot say goodbye to them

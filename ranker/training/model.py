@@ -1,8 +1,10 @@
-"""The network of a run: built without its tables, sharded by the plan, its first weights drawn alike for any plan."""
+"""The network of a training: built without its tables, sharded by the plan, its first weights alike for any plan."""
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
+import torch.distributed as distributed
 from torch import Tensor, nn
 from torch.distributed._shard.sharded_tensor import ShardedTensor
 from torchrec import EmbeddingBagConfig
@@ -14,33 +16,50 @@ from torchrec.distributed.model_parallel import (
 from torchrec.distributed.types import ShardingEnv
 
 from ranker.features.specification import Specification
+from ranker.networks.dlrm import Network
 from ranker.networks.registry import build_network
 from ranker.training.batch import Batch
 from ranker.training.fast_linear import with_fast_linears
-from ranker.training.launch import Place
+from ranker.training.launch import ProcessContext
 from ranker.training.optimizers import fused_parameters
 from ranker.training.plan import Placement, RowWiseToo, ShardingConstraints, make_plan, placements, quiet_planner
-from ranker.training.settings import FitSettings
-from ranker.training.shared_norm import RealRows, with_shared_norms
+from ranker.training.settings import TrainingSettings
+from ranker.training.shared_layers import StepRows, with_shared_dropout, with_shared_norms
+from ranker.training.source import Standardisation
 from ranker.training.table_decay import TABLE_KEY
+
+State = Mapping[str, Tensor]
+"""The weights of an unsharded network, by name."""
 
 
 class WeightedLoss(nn.Module):
-    """What torchrec's pipeline drives: batch -> (loss, (logits, batch)).
+    """What a training step computes: batch -> (loss, (logits, batch)).
 
     Binary cross entropy of each row times its weight: over processes the mean of these losses is the mean over rows.
+    Of a network of several members every one has its own loss; the loss is their mean.
     """
 
-    def __init__(self, network: nn.Module, rows: RealRows | None = None) -> None:
-        """`rows`: told which rows are real before each forward pass."""
+    def __init__(self, network: nn.Module, rows: StepRows) -> None:
+        """`rows`: told of every forward pass."""
         super().__init__()
-        self.network, self._rows = network, rows or RealRows()
+        self.network, self._rows = network, rows
 
     def forward(self, batch: Batch) -> tuple[Tensor, tuple[Tensor, Batch]]:
-        self._rows.weight = batch.weight
+        self._rows.begin(batch.weight)
         logits = self.network(batch.dense, batch.bags, batch.position)
-        loss = nn.functional.binary_cross_entropy_with_logits(logits, batch.label, batch.weight, reduction="sum")
-        return loss, (logits.detach(), batch)
+        loss, of_rows = weighted_loss(logits, batch.label, batch.weight)
+        return loss, (of_rows, batch)
+
+
+@torch.fx.wrap
+def weighted_loss(logits: Tensor, label: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """logits float32 [B], or [members, B]; label, weight float32 [B] -> the loss, and the logits of the rows [B]."""
+    members = len(logits) if logits.dim() == 2 else 1
+    loss = nn.functional.binary_cross_entropy_with_logits(
+        logits, label.expand_as(logits), weight.expand_as(logits), reduction="sum"
+    )
+    of_rows = logits.detach()
+    return loss / members, of_rows.mean(dim=0) if of_rows.dim() == 2 else of_rows
 
 
 @dataclass(frozen=True)
@@ -50,10 +69,12 @@ class ShardedNetwork:
     Attributes:
         model: torchrec's wrapper around WeightedLoss.
         placements: where the tables are.
+        rows: what its layers are told before every forward pass.
     """
 
     model: DistributedModelParallel
     placements: list[Placement]
+    rows: StepRows
 
     @property
     def copied_tables(self) -> set[str]:
@@ -63,6 +84,31 @@ class ShardedNetwork:
     def weights(self) -> dict[str, Tensor | ShardedTensor]:
         """By the names of the unsharded network. The tensors are the model's own, not copies."""
         return {name.removeprefix("network."): one for name, one in self.model.state_dict().items()}
+
+    def own_weights(self) -> Iterator[Tensor]:
+        """What this process holds, table shards included, always in one order."""
+        for one in self.weights().values():
+            if isinstance(one, ShardedTensor):
+                yield from (shard.tensor for shard in one.local_shards())
+            else:
+                yield one
+
+    def gathered(self) -> dict[str, Tensor]:
+        """The unsharded network's weights on the first process, copied; nothing on the others. Of all the same call."""
+        first = distributed.get_rank() == 0
+        found = {}
+        for name, one in self.weights().items():
+            if not isinstance(one, ShardedTensor):
+                found[name] = one.detach().to("cpu", copy=True)
+            elif distributed.get_world_size() > 1:
+                found[name] = torch.empty(one.size()) if first else torch.empty(0)
+                one.gather(0, found[name] if first else None)
+            else:
+                found[name] = torch.empty(one.size())
+                for shard in one.local_shards():
+                    (row, column), (rows, columns) = shard.metadata.shard_offsets, shard.metadata.shard_sizes
+                    found[name][row : row + rows, column : column + columns] = shard.tensor
+        return found if first else {}
 
 
 class _Alone(DataParallelWrapper):
@@ -75,54 +121,91 @@ class _Alone(DataParallelWrapper):
 def sharded_network(
     specification: Specification,
     tables: dict[str, int],
-    settings: FitSettings,
-    constraints: ShardingConstraints,
-    place: Place,
+    settings: TrainingSettings,
+    process: ProcessContext,
+    constraints: ShardingConstraints | None = None,
+    standardisation: Standardisation | None = None,
+    start: State | None = None,
 ) -> ShardedNetwork:
-    """Build, plan, shard, and draw the first weights from `settings.seed`: the same whatever the plan.
+    """Build, plan, shard, and give the first weights, drawn from `settings.seed`: the same whatever the plan.
 
-    `tables`: rows by name. The tables are never held whole but where the plan puts them, one at a time while drawing.
+    The tables are never held whole but where the plan puts them, one at a time while drawing.
+
+    Args:
+        tables: rows by name.
+        standardisation: of the dense features; None takes them as they are.
+        start: the weights to go on from, instead of drawn ones.
     """
-    device = place.device
+    device = process.device
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
-        network = build_network(settings.network, specification, tables, settings.shape.shape(), "meta")
+        network = build_network(settings.network, specification, tables, settings.shape, "meta")
+    if start is not None:
+        network.load_state_dict({name: one for name, one in start.items() if "embeddings." not in name}, strict=False)
+    if standardisation is not None:
+        standardise(network, standardisation, started=start is not None)
     configs = network.embeddings.embedding_bag_configs()
     sharder = RowWiseToo(fused_params=fused_parameters(settings.tables))
-    each = -(-settings.batch // place.world)
-    plan = make_plan(network, tables, settings.tables, constraints, sharder, place, each)
+    each = -(-settings.batch // process.world)
+    plan = make_plan(network, tables, settings.tables, constraints or ShardingConstraints(), sharder, process, each)
     found = placements(plan, network)
-    rows = RealRows()
-    if place.world > 1:
+    rows = StepRows(process.rank)
+    with_shared_dropout(network, rows)
+    if process.world > 1:
         with_shared_norms(network, rows)
     whole = WeightedLoss(with_fast_linears(network) if device.type == "cpu" else network, rows)
     plan.plan = {f"network.{name}": part for name, part in plan.plan.items()}
-    wrapper = DefaultDataParallelWrapper() if place.world > 1 else _Alone()
+    wrapper = DefaultDataParallelWrapper() if process.world > 1 else _Alone()
     with quiet_planner():
         model = DistributedModelParallel(
             whole, device=device, plan=plan, sharders=[sharder], data_parallel_wrapper=wrapper
         )
-    sharded = ShardedNetwork(model, found)
-    draw_tables(sharded, configs, settings.seed)
+    sharded = ShardedNetwork(model, found, rows)
+    fill_tables(sharded, configs, settings.seed, start)
     return sharded
 
 
 @torch.no_grad()
-def draw_tables(sharded: ShardedNetwork, configs: list[EmbeddingBagConfig], seed: int) -> None:
-    """Fill every table with its own draw: a function of the seed and the table alone, not of where its shards are."""
+def standardise(network: Network, by: Standardisation, started: bool) -> None:
+    """Set the mean and scale of dense features that have none. One that does not vary is ignored: its scale is 0.
+
+    A network that was `started` from other weights keeps the others: its weights were learnt for that scale. The
+    weights of a feature that did not vary, and of one that begins to, are 0, so that neither brings noise.
+    """
+    mean, deviation = torch.from_numpy(by.mean), torch.from_numpy(by.deviation)
+    for arch in network.standardising:
+        new = arch.scale == 0 if started else torch.ones(len(mean), dtype=torch.bool)
+        arch.mean[new] = mean[new]
+        arch.scale[new] = torch.where(deviation > 0, 1 / deviation, 0.0)[new]
+        if arch.first_layer is not None:
+            arch.first_layer.weight[:, new if started else deviation == 0] = 0
+
+
+@torch.no_grad()
+def fill_tables(
+    sharded: ShardedNetwork, configs: list[EmbeddingBagConfig], seed: int, start: State | None = None
+) -> None:
+    """Give every table its first values: those of `start`, or its own draw.
+
+    A draw is a function of the seed and the table alone, not of where its shards are.
+    """
     weights = sharded.weights()
     for number, config in enumerate(configs):
-        weight = weights[TABLE_KEY.format(config.name)]
+        key = TABLE_KEY.format(config.name)
+        weight = weights[key]
         shards = weight.local_shards() if isinstance(weight, ShardedTensor) else None
         if shards == []:
             continue
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed((seed * 1_000_003 + number + 1) % 2**63)
-            drawn = torch.empty(config.num_embeddings, config.embedding_dim)
-            config.init_fn(drawn)
+        if start is not None:
+            values = start[key]
+        else:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed((seed * 1_000_003 + number + 1) % 2**63)
+                values = torch.empty(config.num_embeddings, config.embedding_dim)
+                config.init_fn(values)
         if shards is None:
-            weight.copy_(drawn)
+            weight.copy_(values)
             continue
         for shard in shards:
             (row, column), (rows, columns) = shard.metadata.shard_offsets, shard.metadata.shard_sizes
-            shard.tensor.copy_(drawn[row : row + rows, column : column + columns])
+            shard.tensor.copy_(values[row : row + rows, column : column + columns])

@@ -45,7 +45,7 @@ class Optimizers:
         layers = {name: one for name, one in named.items() if _TABLES not in name}
         copied = {name: one for name, one in named.items() if name.split(_TABLES)[-1].split(".")[0] in copied_tables}
         copied = {name: one for name, one in copied.items() if _TABLES in name}
-        self._torch = [(layers, _of_mlps([*layers.values()], mlps))]
+        self._torch = [(layers, mlp_optimizer(layers, mlps))]
         if copied:
             self._torch.append((copied, _of_copied_tables([*copied.values()], tables)))
         self._bases = [mlps.learning_rate, *([tables.learning_rate] if copied else [])]
@@ -103,14 +103,20 @@ def _without_ones(tensor: Tensor) -> Tensor:
     return tensor.view(1) if tensor.dim() == 0 else tensor
 
 
-def _of_mlps(parameters: list[nn.Parameter], settings: MlpSettings) -> Optimizer:
-    rate, decay = settings.learning_rate, settings.weight_decay
+def mlp_optimizer(named: dict[str, nn.Parameter], settings: MlpSettings) -> Optimizer:
+    """Biases, norms and the position bias do not decay."""
+    decays = {name: name.endswith("weight") and one.dim() > 1 and "position" not in name for name, one in named.items()}
+    groups = [
+        {"params": [one for name, one in named.items() if decays[name]], "weight_decay": settings.weight_decay},
+        {"params": [one for name, one in named.items() if not decays[name]], "weight_decay": 0.0},
+    ]
+    rate = settings.learning_rate
     if settings.optimizer == "sgd":
-        return torch.optim.SGD(parameters, lr=rate, weight_decay=decay)
+        return torch.optim.SGD(groups, lr=rate)
     if settings.optimizer == "adagrad":
-        return torch.optim.Adagrad(parameters, lr=rate, weight_decay=decay, eps=settings.epsilon)
-    optimizer = torch.optim.AdamW(parameters, lr=rate, weight_decay=decay, eps=settings.epsilon)
-    for parameter in parameters:  # torch makes them at the first step; a checkpoint must find them before
+        return torch.optim.Adagrad(groups, lr=rate, eps=settings.epsilon)
+    optimizer = torch.optim.AdamW(groups, lr=rate, eps=settings.epsilon)
+    for parameter in named.values():  # torch makes them at the first step; a checkpoint must find them before
         optimizer.state[parameter] = {
             "step": torch.tensor(0.0),
             "exp_avg": torch.zeros_like(parameter),

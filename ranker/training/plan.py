@@ -22,16 +22,16 @@ from torchrec.distributed.planner import EmbeddingShardingPlanner, ParameterCons
 from torchrec.distributed.planner.types import PlannerError
 from torchrec.distributed.types import ShardingPlan
 
+from data.settings import Settings, read_settings
 from ranker.errors import RankerError
-from ranker.training.launch import Place
+from ranker.training.launch import ProcessContext
 from ranker.training.settings import TableSettings
-from ranker.yaml_settings import Strict, checked, read_yaml_mapping
 
 ShardingKind = Literal["table_wise", "row_wise", "column_wise", "data_parallel"]
 Kinds = tuple[ShardingKind, ...]
 
 
-class ShardingConstraints(Strict):
+class ShardingConstraints(Settings):
     """What the planner may do: the types allowed, for all tables and for some by name.
 
     Attributes:
@@ -59,7 +59,7 @@ class ShardingConstraints(Strict):
     @classmethod
     def read(cls, path: Path) -> Self:
         """Raises RankerError naming the file and the field that is wrong."""
-        return checked(cls, read_yaml_mapping(path), str(path))
+        return read_settings(path, cls, RankerError)
 
     def check(self, tables: dict[str, int], settings: TableSettings) -> None:
         """Raises RankerError for a table that does not exist, or a type that does not go with the optimizer."""
@@ -111,7 +111,7 @@ def make_plan(
     settings: TableSettings,
     constraints: ShardingConstraints,
     sharder: RowWiseToo,
-    place: Place,
+    process: ProcessContext,
     batch: int,
 ) -> ShardingPlan:
     """The cheapest plan that the planner finds: a pure function, the same on every process.
@@ -119,20 +119,23 @@ def make_plan(
     `tables`: rows by name. `batch`: rows of one process. Raises RankerError where no plan fits.
     """
     constraints.check(tables, settings)
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // place.local_world
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // process.local_world
     allowed = {
-        name: _constraint(constraints.kinds(name, settings, place.world), constraints.column_width) for name in tables
+        name: _constraint(constraints.kinds(name, settings, process.world), constraints.column_width) for name in tables
     }
     with quiet_planner():
         topology = Topology(
-            world_size=place.world, compute_device=place.device.type, local_world_size=place.local_world, ddr_cap=memory
+            world_size=process.world,
+            compute_device=process.device.type,
+            local_world_size=process.local_world,
+            ddr_cap=memory,
         )
         planner = EmbeddingShardingPlanner(topology=topology, batch_size=batch, constraints=allowed, debug=False)
         try:
             return planner.plan(network, [sharder])
         except PlannerError as error:
             said = " ".join(str(error).split())[:300]
-            raise RankerError(f"no sharding plan fits {place.world} processes and the constraints: {said}") from error
+            raise RankerError(f"no sharding plan fits {process.world} processes and the constraints: {said}") from error
 
 
 def _constraint(kinds: Kinds, column_width: int) -> ParameterConstraints:

@@ -17,13 +17,12 @@ from typing import Any
 import yaml
 
 from data.console import finite
-from data.criteo.work import digest
-from data.workspace import write_text_atomically
+from data.files import sha256_of, write_text_atomically
 from ranker.errors import RankerError
 from ranker.features.specification import Specification, write_specification
 from ranker.training.plan import Placement, ShardingConstraints
-from ranker.training.settings import FitSettings, read_settings, write_settings
-from ranker.training.sources import Source
+from ranker.training.settings import TrainingSettings, read_training, write_training
+from ranker.training.source import Source
 
 _PATIENCE = 50
 """Tenths of a second to wait for another process's lock."""
@@ -47,29 +46,49 @@ class RunFolder:
         """Whether there is a run to go on with."""
         return self._settings.exists()
 
+    @property
+    def settings(self) -> TrainingSettings:
+        """Of the run there. Raises RankerError where there is none."""
+        if not self.begun:
+            raise RankerError(f"{self.folder}: expected a run to resume, found no settings.yaml")
+        return read_training(self._settings)
+
+    @property
+    def constraints(self) -> ShardingConstraints:
+        return ShardingConstraints.read(self.folder / "sharding.yaml")
+
+    @property
+    def rows(self) -> Path:
+        """The folder that the run is trained on."""
+        return Path(self.data()["folder"])
+
+    def data(self) -> dict[str, Any]:
+        """Which rows the run is trained on: their folder, its digest, how many there are."""
+        return _read_object(self._data)
+
     def require_new(self) -> None:
         """Raises RankerError if a run is there already, or anything but what one left that was killed as it began."""
         if self._settings.exists():
-            raise RankerError(f"{self.folder} holds a run already; go on with --resume, or name another --out")
+            raise RankerError(f"{self.folder} holds a run already; go on with --resume, or name another --output")
         if self.folder.exists() and not all(map(_of_a_beginning, self.folder.iterdir())):
             raise RankerError(f"{self.folder} holds other files; expected a new folder")
 
-    def begin(self, settings: FitSettings, constraints: ShardingConstraints, source: Source) -> None:
+    def begin(self, settings: TrainingSettings, constraints: ShardingConstraints, source: Source) -> None:
         """Make the folder, for this process alone until `release`. Raises RankerError if a run is there already."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self._take()
         self.require_new()
         for left in self.folder.iterdir():
             shutil.rmtree(left) if left.is_dir() else left.unlink()
-        vocabulary = source.folder / "vocabulary"
-        if vocabulary.is_dir():
-            shutil.copytree(vocabulary, self.folder / "vocabulary")
+        for companion in source.companions:
+            if companion.is_dir():
+                shutil.copytree(companion, self.folder / companion.name)
         write_text_atomically(self._data, json.dumps(_fingerprint(source), indent=2) + "\n")
         described = yaml.safe_dump(constraints.model_dump(mode="json"), sort_keys=False)
         write_text_atomically(self.folder / "sharding.yaml", described)
-        write_text_atomically(self._settings, write_settings(settings))  # last: it says that the folder is a run
+        write_text_atomically(self._settings, write_training(settings))  # last: it says that the folder is a run
 
-    def resume(self, settings: FitSettings, source: Source) -> None:
+    def resume(self, settings: TrainingSettings, source: Source) -> None:
         """Go on with the run there, for this process alone until `release`.
 
         Raises:
@@ -77,27 +96,25 @@ class RunFolder:
         """
         self.check(settings, source)
         self._take()
-        write_text_atomically(self._settings, write_settings(settings))
+        write_text_atomically(self._settings, write_training(settings))
 
-    def check(self, settings: FitSettings, source: Source) -> None:
+    def check(self, settings: TrainingSettings, source: Source) -> None:
         """That the run there is this one.
 
         Raises:
             RankerError: there is no run, or it has other settings (epochs may grow) or other rows.
         """
-        if not self._settings.exists():
-            raise RankerError(f"{self.folder}: expected a run to resume, found no settings.yaml")
-        before = read_settings(self._settings)
+        before = self.settings
         for name in type(settings).model_fields:
             old, new = getattr(before, name), getattr(settings, name)
             if old != new and not (name == "epochs" and new > old):
                 raise RankerError(
-                    f"{self._settings}: {name} is {old}, now {new} is asked for; expected the same, or another --out"
+                    f"{self._settings}: {name} is {old}, now {new} is asked for; expected the same, or another --output"
                 )
         if _read_object(self._data).get("sha256") != _fingerprint(source)["sha256"]:
             raise RankerError(
-                f"{source.folder} holds other rows than the run {self.folder} began with; expected the same folder, or "
-                "another --out"
+                f"{_folder_of(source)} holds other rows than the run {self.folder} began with; expected the same "
+                "folder, or another --output"
             )
 
     def release(self) -> None:
@@ -116,7 +133,7 @@ class RunFolder:
             except OSError:
                 time.sleep(0.1)
         self.release()
-        raise RankerError(f"{self.folder}: another process trains there; wait for it, or name another --out")
+        raise RankerError(f"{self.folder}: another process trains there; wait for it, or name another --output")
 
     def write_specification(self, specification: Specification) -> None:
         write_specification(specification, self.folder / "specification.yaml")
@@ -168,7 +185,7 @@ def read_measurements(path: Path) -> list[dict[str, Any]]:
 
 def _of_a_beginning(path: Path) -> bool:
     """Whether `RunFolder.begin` writes it before it says that the folder is a run."""
-    names = ("vocabulary", "data.json", "sharding.yaml", "settings.yaml")
+    names = ("vocabulary", "vocabularies", "banner", "data.json", "sharding.yaml", "settings.yaml")
     return path.name in names or path.name.startswith(tuple(f".{name}." for name in names))
 
 
@@ -182,10 +199,15 @@ def _read_object(path: Path) -> dict[str, Any]:
     return found
 
 
+def _folder_of(source: Source) -> Path:
+    assert source.manifest is not None, "rows in memory have no folder"
+    return source.manifest.parent
+
+
 def _fingerprint(source: Source) -> dict[str, Any]:
-    described = next(one for one in (source.folder / "manifest.json", source.folder / "generated.json") if one.exists())
+    folder, splits = _folder_of(source), ("train", "validation", "test")
     return {
-        "folder": str(source.folder),
-        "sha256": digest(described),
-        "rows": {split: source.rows(split) for split in ("train", "validation", "test")},
+        "folder": str(folder),
+        "sha256": sha256_of(folder / source.manifest.name),  # type: ignore[union-attr]
+        "rows": {split: source.rows(split) for split in splits},  # type: ignore[arg-type]
     }

@@ -7,15 +7,15 @@ import torch.distributed as distributed
 from torch import Tensor
 
 from ranker.training.batch import Batch
-from ranker.training.launch import Place
+from ranker.training.launch import ProcessContext
 
 
 class Window:
     """Sums over the steps since the last line, of this process's rows; the clock stands still while others work."""
 
-    def __init__(self, place: Place) -> None:
-        self._place = place
-        self._sums = torch.zeros(3, dtype=torch.float64, device=place.device)  # weighted loss, right ones, rows
+    def __init__(self, process: ProcessContext) -> None:
+        self._process = process
+        self._sums = torch.zeros(3, dtype=torch.float64, device=process.device)  # weighted loss, right ones, rows
         self._began, self._seconds, self._rows = time.perf_counter(), 0.0, 0
         self._all_seconds, self._all_rows = 0.0, 0
         self._last = ""
@@ -26,7 +26,7 @@ class Window:
         loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, batch.label, real.float(), reduction="sum")
         right = (((logits > 0) == (batch.label > 0)) & real).sum()
         self._sums += torch.stack([loss.double(), right.double(), real.sum().double()])
-        self._rows += len(batch.label) * self._place.world
+        self._rows += len(batch.label) * self._process.world
 
     def close(self) -> dict[str, float]:
         """The figures of all processes together, and begin anew."""
@@ -53,7 +53,7 @@ class Window:
 
     def restore(self, sums: list[float]) -> None:
         """Go on from `sums` of a checkpoint."""
-        if self._place.first:
+        if self._process.first:
             self._sums += torch.tensor(sums, dtype=torch.float64, device=self._sums.device)
 
     def pause(self) -> None:

@@ -12,11 +12,12 @@ from data.errors import DataError
 from data.eventlog import LoggedDisplays, LogPosition, read_displays_after, read_tracked
 from data.items import ItemTable
 from data.workspace import Workspace
-from ranker.banner.bundling import all_timelines, trained_label
+from ranker.banner.bundling import trained_label
 from ranker.banner.log_cursor import LogCursor
-from ranker.banner.logged import Log, Parts, ripe, split_log
+from ranker.banner.logged import Log, Parts, matured, split_log
 from ranker.banner.statistics import ItemStatistics
 from ranker.banner.training import write_ranker
+from ranker.banner.workspace_rows import all_timelines
 from ranker.errors import RankerError
 from ranker.evaluation.calibration import Platt, fit_platt
 from ranker.evaluation.metrics import all_metrics
@@ -183,7 +184,7 @@ def update_ranker(
 
 
 def _new_displays(workspace: Workspace, running: _Running, config: UpdateConfig, label: str) -> LoggedDisplays:
-    """What the running ranker was not trained on, as far as it is ripe; not more than `config.at_most`, the newest."""
+    """What the running ranker was not trained on, as far as it has matured: the newest `config.at_most` at most."""
     logged = read_displays_after(workspace.log, running.cursor.trained)
     if not len(logged):
         raise NothingNewError(
@@ -191,9 +192,9 @@ def _new_displays(workspace: Workspace, running: _Running, config: UpdateConfig,
             f"at least {config.minimum} (--minimum)"
         )
     try:
-        return ripe(logged, label, config.wait_minutes).last(config.at_most)
-    except RankerError as none_is_ripe:
-        raise NothingNewError(str(none_is_ripe)) from None
+        return matured(logged, label, config.wait_minutes).last(config.at_most)
+    except RankerError as none_has_matured:
+        raise NothingNewError(str(none_has_matured)) from None
 
 
 def _train(running: _Running, parts: Parts, config: UpdateConfig, seed: int) -> _Newcomer:
@@ -202,20 +203,19 @@ def _train(running: _Running, parts: Parts, config: UpdateConfig, seed: int) -> 
     waited = load_waiting(spec, folder / "vocabularies")
     vocabularies, waiting = grow_vocabularies(spec, [parts.train], running.vocabularies, waited)
     old = running.ranker
-    training = replace(
-        old.config,
+    tables = old.config.tables
+    training = old.config.changed(
         epochs=config.epochs,
         batch=config.batch,
         checks=config.checks,
         patience=config.patience,
-        threads=config.threads,
-        table_learning_rate=config.table_rate * old.config.table_learning_rate,
+        tables=tables.changed(learning_rate=config.table_rate * tables.learning_rate),
     )
     ranker = DlrmRanker(spec, {name: one.rows for name, one in vocabularies.items()}, training)
     ranker.adopt(old, _ids(running.vocabularies), _ids(vocabularies))
     train, validation = (encode(spec, vocabularies, part) for part in (parts.train, parts.validation))
     log.info("training on %d new slots of %d displays", len(train), len(parts.train.ts))
-    ranker.fit(train, validation, seed, warm=True)
+    ranker.fit(train, validation, seed, warm=True, threads=config.threads)
     ranker.config = old.config  # how it was first trained: the next update goes by that, too
     ranker.take_values_of(read_serving(folder).tables)
     learnt = ranker.best_epochs > 0
@@ -235,7 +235,7 @@ def _measure(running: _Running, newcomer: _Newcomer, parts: Parts) -> tuple[Comp
         (RUNNING, running.ranker, running.vocabularies),
     ):
         examples = encode(running.specification, vocabularies, parts.test)
-        probability[name] = ranker.platt.probability(ranker.logits(examples))
+        probability[name] = ranker.probability(examples)
     recalibrated = _recalibrated(running, parts).probability(running.ranker.logits(examples))
     comparison = compare(label, probability["DLRM"], probability[RUNNING], recalibrated, request)
     figures: dict[str, Any] = {name: all_metrics(label, found, request) for name, found in probability.items()}

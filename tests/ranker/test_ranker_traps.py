@@ -15,11 +15,11 @@ from ranker.comparison.models import build_ranker
 from ranker.comparison.preparation import Preparation, PreparationConfig
 from ranker.comparison.runs import compare
 from ranker.errors import RankerError
+from ranker.training.fit import FitJob
 from ranker.training.launch import launch
-from ranker.training.loop import FitJob
 from ranker.training.optimizers import fused_parameters
 from ranker.training.plan import ShardingConstraints
-from ranker.training.settings import FitSettings, TableSettings, read_settings
+from ranker.training.settings import TableSettings, TrainingSettings, read_training
 from tests.support.criteo_folder import make_criteo_folder
 from tests.support.criteo_rows import made_up_rows
 from tests.support.processes import ROOT, environment
@@ -44,7 +44,7 @@ def test_the_libraries_that_must_fit_each_other_are_the_pinned_ones() -> None:
 
 def test_help_loads_no_torch_and_training_none_of_torchrecs_own_models() -> None:
     """torchrec.models.dlrm takes seconds to import, and brings test utilities along."""
-    code = "import tandem.cli, sys; assert 'torch' not in sys.modules; import ranker.training; print(*sys.modules)"
+    code = "import tandem.cli, sys; assert 'torch' not in sys.modules; import ranker.training.fit; print(*sys.modules)"
     found = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, env=environment(), capture_output=True, text=True, check=False
     )
@@ -56,7 +56,7 @@ def test_help_loads_no_torch_and_training_none_of_torchrecs_own_models() -> None
 def test_what_the_fused_optimizers_would_ignore_or_cannot_do_is_no_setting(tmp_path: Path, text: str) -> None:
     (tmp_path / "config.yaml").write_text(text)
     with pytest.raises(RankerError, match=r"config\.yaml: tables\."):
-        read_settings(tmp_path / "config.yaml")
+        read_training(tmp_path / "config.yaml")
 
 
 def test_torchrec_is_given_parameters_of_its_own_to_change() -> None:
@@ -97,7 +97,7 @@ def test_no_network_is_stuck_at_an_auc_of_one_half(tmp_path: Path) -> None:
     jobs = []
     for network, optimizer in (("dlrm", "sgd"), ("dlrm", "rowwise_adagrad"), ("dcn", "adagrad"), ("dcnv2", "adagrad")):
         rate = 0.5 if optimizer == "sgd" else 0.02
-        settings = FitSettings.model_validate(
+        settings = TrainingSettings.model_validate(
             {
                 "network": network,
                 "dimension": 8,

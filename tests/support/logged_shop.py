@@ -14,7 +14,7 @@ from proto.tandem.v1.log_pb2 import DisplayRecord, LoggedSlot
 from proto.tandem.v1.tandem_pb2 import CLICK, LANDING, TrackedEvent
 from ranker.banner.scorer import BannerScorer
 from ranker.banner.training import RankerConfig, train_ranker
-from ranker.training.learning_rates import TrainingConfig
+from ranker.training.settings import BANNER
 from tests.support.shop import DAY, MERCHANTS, START, Shop, category_of, make_examples
 
 MINUTE = 60_000_000
@@ -33,7 +33,7 @@ def make_workspace(root: Path, shop: Shop, ranker: Path | None = None) -> Worksp
         if ranker is not None:
             shutil.copytree(ranker, folder, dirs_exist_ok=True)
         else:
-            config = RankerConfig(TrainingConfig(epochs=1), rivals=False)
+            config = RankerConfig(training=BANNER.changed(epochs=1), baselines=False)
             train_ranker(folder, shop.items, shop.timelines, make_examples(shop, 200), config=config)
         bundle = draft.seal()
     publish(workspace, bundle)

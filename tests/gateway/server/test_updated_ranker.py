@@ -21,7 +21,7 @@ from gateway.errors import RefusalError
 from gateway.experiment.populations import load_experiment
 from pipeline.training import TrainingPlan, train_bundle
 from ranker.banner.training import RankerConfig
-from ranker.training.learning_rates import TrainingConfig
+from ranker.training.settings import BANNER
 from ranker.updates.update import UpdateConfig, update_ranker
 
 
@@ -31,7 +31,8 @@ def test_a_running_gateway_takes_an_updated_ranker_up_without_a_failed_request(t
     marketplace = Marketplace.generate(simulator.preset("small", seed=5, users=600))
     write_marketplace(workspace, marketplace)
     first = train_bundle(
-        workspace, TrainingPlan(ranker=RankerConfig(TrainingConfig(epochs=2), rivals=False), requests=300, seed=5)
+        workspace,
+        TrainingPlan(ranker=RankerConfig(training=BANNER.changed(epochs=2), baselines=False), requests=300, seed=5),
     )
     opportunities = np.arange(len(marketplace.opportunities))
     serve_and_log(workspace, marketplace, load_experiment(POPULATIONS), opportunities)

@@ -21,8 +21,8 @@ from ranker.features.specification import banner_specification
 from ranker.features.vocabulary import Vocabulary
 from ranker.serving.export import compiled_package, require_compiler
 from ranker.serving.graph import Wiring
-from ranker.training.learning_rates import TrainingConfig
 from ranker.training.ranker import DlrmRanker
+from ranker.training.settings import BANNER
 from tests.support.shop import (
     MERCHANTS,
     Shop,
@@ -138,7 +138,7 @@ def test_a_retrained_model_of_the_same_shape_needs_no_compilation(
     trained: Trained, shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ranker.serving.export.compile_graph", lambda *_: pytest.fail("compiled again"))
-    quick = RankerConfig(TrainingConfig(epochs=1), rivals=False)
+    quick = RankerConfig(training=BANNER.changed(epochs=1), baselines=False)
     train_ranker(tmp_path, shop.items, shop.timelines, make_examples(shop, 300, seed=9), None, quick, 1)
     request, positions = request_of(shop, 1, 0), candidates_of(shop, 0, 20)
     before, after = BannerScorer(trained[0], shop.items), BannerScorer(tmp_path, shop.items)
@@ -165,7 +165,7 @@ def test_a_ranker_trained_on_the_log_serves_with_the_first_slots_bias(
                 events.append((f"l{number}.{place}", ts, user, "landing", item, f"d{number}"))
         rows.append(display)
     logged = Log.of_tables(displays_of(rows), tracked(events))
-    quick = RankerConfig(TrainingConfig(epochs=6), rivals=False)
+    quick = RankerConfig(training=BANNER.changed(epochs=6), baselines=False)
     metrics = train_ranker(tmp_path, shop.items, shop.timelines, make_examples(shop, 300), logged, quick, 0)
     assert metrics["examples"]["from_log"]
     assert json.loads((tmp_path / "serving.json").read_text())["position_row"] == 1
@@ -199,7 +199,7 @@ def test_a_missing_compiler_is_named_with_what_to_install(monkeypatch: pytest.Mo
     monkeypatch.delenv("CXX", raising=False)
     with pytest.raises(RankerError, match=r"no C\+\+ compiler found .*apt-get install g\+\+"):
         require_compiler()
-    wiring = Wiring.of(banner_specification(), TrainingConfig().shape)
+    wiring = Wiring.of(banner_specification(), BANNER.shape)
     with pytest.raises(RankerError, match=r"no C\+\+ compiler"):
         compiled_package(wiring, tmp_path / "empty")
 

@@ -18,7 +18,7 @@ from data.errors import DataError, TandemError
 from ranker.comparison.jobs import Division
 from ranker.comparison.runs import compare, summaries
 from ranker.errors import RankerError
-from ranker.training.evaluation import figures_of
+from ranker.training.evaluation import Predicted, figures_of
 from ranker.training.run_folder import RunFolder
 from tests.support.processes import ROOT, environment
 
@@ -125,7 +125,7 @@ def test_figures_that_are_not_numbers_are_null_in_json(tmp_path: Path) -> None:
 
 def test_a_run_writes_null_for_the_figures_that_its_rows_do_not_have(tmp_path: Path) -> None:
     folder = RunFolder(tmp_path)
-    figures = figures_of(np.array([0.5, -0.5]), np.ones(2, np.float32))
+    figures = figures_of(Predicted(np.array([0.5, -0.5], np.float32), np.ones(2, np.float32)))
     folder.finish({"test": figures})
     folder.measured({"step": 1, **figures})
     for path in (folder.summary, folder.metrics):

@@ -36,8 +36,7 @@ from ranker.networks.dcn import DCN
 from ranker.networks.dlrm import DLRM
 from ranker.networks.registry import build_network
 from ranker.networks.shape import DlrmShape
-from ranker.training.learning_rates import TrainingConfig
-from ranker.training.settings import read_settings
+from ranker.training.settings import BANNER, read_training
 from tests.support.criteo_rows import made_up_rows
 from tests.support.processes import ROOT, environment
 
@@ -118,7 +117,7 @@ def inputs(count: int = 6) -> tuple[torch.Tensor, KeyedJaggedTensor, torch.Tenso
 
 
 def test_dlrm_with_every_option_is_its_formula():
-    shape = DlrmShape((6,), (5,), 0.0, first_order=4, dense_to_top=True, itself=True)
+    shape = DlrmShape(bottom=(6,), top=(5,), dropout=0.0, first_order=4, dense_to_top=True, itself=True)
     network = DLRM(SPEC, ROWS, shape).eval()
     torch.nn.init.normal_(network.embeddings.embedding_bags["x"].weight)
     dense, bags, position = inputs()
@@ -143,7 +142,7 @@ def test_an_id_that_training_never_saw_has_no_first_order_weight():
 
 @pytest.mark.parametrize("matrix", [False, True])
 def test_cross_layers_are_their_formula(matrix):
-    network = DCN(SPEC, ROWS, DlrmShape((), (5,), 0.0), matrix=matrix).eval()
+    network = DCN(SPEC, ROWS, DlrmShape(bottom=(), top=(5,), dropout=0.0), matrix=matrix).eval()
     for parameter in network.cross.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     dense, bags, position = inputs()
@@ -171,7 +170,7 @@ def test_the_paper_and_the_lecture_give_the_top_mlp_their_numbers_of_inputs():
             item=tuple(Categorical(name=name, table=name) for name in names),
             tables={name: Table() for name in names},
         )
-        network = DLRM(spec, dict.fromkeys(names, 3), DlrmShape((512, 256, 64), (512, 256)))
+        network = DLRM(spec, dict.fromkeys(names, 3), DlrmShape(bottom=(512, 256, 64), top=(512, 256)))
         assert network.over.layers[0].in_features == expected
 
 
@@ -180,7 +179,7 @@ def test_the_shipped_configurations_are_what_they_say():
     assert set(paths) == {"banner", "compare", "criteo", "kaggle-lecture", "kaggle-paper", "options"}
     assert read_compare_settings(paths.pop("compare")) == CompareSettings()
     del paths["banner"]  # tests/ranker/test_serving_forms.py
-    found = {name: read_settings(path) for name, path in paths.items()}
+    found = {name: read_training(path) for name, path in paths.items()}
     assert found["options"].shape.batch_norm and found["options"].features.dimensions["C1"] == 4
     paper, lecture = found["kaggle-paper"], found["kaggle-lecture"]
     assert (paper.dimension, paper.batch, paper.tables.optimizer, paper.mlps.learning_rate) == (16, 128, "sgd", 0.1)
@@ -197,8 +196,8 @@ def test_unknown_networks_models_and_impossible_shapes_are_refused():
         build_network("dlrm", SPEC, ROWS, DlrmShape(first_order=8))
     with pytest.raises(RankerError, match="no model 'fm'"):
         build_ranker("fm", SPEC, ROWS)
-    with pytest.raises(RankerError, match="would leave nothing of a row"):
-        TrainingConfig(table_learning_rate=0.1, table_weight_decay=10)
+    with pytest.raises(DataError, match="would leave nothing of a row"):
+        BANNER.changed(table_learning_rate=0.1, table_weight_decay=10)
 
 
 @pytest.mark.slow

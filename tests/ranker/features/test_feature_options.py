@@ -25,16 +25,15 @@ from ranker.errors import RankerError
 from ranker.features.numbers import BUCKETS, bucket_rows, dense_values, logarithmic_buckets, uses_of
 from ranker.features.settings import FeatureSettings
 from ranker.networks.layers import BatchNorm
+from ranker.training.fit import FitJob
 from ranker.training.launch import launch
-from ranker.training.loop import FitJob
 from ranker.training.plan import ShardingConstraints
-from ranker.training.settings import FitSettings, read_settings
-from ranker.training.sharding import process_group
-from ranker.training.shared_norm import RealRows, SharedBatchNorm
+from ranker.training.settings import TrainingSettings, read_training
+from ranker.training.shared_layers import SharedBatchNorm, StepRows
 from ranker.training.sources import open_source
 from tests.support.criteo_folder import make_criteo_folder
 from tests.support.criteo_rows import made_up_rows
-from tests.support.ranker_runs import fit_all, weights_of
+from tests.support.ranker_runs import fit_all, process_group, weights_of
 
 SMALL = {"dimension": 8, "shape": {"bottom": [8], "top": [8]}, "batch": 300, "epochs": 1}
 
@@ -79,14 +78,16 @@ def test_fit_reads_numbers_as_the_settings_say(folder: Path) -> None:
 
 def test_raw_numbers_of_any_size_are_standardised_by_the_training_rows(folder: Path, tmp_path: Path) -> None:
     source = open_source(folder, FeatureSettings.model_validate({"integers": {"I2": "raw"}}))
-    mean, scale = source.standardisation()
+    found = source.standardisation()
+    mean, deviation = found.mean, found.deviation
     raw = CriteoDataset.open(folder).split("train").dense[:, 1]
-    assert mean[1] == pytest.approx(raw.mean()) and scale[1] == pytest.approx(1 / raw.std())
-    assert not np.delete(mean, 1).any() and (np.delete(scale, 1) == 1).all()
-    settings = FitSettings.model_validate({**SMALL, "network": "dcn", "features": {"integers": {"I2": "raw"}}})
+    assert mean[1] == pytest.approx(raw.mean()) and deviation[1] == pytest.approx(raw.std())
+    assert not np.delete(mean, 1).any() and (np.delete(deviation, 1) == 1).all()
+    settings = TrainingSettings.model_validate({**SMALL, "network": "dcn", "features": {"integers": {"I2": "raw"}}})
     launch(1, "cpu", 1, fit_all, [FitJob(folder, tmp_path / "run", settings, ShardingConstraints(), shown=False)])
     np.testing.assert_allclose(weights_of(tmp_path / "run")["weights.dense.mean"], mean)
-    assert open_source(folder).standardisation()[1].tolist() == [1.0] * 13
+    np.testing.assert_allclose(weights_of(tmp_path / "run")["weights.dense.scale"], 1 / deviation, rtol=1e-6)
+    assert open_source(folder).standardisation().deviation.tolist() == [1.0] * 13
 
 
 def test_a_run_with_every_option_trains_and_writes_down_what_it_read(folder: Path, tmp_path: Path) -> None:
@@ -98,7 +99,7 @@ def test_a_run_with_every_option_trains_and_writes_down_what_it_read(folder: Pat
         "batch": 333,  # the last batch of an epoch holds a single row
     }
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(text))
-    settings = read_settings(tmp_path / "config.yaml")
+    settings = read_training(tmp_path / "config.yaml")
     [figures] = launch(
         1, "cpu", 1, fit_all, [FitJob(folder, tmp_path / "run", settings, ShardingConstraints(), shown=False)]
     )
@@ -118,7 +119,7 @@ def test_two_processes_train_the_model_of_one_with_batch_norm_and_tables_of_thei
 ) -> None:
     """Steps of 333 rows: the last one of an epoch holds a single row, and one process has only padding."""
     features = {"integers": {"I1": "both"}, "dimensions": {"C3": 4, "C9": 4, "I1_bucket": 4}}
-    settings = FitSettings.model_validate(
+    settings = TrainingSettings.model_validate(
         {
             **SMALL,
             "shape": {"bottom": [8], "top": [8, 8], "batch_norm": True},
@@ -149,7 +150,7 @@ def test_the_pooling_of_the_settings_reaches_the_network(tmp_path: Path) -> None
     for pooling in ("mean", "sum"):
         source = open_source(tmp_path / "random", FeatureSettings(pooling=pooling), 8)  # type: ignore[arg-type]
         assert {bag.pooling for bag in source.specification.bags} == {pooling}
-        settings = FitSettings.model_validate(
+        settings = TrainingSettings.model_validate(
             {**SMALL, "features": {"pooling": pooling}, "tables": {"learning_rate": 1e-9}}
         )
         job = FitJob(tmp_path / "random", tmp_path / pooling, settings, ShardingConstraints(), shown=False)
@@ -213,8 +214,8 @@ def test_settings_change_the_networks_and_none_leaves_the_default() -> None:
     changed = CompareSettings.model_validate(
         {"networks": {"shape": {"batch_norm": True, "top": [8]}, "table_weight_decay": 0.5}}
     ).networks.of(DLRM_DEFAULT)
-    assert changed.shape == replace(DLRM_DEFAULT.shape, batch_norm=True, top=(8,))
-    assert changed == replace(DLRM_DEFAULT, shape=changed.shape, table_weight_decay=0.5)
+    assert changed.shape == DLRM_DEFAULT.shape.changed(batch_norm=True, top=(8,))
+    assert changed == DLRM_DEFAULT.changed(shape=changed.shape, table_weight_decay=0.5)
 
 
 @pytest.mark.parametrize(
@@ -275,7 +276,7 @@ def test_networks_of_a_comparison_learn_with_options(name: str) -> None:
 def test_a_shared_batch_norm_of_one_process_counts_no_padding() -> None:
     """Five rows and three of padding are normalised as the five alone; the gradients agree too."""
     torch.manual_seed(0)
-    own, rows = BatchNorm(4), RealRows()
+    own, rows = BatchNorm(4), StepRows()
     alone = torch.nn.BatchNorm1d(4)
     shared = SharedBatchNorm(own, rows)
     inputs = torch.randn(8, 4)

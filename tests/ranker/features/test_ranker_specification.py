@@ -59,7 +59,7 @@ def test_what_is_wrong_in_a_specification_is_said_with_its_field(change: tuple[s
 
 
 def test_a_missing_specification_is_named(tmp_path: Path) -> None:
-    with pytest.raises(RankerError, match=r"spec\.yaml: expected a feature specification"):
+    with pytest.raises(RankerError, match=r"spec\.yaml: expected a YAML file"):
         read_specification(tmp_path / "spec.yaml")
 
 

@@ -1,7 +1,5 @@
 """A network of several members is those networks side by side: their mean, their own losses, their own columns."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -14,10 +12,9 @@ from ranker.features.specification import Categorical, Dense, Specification, Tab
 from ranker.networks.dlrm import DLRM
 from ranker.networks.members import Members
 from ranker.networks.registry import build_network
-from ranker.networks.shape import DlrmShape
-from ranker.serving.graph import Wiring
-from ranker.training.learning_rates import TrainingConfig
+from ranker.networks.shape import BANNER_SHAPE, DlrmShape
 from ranker.training.ranker import DlrmRanker
+from ranker.training.settings import BANNER
 
 DIMENSION, MEMBERS = 8, 3
 SPEC = Specification(
@@ -50,7 +47,7 @@ def several() -> tuple[Members, list[DLRM]]:
         nn.init.normal_(weight, std=0.5)
     single = []
     for number in range(MEMBERS):
-        one = DLRM(SPEC, ROWS, replace(SHAPE, members=1))
+        one = DLRM(SPEC, ROWS, SHAPE.changed(members=1))
         state = {
             name.removeprefix(f"members.{number}."): weight
             for name, weight in whole.state_dict().items()
@@ -107,7 +104,7 @@ def test_a_trained_network_of_members_predicts_the_same_from_disk(tmp_path):
     label = (rng.random(600) < 0.2 + 0.6 * (ids[:, 0] % 2)).astype(np.float32)
     dense = np.column_stack([rng.standard_normal(600), np.ones(600)]).astype(np.float32)
     examples = Examples(dense, ids, (), np.arange(600), np.full(600, -1, np.int32), label)
-    ranker = DlrmRanker(SPEC, ROWS, TrainingConfig(shape=SHAPE, batch=64, epochs=4))
+    ranker = DlrmRanker(SPEC, ROWS, BANNER.changed(shape=SHAPE, batch=64, epochs=4))
     ranker.fit(examples, examples, 0)
     found = ranker.logits(examples)
     assert found[label > 0].mean() > found[label == 0].mean() + 0.5
@@ -118,9 +115,7 @@ def test_a_trained_network_of_members_predicts_the_same_from_disk(tmp_path):
 
 def test_members_are_refused_where_they_cannot_be():
     with pytest.raises(RankerError, match="network dcn has no first-order columns, members"):
-        build_network("dcn", SPEC, ROWS, DlrmShape(members=2))
+        build_network("dcn", SPEC, ROWS, BANNER_SHAPE.changed(members=2))
     with pytest.raises(RankerError, match="2 members: expected tables of one dimension, but x has its own"):
         mixed = SPEC.model_copy(update={"tables": {"x": Table(dimension=4), "y": Table()}})
-        build_network("dlrm", mixed, ROWS, DlrmShape(members=2))
-    with pytest.raises(RankerError, match="3 members cannot be served"):
-        Wiring.of(SPEC, SHAPE)
+        build_network("dlrm", mixed, ROWS, BANNER_SHAPE.changed(members=2))

@@ -1,7 +1,5 @@
 """Every option of the networks against plain loops over plain arrays."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -11,14 +9,16 @@ from ranker.baselines.logistic import LogisticRanker
 from ranker.errors import RankerError
 from ranker.features.examples import NO_ROW, Examples
 from ranker.features.specification import Specification, parse_specification
-from ranker.networks.dlrm import DLRM, tensors_of
+from ranker.networks.dlrm import DLRM
 from ranker.networks.layers import BatchNorm
 from ranker.networks.registry import NETWORKS, build_network
 from ranker.networks.shape import DlrmShape
-from ranker.training.learning_rates import TrainingConfig, _dense_optimizer
+from ranker.training.optimizers import mlp_optimizer
 from ranker.training.ranker import table_key
+from ranker.training.settings import BANNER
+from tests.support.networks import tensors_of
 
-PLAIN = DlrmShape((8,), (7, 5), 0.0)
+PLAIN = DlrmShape(bottom=(8,), top=(7, 5), dropout=0.0)
 ROWS = {"u": 6, "i": 9, "w": 5}
 
 
@@ -104,7 +104,7 @@ def naive_logit(network: DLRM, spec: Specification, rows: Examples, row: int) ->
 )
 def test_every_option_is_its_formula(changed: dict[str, object], spec: Specification) -> None:
     torch.manual_seed(1)
-    network, rows = DLRM(spec, ROWS, replace(PLAIN, **changed)), examples(spec)
+    network, rows = DLRM(spec, ROWS, PLAIN.changed(**changed)), examples(spec)
     with torch.no_grad():
         for name, one in network.state_dict().items():
             one.copy_(torch.rand_like(one) + 0.5 if "variance" in name or "scale" in name else torch.randn_like(one))
@@ -117,7 +117,7 @@ def test_every_option_is_its_formula(changed: dict[str, object], spec: Specifica
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_weight_of_every_network_learns_with_all_options(name: str) -> None:
     spec = specification(own="{dimension: 4}", recent="sum", words="sum")
-    network = build_network(name, spec, ROWS, replace(PLAIN, batch_norm=True, activation="sigmoid")).train()
+    network = build_network(name, spec, ROWS, PLAIN.changed(batch_norm=True, activation="sigmoid")).train()
     rows = examples(spec)
     logits = network(*tensors_of(spec, rows, np.arange(30)))
     torch.nn.functional.binary_cross_entropy_with_logits(logits, torch.from_numpy(rows.label)).backward()
@@ -154,8 +154,10 @@ def test_a_last_batch_of_a_single_row_trains_with_batch_norm() -> None:
 
 
 def test_weight_decay_spares_biases_norms_and_the_position_bias() -> None:
-    network = build_network("dlrm", specification(own="{dimension: 4}"), ROWS, replace(PLAIN, batch_norm=True))
-    optimizer = _dense_optimizer(network, TrainingConfig(weight_decay=0.1))
+    network = build_network("dlrm", specification(own="{dimension: 4}"), ROWS, PLAIN.changed(batch_norm=True))
+    mine = {name: one for name, one in network.named_parameters() if "embeddings." not in name}
+    optimizer = mlp_optimizer(mine, BANNER.mlps.changed(weight_decay=0.1))
+    assert [group["weight_decay"] for group in optimizer.param_groups] == [0.1, 0.0]
     decayed, spared = (
         {name for name, one in network.named_parameters() if any(one is other for other in group["params"])}
         for group in optimizer.param_groups
@@ -180,7 +182,7 @@ def test_logistic_regression_pools_as_the_specification_says() -> None:
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("{dimension: 16}", "spec: the specification: table 'u' has dimension 16; expected at most"),
+        ("{dimension: 16}", "spec: table 'u' has dimension 16; expected at most"),
         ("{dimension: 6}", "spec: tables.u.dimension: Input should be a multiple of 4"),
     ],
 )
@@ -194,8 +196,8 @@ def test_a_table_wider_than_the_interactions_is_refused(text: str, sentence: str
 def test_options_that_exclude_each_other_are_refused_with_a_sentence() -> None:
     own = specification(own="{dimension: 4}")
     with pytest.raises(RankerError, match="first-order columns: expected tables of one dimension, but u has its own"):
-        build_network("dlrm", own, ROWS, replace(PLAIN, first_order=4))
+        build_network("dlrm", own, ROWS, PLAIN.changed(first_order=4))
     with pytest.raises(RankerError, match="have no products with themselves; expected one of the two"):
-        build_network("dlrm", specification(), ROWS, replace(PLAIN, interaction="cat", itself=True))
+        build_network("dlrm", specification(), ROWS, PLAIN.changed(interaction="cat", itself=True))
     with pytest.raises(RankerError, match="network dcn has no first-order columns, members or other interactions"):
-        build_network("dcn", own, ROWS, replace(PLAIN, interaction="cat"))
+        build_network("dcn", own, ROWS, PLAIN.changed(interaction="cat"))

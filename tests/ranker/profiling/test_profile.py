@@ -74,7 +74,7 @@ def figures(tmp_path_factory: pytest.TempPathFactory) -> dict:
     """Of the command, on small tables."""
     folder = tmp_path_factory.mktemp("profile")
     arguments = ["profile", "--rows", "500", "--batch", "64", "--steps", "3", "--threads", "1", "--seed", "5"]
-    files = ["--out", str(folder / "deep" / "p.png"), "--json", str(folder / "p.json")]
+    files = ["--output", str(folder / "deep" / "p.png"), "--json", str(folder / "p.json")]
     result = CliRunner().invoke(app, [*arguments, *files], env={"COLUMNS": "140"}, catch_exceptions=False)
     assert result.exit_code == 0, result.output
     assert (folder / "deep" / "p.png").read_bytes().startswith(b"\x89PNG")

@@ -14,8 +14,8 @@ from ranker.networks.shape import DlrmShape
 from ranker.serving.compiled import CompiledGraph
 from ranker.serving.export import write_serving
 from ranker.serving.graph import Wiring
-from ranker.training.learning_rates import TrainingConfig
 from ranker.training.ranker import DlrmRanker
+from ranker.training.settings import BANNER
 
 ONE_NUMBER = parse_specification(
     "{name: s, dimension: 8, positions: 2, dense: [{name: a}], item: [{name: i, table: i}],"
@@ -28,11 +28,11 @@ ONE_NUMBER = parse_specification(
 @pytest.mark.slow
 def test_no_weight_becomes_a_part_of_the_compiled_code(compiled_once: None, tmp_path: Path) -> None:
     """Weights of one entry and short vectors are what a compiler likes to take for constants."""
-    shape = DlrmShape((1,), (130, 130, 2), 0.0, dense_to_top=True, itself=True)
+    shape = DlrmShape(bottom=(1,), top=(130, 130, 2), dropout=0.0, dense_to_top=True, itself=True)
     found = []
     for seed in (1, 2):
         torch.manual_seed(seed)
-        ranker = DlrmRanker(ONE_NUMBER, {"i": 9, "w": 7}, TrainingConfig(shape=shape))
+        ranker = DlrmRanker(ONE_NUMBER, {"i": 9, "w": 7}, BANNER.changed(shape=shape))
         ranker.platt = Platt(0.5 + seed, -0.1 * seed)
         with torch.no_grad():
             for name, tensor in ranker.model.state_dict().items():

@@ -1,7 +1,6 @@
 """DLRM's options and int8 tables when serving: what is compiled predicts what was trained, or a sentence refuses."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +20,10 @@ from ranker.evaluation.metrics import log_loss
 from ranker.features.examples import NO_ROW, Examples, encode
 from ranker.features.specification import banner_specification, read_specification
 from ranker.features.vocabulary import Vocabulary
+from ranker.networks.shape import DlrmShape
 from ranker.serving.export import read_serving
-from ranker.training.learning_rates import TrainingConfig
 from ranker.training.ranker import DlrmRanker
+from ranker.training.settings import BANNER
 from ranker.updates.update import UpdateConfig, update_ranker
 from tests.support.logged_shop import make_workspace, show
 from tests.support.networks import ALL_OPTIONS
@@ -34,19 +34,19 @@ def test_a_network_that_cannot_be_served_is_refused_before_it_is_trained(
     shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(DlrmRanker, "fit", lambda *_, **__: pytest.fail("trained"))
-    config = RankerConfig(TrainingConfig(network="dcn"), rivals=False)
+    config = RankerConfig(training=BANNER.changed(network="dcn"), baselines=False)
     with pytest.raises(RankerError, match="network dcn cannot be served; expected dlrm"):
         train_ranker(tmp_path, shop.items, shop.timelines, make_examples(shop, 300), None, config)
 
 
-SERVED_SHAPE = replace(ALL_OPTIONS, bottom=(16,), top=(256, 64), first_order=4)
+SERVED_SHAPE = ALL_OPTIONS.changed(bottom=(16,), top=(256, 64), first_order=4)
 
 
 @pytest.fixture(scope="module")
 def with_options(shop: Shop, compiled_once: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict]:
     """(folder, metrics) of a ranker trained with all options and served from int8 tables."""
     folder = tmp_path_factory.mktemp("options")
-    config = RankerConfig(TrainingConfig(epochs=2, shape=SERVED_SHAPE), rivals=False, tables="int8")
+    config = RankerConfig(training=BANNER.changed(epochs=2, shape=SERVED_SHAPE), baselines=False, tables="int8")
     return folder, train_ranker(folder, shop.items, shop.timelines, make_examples(shop), None, config, seed=1)
 
 
@@ -85,6 +85,21 @@ def test_a_ranker_with_all_options_and_int8_tables_serves_its_trained_prediction
             scorer.score(features), predictions(ranker, folder, shop, features), rtol=1e-4, atol=1e-6
         )
     assert str(folder / "tables" / "item.int8.npy") in Path("/proc/self/maps").read_text()
+
+
+@pytest.mark.slow
+def test_a_ranker_of_several_members_serves_its_trained_predictions(
+    shop: Shop, compiled_once: None, tmp_path: Path
+) -> None:
+    shape = DlrmShape(bottom=(8,), top=(8,), first_order=4, dense_to_top=True, members=2)
+    config = RankerConfig(training=BANNER.changed(epochs=1, shape=shape), baselines=False)
+    train_ranker(tmp_path, shop.items, shop.timelines, make_examples(shop, 500), None, config)
+    scorer, ranker = BannerScorer(tmp_path, shop.items), DlrmRanker.load(tmp_path, banner_specification())
+    assert ranker.config.shape.members == 2
+    for user in range(3):
+        features = scorer.features(request_of(shop, user, user % MERCHANTS), candidates_of(shop, user % MERCHANTS, 40))
+        expected = predictions(ranker, tmp_path, shop, features)
+        np.testing.assert_allclose(scorer.score(features), expected, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.slow
@@ -168,7 +183,7 @@ def test_a_package_of_another_network_is_refused(trained: tuple[Path, dict], sho
 def test_the_banners_settings_file_spells_out_the_defaults(tmp_path: Path) -> None:
     settings = read_banner_settings(Path(__file__).parents[3] / "configs" / "banner.yaml")
     assert settings.specification() == banner_specification()
-    assert settings.network.of(TrainingConfig()) == TrainingConfig()
+    assert settings.network.of(BANNER) == BANNER
     for text, sentence in {
         "network: {shape: {width: 3}}": "network.shape.width: Extra inputs are not permitted",
         "features: {integers: raw}": "the banner's numbers come transformed; expected pooling or dimensions",
@@ -189,7 +204,7 @@ def test_a_ranker_trained_with_options_from_a_file_is_served_from_int8_tables(
         " network: {epochs: 1, shape: {top: [16], interaction: cat, batch_norm: true}}}"
     )
     arguments = ["train", "-w", str(workspace.root), "--config", str(tmp_path / "c.yaml"), "--tables", "int8"]
-    result = CliRunner().invoke(app, [*arguments, "--no-rivals"], env={"COLUMNS": "140"}, catch_exceptions=False)
+    result = CliRunner().invoke(app, [*arguments, "--no-baselines"], env={"COLUMNS": "140"}, catch_exceptions=False)
     assert result.exit_code == 0 and "DLRM, int8 tables" in result.output
     bundle = Bundle.open(workspace.current)
     specification = read_specification(bundle.ranker / "specification.yaml")

@@ -2,7 +2,6 @@
 
 import itertools
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,11 +12,13 @@ from torch.profiler import ProfilerActivity, profile
 from ranker.evaluation.calibration import Platt
 from ranker.features.examples import NO_ROW, Examples
 from ranker.features.specification import Specification, parse_specification
-from ranker.networks.dlrm import DLRM, DlrmShape, tensors_of
+from ranker.networks.dlrm import Network
 from ranker.networks.quantisation import quantise
+from ranker.networks.registry import build_network
+from ranker.networks.shape import DlrmShape
 from ranker.serving.graph import ServingGraph, Wiring, weights_of
 from ranker.training.ranker import table_key
-from tests.support.networks import ALL_OPTIONS, ROWS, SPEC
+from tests.support.networks import ALL_OPTIONS, ROWS, SPEC, tensors_of
 
 MIXED = parse_specification(
     "{name: s, dimension: 8, positions: 2, dense: [{name: a}, {name: b}], request: [{name: u, table: u}],"
@@ -38,27 +39,27 @@ def one_request(count: int, seed: int) -> Examples:
     return Examples(dense, single, bags, np.arange(count), np.full(count, -1, np.int32), np.zeros(count, np.float32))
 
 
-def random_model(specification: Specification, shape: DlrmShape, int8: bool) -> DLRM:
+def random_model(specification: Specification, shape: DlrmShape, int8: bool) -> Network:
     """Every weight and running mean is drawn; tables that are served in 8 bits hold the values they are served with."""
     torch.manual_seed(0)
-    model = DLRM(specification, ROWS, shape)
+    model = build_network("dlrm", specification, ROWS, shape)
     with torch.no_grad():
         for name, tensor in model.state_dict().items():
-            positive = name == "dense.scale" or "variance" in name
+            positive = name.endswith("dense.scale") or "variance" in name
             tensor.uniform_(0.5, 2) if positive else tensor.normal_()
             if int8 and name in map(table_key, specification.tables):
                 tensor.copy_(torch.from_numpy(quantise(tensor.numpy()).dequantised()))
     return model.eval()
 
 
-def graph_of(specification: Specification, wiring: Wiring, model: DLRM) -> ServingGraph:
+def graph_of(specification: Specification, wiring: Wiring, model: Network) -> ServingGraph:
     """With the model's weights."""
     graph = ServingGraph(wiring)
     graph.load_state_dict(weights_of(specification, wiring, model.state_dict(), Platt(0.7, -0.2), 0))
     return graph
 
 
-def graph_inputs(specification: Specification, wiring: Wiring, model: DLRM, examples: Examples) -> Iterator[object]:
+def graph_inputs(specification: Specification, wiring: Wiring, model: Network, examples: Examples) -> Iterator[object]:
     """What the scorer hands to the graph, in tensors."""
     bag = examples.bags[0][0]
     filled = bag != NO_ROW
@@ -81,6 +82,7 @@ OPTIONS: dict[str, list[object]] = {
     "interaction": ["dot", "cat"],
     "activation": ["relu", "sigmoid"],
     "batch_norm": [False, True],
+    "members": [1, 3],
 }
 
 
@@ -89,9 +91,10 @@ OPTIONS: dict[str, list[object]] = {
 def test_the_serving_graph_is_the_trained_network_with_any_options(specification: Specification, int8: bool) -> None:
     for values in itertools.product(*OPTIONS.values()):
         chosen: dict[str, Any] = dict(zip(OPTIONS, values, strict=True))
-        if (specification.mixed and chosen["first_order"]) or (chosen["itself"] and chosen["interaction"] == "cat"):
+        one_dimension = chosen["first_order"] or chosen["members"] > 1
+        if (specification.mixed and one_dimension) or (chosen["itself"] and chosen["interaction"] == "cat"):
             continue  # DLRM itself refuses that
-        shape = DlrmShape((8,), (7, 5), 0.3, **chosen)
+        shape = DlrmShape(bottom=(8,), top=(7, 5), dropout=0.3, **chosen)
         model, examples = random_model(specification, shape, int8), one_request(12, seed=len(str(chosen)))
         wiring = Wiring.of(specification, shape, int8)
         with torch.no_grad():
@@ -102,7 +105,7 @@ def test_the_serving_graph_is_the_trained_network_with_any_options(specification
 
 @pytest.mark.parametrize("activation", ["relu", "sigmoid"])
 def test_large_layers_compute_the_same_in_onednn(activation: Any) -> None:
-    shape = DlrmShape((256, 128), (300, 64), 0.0, activation=activation)
+    shape = DlrmShape(bottom=(256, 128), top=(300, 64), dropout=0.0, activation=activation)
     model, wiring = random_model(SPEC, shape, False), Wiring.of(SPEC, shape)
     with torch.no_grad():
         for name, tensor in model.state_dict().items():
@@ -120,6 +123,10 @@ def test_large_layers_compute_the_same_in_onednn(activation: Any) -> None:
 
 def test_weights_of_another_shape_never_reach_the_compiled_code() -> None:
     model = random_model(SPEC, ALL_OPTIONS, False)
-    for other in (DlrmShape((8,), (7, 5)), replace(ALL_OPTIONS, bottom=(9,)), replace(ALL_OPTIONS, itself=False)):
+    for other in (
+        DlrmShape(bottom=(8,), top=(7, 5)),
+        ALL_OPTIONS.changed(bottom=(9,)),
+        ALL_OPTIONS.changed(itself=False),
+    ):
         with pytest.raises((KeyError, ValueError)):
             weights_of(SPEC, Wiring.of(SPEC, other), model.state_dict(), Platt(), 0)

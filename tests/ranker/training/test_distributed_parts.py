@@ -16,14 +16,14 @@ from data.generators.random_data import RandomConfig
 from data.generators.storage import write_random
 from ranker.errors import RankerError
 from ranker.training.batch import Batch
-from ranker.training.evaluation import figures_of
+from ranker.training.evaluation import Predicted, figures_of
 from ranker.training.feed import ReadAhead, share_of, training_batches
 from ranker.training.figure5 import draw, figure5, markdown
+from ranker.training.fit import FitJob
 from ranker.training.launch import launch
-from ranker.training.loop import FitJob
 from ranker.training.plan import ShardingConstraints
 from ranker.training.schedule import rate_factor
-from ranker.training.settings import FitSettings, ScheduleSettings, TableSettings, read_settings
+from ranker.training.settings import ScheduleSettings, TableSettings, TrainingSettings, read_training
 from ranker.training.sources import open_source
 from tests.support.criteo_folder import make_criteo_folder
 from tests.support.ranker_runs import fit_all, weights_of
@@ -38,7 +38,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def trained(folder: Path, run: Path, **changed: object) -> dict[str, torch.Tensor]:
     """The weights after one step on all rows, unless told otherwise."""
-    settings = FitSettings.model_validate({**SMALL, **changed})
+    settings = TrainingSettings.model_validate({**SMALL, **changed})
     launch(1, "cpu", 1, fit_all, [FitJob(folder, run, settings, ShardingConstraints(), shown=False)])
     return weights_of(run)
 
@@ -163,7 +163,7 @@ def test_generated_rows_train_too(tmp_path: Path) -> None:
 def test_the_figures_are_scikit_learns() -> None:
     random = np.random.default_rng(0)
     logit, label = random.normal(size=2000).round(1), (random.random(2000) < 0.3).astype(np.float32)
-    found = figures_of(logit, label)
+    found = figures_of(Predicted(logit, label))
     assert found["auc"] == pytest.approx(roc_auc_score(label, logit))
     assert found["log_loss"] == pytest.approx(log_loss(label, 1 / (1 + np.exp(-logit))))
     assert found["accuracy"] == pytest.approx(np.mean((logit > 0) == (label > 0)))
@@ -184,7 +184,7 @@ def test_the_figures_are_scikit_learns() -> None:
 def test_wrong_settings_are_named(tmp_path: Path, text: str, said: str) -> None:
     (tmp_path / "config.yaml").write_text(text)
     with pytest.raises(RankerError) as caught:
-        read_settings(tmp_path / "config.yaml")
+        read_training(tmp_path / "config.yaml")
     assert said in str(caught.value) and "config.yaml" in str(caught.value)
 
 
@@ -200,7 +200,7 @@ def test_constraints_that_cannot_hold_are_refused() -> None:
 
 
 def test_figure_5_draws_every_curve_and_does_not_train_a_finished_one_again(folder: Path, tmp_path: Path) -> None:
-    settings = FitSettings.model_validate({**SMALL, "batch": 100})
+    settings = TrainingSettings.model_validate({**SMALL, "batch": 100})
     rates = {name: {"sgd": 0.01, "adagrad": 0.01} for name in ("dlrm", "dcn")}
     curves = figure5(folder, tmp_path, settings, rates, 5, 1, "cpu", 1)
     assert [one.name for one in curves] == ["DLRM, SGD", "DLRM, Adagrad", "DCN, SGD", "DCN, Adagrad"]
@@ -215,7 +215,9 @@ def test_figure_5_draws_every_curve_and_does_not_train_a_finished_one_again(fold
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no GPU here")
 def test_a_gpu_trains_the_model_of_the_cpu(folder: Path, tmp_path: Path) -> None:
-    settings = FitSettings.model_validate({**SMALL, "batch": 100, "tables": {"optimizer": "sgd", "learning_rate": 0.5}})
+    settings = TrainingSettings.model_validate(
+        {**SMALL, "batch": 100, "tables": {"optimizer": "sgd", "learning_rate": 0.5}}
+    )
     for device in ("cpu", "cuda"):
         launch(1, device, 1, fit_all, [FitJob(folder, tmp_path / device, settings, ShardingConstraints(), shown=False)])
     expected, found = weights_of(tmp_path / "cpu"), weights_of(tmp_path / "cuda")

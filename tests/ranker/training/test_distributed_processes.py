@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from ranker.errors import RankerError
+from ranker.training.fit import FitJob
 from ranker.training.launch import launch
-from ranker.training.loop import FitJob
 from ranker.training.plan import ShardingConstraints
-from ranker.training.settings import FitSettings
+from ranker.training.settings import TrainingSettings
 from tests.support.criteo_folder import make_criteo_folder
 from tests.support.ranker_runs import fail_on_the_second, fit_all, weights_of
 
@@ -18,12 +18,12 @@ KINDS = ("table_wise", "row_wise", "column_wise", "data_parallel")
 RATES = {"sgd": 0.5, "adagrad": 0.05, "rowwise_adagrad": 0.05}
 
 
-def settings(optimizer: str, **changed: object) -> FitSettings:
+def settings(optimizer: str, **changed: object) -> TrainingSettings:
     """Two epochs of steps of 333 rows: the last one of each holds a single row, so one process has only padding.
 
     Epsilon is large, for Adagrad divides the rounding of a tiny gradient by its size.
     """
-    return FitSettings.model_validate(
+    return TrainingSettings.model_validate(
         {
             "network": "dlrm",
             "dimension": 8,

@@ -16,11 +16,11 @@ import yaml
 
 from ranker.errors import RankerError
 from ranker.training.checkpoints import damage, newest_whole
+from ranker.training.fit import FitJob
 from ranker.training.launch import launch
-from ranker.training.loop import FitJob
 from ranker.training.plan import ShardingConstraints
 from ranker.training.run_folder import read_measurements
-from ranker.training.settings import FitSettings
+from ranker.training.settings import TrainingSettings
 from tests.support.criteo_folder import make_criteo_folder
 from tests.support.ranker_runs import fit_all, weights_of
 
@@ -44,12 +44,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def job(folder: Path, run: Path, resume: bool = False, **changed: object) -> FitJob:
-    settings = FitSettings.model_validate({**SETTINGS, **changed})
+    settings = TrainingSettings.model_validate({**SETTINGS, **changed})
     return FitJob(folder, run, settings, ShardingConstraints(), resume, shown=False)
 
 
 def start(folder: Path, run: Path, config: Path, processes: int) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "tandem", "ranker", "fit", str(folder), "--out", str(run)]
+    command = [sys.executable, "-m", "tandem", "ranker", "fit", str(folder), "--output", str(run)]
     options = ["--config", str(config), "--processes", str(processes), "--threads", "1"]
     return subprocess.Popen([*command, *options], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 

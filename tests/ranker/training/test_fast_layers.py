@@ -6,8 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from ranker.networks.interaction import trained_interactions
-from ranker.networks.shape import interactions
+from ranker.networks.interaction import interactions, trained_interactions
 from ranker.training.fast_linear import FastLinear, fast_linear, with_fast_linears
 
 

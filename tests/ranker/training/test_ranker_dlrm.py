@@ -1,7 +1,5 @@
 """DLRM's forward pass against loops, and its training's switches."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -12,12 +10,17 @@ from ranker.errors import RankerError
 from ranker.features.examples import NO_ROW, Examples, encode, row_of_position
 from ranker.features.specification import Specification, banner_specification
 from ranker.features.vocabulary_growth import grow_vocabularies
-from ranker.networks.dlrm import DLRM, DlrmShape, tensors_of
-from ranker.networks.shape import interactions
-from ranker.training.learning_rates import TrainingConfig
+from ranker.networks.dlrm import DLRM
+from ranker.networks.interaction import interactions
+from ranker.networks.shape import DlrmShape
+from ranker.training.batch import batch_of
+from ranker.training.examples_source import host_rows
+from ranker.training.launch import ProcessContext
+from ranker.training.model import sharded_network
 from ranker.training.ranker import DlrmRanker, table_key
-from ranker.training.sharding import plain_state, process_group, shard
-from tests.support.networks import ROWS, SPEC, random_examples
+from ranker.training.settings import BANNER
+from tests.support.networks import ROWS, SPEC, random_examples, tensors_of
+from tests.support.ranker_runs import process_group
 from tests.support.shop import Shop, make_examples
 
 
@@ -45,7 +48,7 @@ def naive_logit(model: DLRM, examples: Examples, row: int) -> float:
 
 def test_the_forward_pass_is_the_papers() -> None:
     torch.manual_seed(0)
-    model, examples = DLRM(SPEC, ROWS, DlrmShape((8,), (7, 5))), random_examples()
+    model, examples = DLRM(SPEC, ROWS, DlrmShape(bottom=(8,), top=(7, 5))), random_examples()
     with torch.no_grad():
         model.position.weight.normal_()
         model.dense.mean.normal_()
@@ -61,20 +64,23 @@ def test_interactions_are_the_strictly_lower_triangle_of_dot_products() -> None:
 
 def test_sharding_changes_no_prediction_and_every_table_learns() -> None:
     torch.manual_seed(0)
-    model, examples = DLRM(SPEC, ROWS, DlrmShape((8,), (7, 5), 0.0)), random_examples()
-    batch = tensors_of(SPEC, examples, np.arange(40))
-    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    expected = model(*batch).detach()
+    shape, examples = DlrmShape(bottom=(8,), top=(7, 5)), random_examples()
+    model = DLRM(SPEC, ROWS, shape)
+    start = {name: one.clone() for name, one in model.state_dict().items()}
     with process_group():
-        sharded = shard(model, 0.1)
-        copied = plain_state(sharded)
-        assert copied.keys() == before.keys()
-        again = DLRM(SPEC, ROWS, DlrmShape((8,), (7, 5), 0.0))
-        again.load_state_dict(copied)
-        torch.testing.assert_close(sharded(*batch).detach(), again(*batch).detach())
-        torch.testing.assert_close(expected, again(*batch).detach())
-        torch.nn.functional.binary_cross_entropy_with_logits(sharded(*batch), batch[0][:, 0].sigmoid()).backward()
-        after = plain_state(sharded)
+        alone = ProcessContext(0, 1, 0, 1, torch.device("cpu"))
+        settings = BANNER.changed(shape=shape, tables={"optimizer": "rowwise_adagrad", "learning_rate": 0.1})
+        sharded = sharded_network(SPEC, ROWS, settings, alone, start=start)
+        copied = sharded.gathered()
+        assert copied.keys() == start.keys()
+        for name, one in start.items():
+            torch.testing.assert_close(copied[name], one)
+        names = [one.name for one in SPEC.table_features]
+        batch = batch_of(host_rows(examples, np.arange(40), SPEC.positions), names, 40, 1 / 40)
+        loss, (logits, _) = sharded.model(batch)
+        torch.testing.assert_close(logits, model(*tensors_of(SPEC, examples, np.arange(40))).detach())
+        loss.backward()
+        after = sharded.gathered()
     for table in SPEC.tables:
         assert not torch.equal(after[table_key(table)], copied[table_key(table)])
 
@@ -90,7 +96,7 @@ def banner_examples(shop: Shop) -> tuple[Specification, dict[str, int], Examples
 
 def test_the_same_seed_gives_the_same_model_and_another_gives_another(shop: Shop) -> None:
     spec, counts, train, later = banner_examples(shop)
-    config = TrainingConfig(epochs=1)
+    config = BANNER.changed(epochs=1)
     found = []
     for seed in (1, 1, 2):
         ranker = DlrmRanker(spec, counts, config)
@@ -104,7 +110,7 @@ def test_weight_decay_of_the_layers_really_shrinks_them(shop: Shop) -> None:
     spec, counts, train, later = banner_examples(shop)
     norms = []
     for decay in (0.0, 100.0):
-        ranker = DlrmRanker(spec, counts, replace(TrainingConfig(epochs=1, batch=50), weight_decay=decay))
+        ranker = DlrmRanker(spec, counts, BANNER.changed(epochs=1, batch=50, weight_decay=decay))
         ranker.fit(train, later, 0)
         ranker.refit(train, counts, 0)
         layers = [one for name, one in ranker.model.state_dict().items() if "layers" in name and one.dim() == 2]
@@ -113,7 +119,7 @@ def test_weight_decay_of_the_layers_really_shrinks_them(shop: Shop) -> None:
 
 
 def test_drop_out_works_in_training_and_rests_in_prediction() -> None:
-    model, examples = DLRM(SPEC, ROWS, DlrmShape((8,), (64, 64), 0.5)), random_examples()
+    model, examples = DLRM(SPEC, ROWS, DlrmShape(bottom=(8,), top=(64, 64), dropout=0.5)), random_examples()
     batch = tensors_of(SPEC, examples, np.arange(40))
     assert not torch.equal(model.train()(*batch), model.train()(*batch))
     assert torch.equal(model.eval()(*batch), model.eval()(*batch))
@@ -121,7 +127,7 @@ def test_drop_out_works_in_training_and_rests_in_prediction() -> None:
 
 def test_a_feature_that_never_varies_has_no_say(shop: Shop) -> None:
     spec, counts, train, later = banner_examples(shop)
-    ranker = DlrmRanker(spec, counts, TrainingConfig(epochs=1))
+    ranker = DlrmRanker(spec, counts, BANNER.changed(epochs=1))
     ranker.fit(train, later, 0)
     column = spec.dense_names.index("item_click_rate")
     assert np.ptp(train.dense[:, column]) == 0
@@ -132,7 +138,7 @@ def test_a_feature_that_never_varies_has_no_say(shop: Shop) -> None:
 
 def test_a_saved_ranker_predicts_the_same_and_a_broken_one_is_refused(shop: Shop, tmp_path) -> None:  # type: ignore[no-untyped-def]
     spec, counts, train, later = banner_examples(shop)
-    ranker = DlrmRanker(spec, counts, TrainingConfig(epochs=1))
+    ranker = DlrmRanker(spec, counts, BANNER.changed(epochs=1))
     ranker.fit(train, later, 0)
     ranker.save(tmp_path)
     loaded = DlrmRanker.load(tmp_path, spec)
@@ -145,23 +151,23 @@ def test_a_saved_ranker_predicts_the_same_and_a_broken_one_is_refused(shop: Shop
 
 def test_a_warm_start_moves_rows_with_their_ids_and_never_ends_worse_on_validation(shop: Shop) -> None:
     spec, counts, train, later = banner_examples(shop)
-    older = DlrmRanker(spec, counts, TrainingConfig(epochs=2))
+    older = DlrmRanker(spec, counts, BANNER.changed(epochs=2))
     older.fit(train, later, 0)
     old_ids = {name: [f"{name}{k}" for k in range(rows - 2)] for name, rows in counts.items()}
     new_ids = {**old_ids, "item": ["brand new", *reversed(old_ids["item"])]}
-    newer = DlrmRanker(spec, {**counts, "item": counts["item"] + 1}, TrainingConfig(epochs=1))
+    newer = DlrmRanker(spec, {**counts, "item": counts["item"] + 1}, BANNER.changed(epochs=1))
     newer.adopt(older, old_ids, new_ids)
     key = table_key("item")
     assert torch.equal(newer.model.state_dict()[key][3:].flip(0), older.model.state_dict()[key][2:])
-    same = DlrmRanker(spec, counts, TrainingConfig(epochs=1))
+    same = DlrmRanker(spec, counts, BANNER.changed(epochs=1))
     same.adopt(older, old_ids, old_ids)
     np.testing.assert_array_equal(same.logits(later), older.logits(later))
 
 
 def test_logistic_regression_learns_and_is_calibrated(shop: Shop) -> None:
     spec, counts, train, later = banner_examples(shop)
-    rival = LogisticRanker(spec, counts)
-    rival.fit(train, later, 0)
-    probability = rival.platt.probability(rival.logits(later))
+    baseline = LogisticRanker(spec, counts)
+    baseline.fit(train, later, 0)
+    probability = baseline.platt.probability(baseline.logits(later))
     assert probability.mean() == pytest.approx(later.label.mean(), abs=0.02)
     assert np.corrcoef(probability, later.label)[0, 1] > 0.2

@@ -11,10 +11,10 @@ import pytest
 from ranker.errors import RankerError
 from ranker.training import run_folder
 from ranker.training.figure5 import figure5
+from ranker.training.fit import FitJob
 from ranker.training.launch import launch
-from ranker.training.loop import FitJob
 from ranker.training.plan import ShardingConstraints
-from ranker.training.settings import FitSettings
+from ranker.training.settings import TrainingSettings
 from tests.support.criteo_folder import make_criteo_folder
 from tests.support.ranker_runs import fit_all
 
@@ -41,7 +41,7 @@ def run(trained: Path, tmp_path: Path) -> Path:
 def fitted(
     folder: Path, run: Path, resume: bool = False, sharding: dict[str, object] | None = None, **changed: object
 ) -> None:
-    settings = FitSettings.model_validate({**SETTINGS, **changed})
+    settings = TrainingSettings.model_validate({**SETTINGS, **changed})
     job = FitJob(folder, run, settings, ShardingConstraints.model_validate(sharding or {}), resume, shown=False)
     launch(1, "cpu", 1, fit_all, [job])
 
@@ -126,7 +126,7 @@ def test_a_checkpoints_index_that_names_a_file_elsewhere_is_refused(folder: Path
 
 
 def test_a_finished_curve_is_not_shown_for_another_rate_or_other_rows(folder: Path, tmp_path: Path) -> None:
-    settings = FitSettings.model_validate(SETTINGS)
+    settings = TrainingSettings.model_validate(SETTINGS)
 
     def curve(data: Path, rate: float) -> float:
         found = figure5(data, tmp_path / "out", settings, {"dlrm": {"sgd": rate}}, 2, 1, "cpu", 1)

@@ -22,6 +22,7 @@ from ranker.banner.statistics import ItemStatistics
 from ranker.errors import RankerError
 from ranker.features.specification import banner_specification
 from ranker.features.vocabulary import Vocabulary
+from ranker.training.early_stopping import EarlyStopping
 from ranker.training.ranker import DlrmRanker
 from ranker.updates.loop import only_updater, remove_old
 from ranker.updates.update import NothingNewError, UpdateConfig, update_ranker
@@ -245,12 +246,19 @@ def test_old_bundles_of_updates_are_removed_on_demand_and_no_others(workspace: W
     assert remove_old(workspace, 1) == [made[1]] and versions(workspace) == sorted([first, made[2]])
 
 
+def only_the_first(self: EarlyStopping, log_loss: float, step: int) -> bool:
+    if step == 0:
+        self.keep()
+    self.progress.left -= 1
+    return False
+
+
 def test_displays_from_which_nothing_could_be_learnt_are_there_for_the_next_update(
     workspace: Workspace, shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = Bundle.open(workspace.current)
     with monkeypatch.context() as patch:
-        patch.setattr(DlrmRanker, "_train", lambda *_, **__: None)  # as if no step had been better than none
+        patch.setattr(EarlyStopping, "seen", only_the_first)  # as if no step had been better than none
         found = update_ranker(workspace, UpdateConfig(minimum=100, wait_minutes=0, force=True))
     assert found.bundle is not None and not found.figures["update"]["learnt"]
     assert found.comparison.recalibrated.mean == pytest.approx(0, abs=1e-12)

@@ -1,6 +1,7 @@
-"""Batch norm over the rows of all processes together, so that k processes normalise a step as one would.
+"""Layers that see the rows of all processes together, so that k processes train a step as one would.
 
-torch's SyncBatchNorm wants GPUs, and counts padding as rows.
+Batch norm, since torch's SyncBatchNorm wants GPUs and counts padding as rows; and drop-out, whose draws are those of
+the row in the whole step, whoever holds it.
 """
 
 from typing import Any
@@ -28,16 +29,32 @@ class _SumOverProcesses(torch.autograd.Function):
         return total
 
 
-class RealRows:
-    """Which rows of this process's share are no padding: float32 [b] above 0 there, set before every forward pass."""
+class StepRows:
+    """What the layers are told before every forward pass.
 
-    weight: Tensor | None = None
+    Attributes:
+        weight: float32 [b], above 0 for the rows of this process's share that are no padding.
+        seed: of the step's drop-out. rank: of the process, which holds the rows rank * b and on.
+    """
+
+    def __init__(self, rank: int = 0) -> None:
+        self.weight: Tensor | None = None
+        self.seed, self.rank, self._drawn = 0, rank, 0
+
+    def begin(self, weight: Tensor) -> None:
+        """A forward pass begins."""
+        self.weight, self._drawn = weight, 0
+
+    def next_seed(self) -> int:
+        """A seed for every draw of a forward pass, the same on every process."""
+        self._drawn += 1
+        return (self.seed * 1_009 + self._drawn) % 2**63
 
 
 class SharedBatchNorm(BatchNorm):
     """`BatchNorm` whose means and deviations are those of the whole step."""
 
-    def __init__(self, own: BatchNorm, rows: RealRows) -> None:
+    def __init__(self, own: BatchNorm, rows: StepRows) -> None:
         """Takes the parameters and buffers of `own`."""
         super().__init__(0)
         self.weight, self.bias = own.weight, own.bias
@@ -73,10 +90,42 @@ def normalised_together(
     return centred * torch.rsqrt(variance + EPSILON) * weight + bias
 
 
-def with_shared_norms(network: nn.Module, rows: RealRows) -> nn.Module:
+def with_shared_norms(network: nn.Module, rows: StepRows) -> nn.Module:
     """The same network and parameters, every batch norm over all processes."""
     for module in list(network.modules()):
         for name, child in list(module.named_children()):
             if type(child) is BatchNorm:
                 setattr(module, name, SharedBatchNorm(child, rows))
+    return network
+
+
+class SharedDropout(nn.Module):
+    """nn.Dropout whose draws are a function of the step, the layer and the row's place in the whole step."""
+
+    def __init__(self, share: float, rows: StepRows) -> None:
+        super().__init__()
+        self.share, self._rows = share, rows
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        if not self.training:
+            return inputs
+        return dropped(inputs, self.share, self._rows.next_seed(), self._rows.rank)
+
+
+@torch.fx.wrap
+def dropped(inputs: Tensor, share: float, seed: int, rank: int) -> Tensor:
+    """B x n -> B x n: entries are 0 with probability `share`, the others divided by its complement."""
+    generator = torch.Generator(inputs.device)
+    generator.manual_seed(seed)
+    first = rank * len(inputs)  # every process's share has as many rows
+    drawn = torch.rand(first + len(inputs), inputs.shape[1], generator=generator, device=inputs.device)
+    return inputs * (drawn[first:] >= share) / (1 - share)
+
+
+def with_shared_dropout(network: nn.Module, rows: StepRows) -> nn.Module:
+    """The same network, every drop-out drawn for all processes alike."""
+    for module in list(network.modules()):
+        for name, child in list(module.named_children()):
+            if type(child) is nn.Dropout and child.p > 0:
+                setattr(module, name, SharedDropout(child.p, rows))
     return network

@@ -1,0 +1,63 @@
+"""What of a workspace a ranker is trained on: pooled examples, the display log, timelines."""
+
+from typing import Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from data.distinct import first_of_each
+from data.examples import EXAMPLE_SCHEMA
+from data.items import ItemTable
+from data.tables import load_events
+from data.timelines import Timelines
+from data.workspace import Workspace
+from ranker.banner.logged import Log, matured, read_log
+from ranker.errors import RankerError
+
+Origins = Literal["log", "timelines", "both"]
+
+EXAMPLES = "examples.parquet"
+"""The file of a workspace with the examples pooled from timelines."""
+
+
+def training_rows(
+    workspace: Workspace, items: ItemTable, origins: Origins | None, label: str, wait_minutes: float | None
+) -> tuple[Timelines, pa.Table | None, Log | None]:
+    """Timelines, pooled examples, display log: as far as asked for, or there."""
+    logged = read_log(workspace.log)
+    if origins is None:
+        pooled = (workspace.root / EXAMPLES).exists()
+        origins = ("both" if pooled else "log") if len(logged.displays) else "timelines"
+    examples = read_examples(workspace) if origins != "log" else None
+    timelines = all_timelines(workspace, items, logged.tracked)
+    if origins == "timelines":
+        return timelines, examples, None
+    return timelines, examples, Log(matured(logged.displays, label, wait_minutes), logged.tracked)
+
+
+def read_examples(workspace: Workspace) -> pa.Table:
+    """examples.parquet of the workspace, in EXAMPLE_SCHEMA.
+
+    Raises:
+        RankerError: it is not there, or has other columns.
+    """
+    path = workspace.root / EXAMPLES
+    try:
+        found = pq.ParquetFile(path).read()
+    except FileNotFoundError:
+        raise RankerError(f"{path} is missing; `tandem candidates pool` writes it from the timelines") from None
+    except (OSError, pa.ArrowException) as error:
+        raise RankerError(f"{path}: expected a Parquet file of examples, found {error}") from error
+    missing = [name for name in EXAMPLE_SCHEMA.names if name not in found.column_names]
+    if missing:
+        raise RankerError(f"{path}: expected the columns of examples, found none called {missing[0]!r}")
+    try:
+        return found.select(EXAMPLE_SCHEMA.names).cast(EXAMPLE_SCHEMA)
+    except (pa.ArrowException, ValueError) as error:
+        raise RankerError(f"{path}: expected the column types of examples, found {error}") from error
+
+
+def all_timelines(workspace: Workspace, items: ItemTable, tracked: pa.Table) -> Timelines:
+    """Of the workspace's events and the tracked ones, an event with the same id once."""
+    events = load_events(workspace)
+    return Timelines.of(first_of_each(pa.concat_tables([events, tracked.cast(events.schema)]), "event_id"), items)
