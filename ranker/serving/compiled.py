@@ -15,7 +15,8 @@ from ranker.errors import RankerError
 from ranker.features.specification import Bag, Specification
 from ranker.networks.quantisation import mapped_table
 from ranker.serving.export import Serving, instruction_set, package_key, read_serving
-from ranker.serving.graph import Wiring, weights_of
+from ranker.serving.graph import Wiring
+from ranker.serving.weights import weights_of
 from ranker.training.model_file import ModelFile
 
 

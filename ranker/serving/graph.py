@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 from ranker.errors import RankerError
-from ranker.evaluation.calibration import Platt
 from ranker.features.specification import Specification
 from ranker.networks.interaction import interactions
 from ranker.networks.shape import DlrmShape
@@ -115,7 +114,7 @@ class Wiring:
         direct = ((1, self.dense),) if self.dense_to_top else ()
         of_one = {"scaling": ((self.dense,), (self.dense,)), **mlps, "direct": direct}
         of_members = {
-            f"{name}{_number(member)}": shapes for member in range(self.members) for name, shapes in of_one.items()
+            f"{name}{number_of(member)}": shapes for member in range(self.members) for name, shapes in of_one.items()
         }
         projections = tuple((self.dimension, own) for own in self.own_dimensions if own)
         return {**of_members, "calibration": ((3,),), "projections": projections}
@@ -126,14 +125,14 @@ class Wiring:
         return tuple((own or self.dimension) * self.members for own in self.own_dimensions)
 
 
-def _number(member: int) -> str:
+def number_of(member: int) -> str:
     return str(member) if member else ""
 
 
 class ServingGraph(nn.Module):
     """Computes the same logits as `DLRM` (or `Members`), calibrated, as probabilities.
 
-    Its weights, `weights_of` a trained model:
+    Its weights, `ranker.serving.weights.weights_of` a trained model:
 
     - calibration: Platt slope, shift, and the position bias added to the logit, float32 [3];
     - of each member scaling: mean and scale of the dense features, float32 [D] each;
@@ -183,7 +182,7 @@ class ServingGraph(nn.Module):
         else:
             parts = [one.split(wiring.dimension, dim=1) for one in ids]
             logits = [
-                self._logit(_number(member), dense, [part[member] for part in parts])
+                self._logit(number_of(member), dense, [part[member] for part in parts])
                 for member in range(wiring.members)
             ]
             logit = torch.stack(logits).mean(dim=0)
@@ -249,66 +248,3 @@ class ServingGraph(nn.Module):
 _LARGE = 1 << 14
 """Entries of a layer's weight from which oneDNN is faster than torch's own product: measured for 20 to 200 candidates
 on an AMD EPYC, where a call of oneDNN costs 9 microseconds more, and a product half."""
-
-
-def weights_of(
-    specification: Specification, wiring: Wiring, state: dict[str, Tensor], platt: Platt, position_row: int
-) -> dict[str, Tensor]:
-    """The weights of a `ServingGraph`, by their names in its state, from the state of a `DLRM` or of `Members`.
-
-    A layer's batch norm is multiplied into its weights, the members' position biases are one. `position_row`: the row
-    of the position bias that is used for every candidate when serving.
-
-    Raises:
-        KeyError, IndexError, ValueError: the state is not that of such a DLRM, or has no such position. The compiled
-            code does not check what it is given.
-    """
-    shapes: dict[str, tuple[tuple[int, ...], ...]] = wiring.weights
-    found: dict[str, list[Tensor]] = {}
-    members = [f"members.{number}." if wiring.members > 1 else "" for number in range(wiring.members)]
-    for number, member in enumerate(members):
-        own = {name.removeprefix(member): one for name, one in state.items() if name.startswith(member)}
-        suffix = _number(number)
-        direct = ["linear.weight"] if wiring.dense_to_top else []
-        found |= {
-            f"scaling{suffix}": _of_shapes(own, ["dense.mean", "dense.scale"], shapes[f"scaling{suffix}"]),
-            f"bottom{suffix}": _mlp(own, "dense", shapes[f"bottom{suffix}"]),
-            f"top{suffix}": _mlp(own, "over", shapes[f"top{suffix}"]),
-            f"direct{suffix}": _of_shapes(own, direct, shapes[f"direct{suffix}"]),
-        }
-    bias = sum(float(state[f"{member}position.weight"][position_row, 0]) for member in members) / len(members)
-    found["calibration"] = [torch.tensor([platt.slope, platt.shift, bias])]
-    projections = [f"projections.{name}.weight" for name in specification.mixed]
-    found["projections"] = _of_shapes(state, projections, shapes["projections"])
-    return {f"{name}_{k}": tensor for name, tensors in found.items() for k, tensor in enumerate(tensors)}
-
-
-def _of_shapes(state: dict[str, Tensor], names: list[str], shapes: tuple[tuple[int, ...], ...]) -> list[Tensor]:
-    return [_of_shape(state, name, shape) for name, shape in zip(names, shapes, strict=True)]
-
-
-def _mlp(state: dict[str, Tensor], arch: str, shapes: tuple[tuple[int, ...], ...]) -> list[Tensor]:
-    """Weight and bias of every layer. Batch norm scales and shifts a layer's output, so it goes into both."""
-    found: list[Tensor] = []
-    for k, (of_weight, of_bias) in enumerate(zip(shapes[::2], shapes[1::2], strict=True)):
-        weight = _of_shape(state, f"{arch}.layers.{k}.weight", of_weight)
-        bias = _of_shape(state, f"{arch}.layers.{k}.bias", of_bias)
-        norm = f"{arch}.norms.{k}."
-        if f"{norm}weight" in state:
-            parts = ("weight", "bias", "running_mean", "running_variance")
-            scale, shift, mean, variance = (_of_shape(state, norm + part, of_bias) for part in parts)
-            scale = scale / torch.sqrt(variance + _BATCH_NORM_EPSILON)
-            weight, bias = weight * scale[:, None], (bias - mean) * scale + shift
-        found += [weight, bias]
-    return found
-
-
-_BATCH_NORM_EPSILON = 1e-5
-"""Of nn.functional.batch_norm, by default."""
-
-
-def _of_shape(state: dict[str, Tensor], name: str, shape: tuple[int, ...]) -> Tensor:
-    tensor = state[name]
-    if tensor.shape != shape or tensor.dtype != torch.float32:
-        raise ValueError(f"{name} of {tensor.dtype} {tuple(tensor.shape)}, where float32 {shape} was expected")
-    return tensor.contiguous()

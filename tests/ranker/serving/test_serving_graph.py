@@ -16,7 +16,8 @@ from ranker.networks.dlrm import Network
 from ranker.networks.quantisation import quantise
 from ranker.networks.registry import build_network
 from ranker.networks.shape import DlrmShape
-from ranker.serving.graph import ServingGraph, Wiring, weights_of
+from ranker.serving.graph import ServingGraph, Wiring
+from ranker.serving.weights import weights_of
 from ranker.training.ranker import table_key
 from tests.support.networks import ALL_OPTIONS, ROWS, SPEC, tensors_of
 
