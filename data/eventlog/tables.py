@@ -10,19 +10,8 @@ from data.schema import DISPLAY_SCHEMA, EVENT_KINDS, EVENT_SCHEMA, SLOT_TYPE, TI
 from proto.tandem.v1.log_pb2 import DisplayRecord, LoggedSlot, LogRecord
 from proto.tandem.v1.tandem_pb2 import TrackedEvent
 
-_DISPLAY_STRINGS = (
-    "display_id",
-    "user_id",
-    "merchant_id",
-    "country",
-    "publisher",
-    "device",
-    "experiment",
-    "population",
-    "config_hash",
-    "bundle_version",
-)
-_DISPLAY_LISTS = ("degraded", "recent_items", "recent_categories", "dense_names")
+_DISPLAY_STRINGS = [field.name for field in DISPLAY_SCHEMA if field.type == pa.string()]
+_DISPLAY_LISTS = [field.name for field in DISPLAY_SCHEMA if field.type == pa.list_(pa.string())]
 
 
 def tables_of(payloads: Iterable[bytes]) -> tuple[pa.Table, pa.Table]:

@@ -195,9 +195,9 @@ def _figures(one: "TraceComparison") -> dict[str, object]:
     return {
         "accesses": {"original": one.original.accesses, "synthetic": one.synthetic.accesses},
         "ids": {"original": len(one.original.unique), "synthetic": len(one.synthetic.unique)},
-        "total variation of stack distances": one.distance,
-        "cache capacities": list(one.capacities),
-        "hit rates": {"original": one.original_hits.tolist(), "synthetic": one.synthetic_hits.tolist()},
+        "distance": one.distance,
+        "capacities": list(one.capacities),
+        "hit_rates": {"original": one.original_hits.tolist(), "synthetic": one.synthetic_hits.tolist()},
     }
 
 

@@ -183,7 +183,7 @@ def test_from_converted_rows_to_a_figure_by_commands_alone(tmp_path):
     assert "C12" in shown and figure.read_bytes().startswith(b"\x89PNG")
     found = json.loads(figures.read_text())["figures"]["C5"]
     assert found["ids"]["original"] == found["ids"]["synthetic"] and found["accesses"]["synthetic"] == 3000
-    assert np.allclose(found["hit rates"]["original"], found["hit rates"]["synthetic"], atol=0.05)
+    assert np.allclose(found["hit_rates"]["original"], found["hit_rates"]["synthetic"], atol=0.05)
 
 
 def test_a_figure_of_an_unknown_kind_is_refused_before_the_work_and_its_folder_made(tmp_path):
@@ -238,4 +238,4 @@ def test_the_real_samples_synthetic_traces_hit_caches_alike(shared_data, tmp_pat
     figures = tmp_path / "figures.json"
     run("compare-traces", tmp_path / "converted", tmp_path / "made", "--json", figures)
     for found in json.loads(figures.read_text())["figures"].values():
-        assert np.allclose(found["hit rates"]["original"], found["hit rates"]["synthetic"], atol=0.03)
+        assert np.allclose(found["hit_rates"]["original"], found["hit_rates"]["synthetic"], atol=0.03)
