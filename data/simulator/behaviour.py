@@ -112,15 +112,15 @@ class Behaviour:
             publishers: positions in the config's publishers. devices: positions in DEVICES.
         """
         weights, device = self.config.behaviour, np.asarray(devices)
-        pull, quality = self._pull(users, items, ts), self._quality(items)
+        pull = self._pull(users, items, ts)
         sale_logit = (
             self.sale_base
             + weights.sale_affinity_weight * pull
-            + weights.sale_quality_weight * quality
+            + weights.sale_quality_weight * self._quality(items)
             - weights.sale_price_weight * self.items.price_level[items] / PRICE_SPREAD
         )
         landing_logit = weights.landing_logit + LANDING_BY_DEVICE[device] + weights.landing_affinity_weight * pull
-        click = self._click(users, items, positions, publishers, device, pull, quality)
+        click = self.click(users, items, positions, ts, publishers, devices, pull=pull)
         return Chain(
             click=click,
             landing=sigmoid(landing_logit),
@@ -136,10 +136,21 @@ class Behaviour:
         ts: ArrayLike,
         publishers: ArrayLike = 0,
         devices: ArrayLike = 0,
+        *,
+        pull: Floats | None = None,
     ) -> Floats:
-        """P(click) alone, at half the cost of the chain. Arguments as for `chain`."""
-        pull, quality = self._pull(users, items, ts), self._quality(items)
-        return self._click(users, items, positions, publishers, np.asarray(devices), pull, quality)
+        """P(click) alone, at half the cost of the chain. Arguments as for `chain`; `pull`: if it is known already."""
+        weights, device = self.config.behaviour, np.asarray(devices)
+        logit = (
+            self.click_base
+            + self.users.propensity[users]
+            + PUBLISHER_STEP * (np.asarray(publishers) - (len(self.config.publishers) - 1) / 2)
+            + CLICK_BY_DEVICE[device]
+            + weights.affinity_weight * (self._pull(users, items, ts) if pull is None else pull)
+            + weights.quality_weight * self._quality(items)
+            + weights.familiarity_weight * self.items.familiarity[items]
+        )
+        return (1.0 + positions) ** -ATTENTION_DECAY[device] * sigmoid(logit)
 
     def _pull(self, users: Integers, items: Integers, ts: ArrayLike) -> Floats:
         """In [0, 1]: affinity, saturated: half of it is reached near `affinity_saturation`."""
@@ -148,28 +159,6 @@ class Behaviour:
 
     def _quality(self, items: Integers) -> Floats:
         return np.tanh(self.items.quality[items].astype(np.float64))
-
-    def _click(
-        self,
-        users: Integers,
-        items: Integers,
-        positions: Integers,
-        publishers: ArrayLike,
-        device: Integers,
-        pull: Floats,
-        quality: Floats,
-    ) -> Floats:
-        weights = self.config.behaviour
-        logit = (
-            self.click_base
-            + self.users.propensity[users]
-            + PUBLISHER_STEP * (np.asarray(publishers) - (len(self.config.publishers) - 1) / 2)
-            + CLICK_BY_DEVICE[device]
-            + weights.affinity_weight * pull
-            + weights.quality_weight * quality
-            + weights.familiarity_weight * self.items.familiarity[items]
-        )
-        return (1.0 + positions) ** -ATTENTION_DECAY[device] * sigmoid(logit)
 
 
 def calibrated(
