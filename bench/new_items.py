@@ -22,7 +22,6 @@ import typer
 from rich.table import Table
 
 from candidates.cold_start.catalog_diff import CatalogDiff
-from candidates.config import CandidatesConfig
 from candidates.evaluation import HeldOut, split_events
 from candidates.new_items.addition import AdditionConfig, add_items
 from candidates.new_items.recall import Question, recall_after, recall_before
@@ -34,7 +33,7 @@ from data.simulator import Marketplace, preset
 from data.simulator.cli import write_marketplace
 from data.tables import load_catalog, load_events, store
 from data.workspace import Origin, Workspace
-from pipeline.training import train_stage_one
+from pipeline.training import TrainingPlan, train_stage_one
 
 Parts = tuple[pa.Table, pa.Table, pa.Table, pa.Table, list[HeldOut]]
 
@@ -62,7 +61,7 @@ def measure(root: Path, parts: Parts, origin: Origin, seed: int) -> dict[str, An
     for name in ("rows alone", "rows and events"):
         place = Workspace(root / name.replace(" ", "-"))
         store(place, events, before, origin)
-        old = train_stage_one(place, seed=seed)
+        old = train_stage_one(place, TrainingPlan(seed=seed))
         diff = CatalogDiff.of(ItemTable.load(old.catalog), new)
         question = Question.of(requests, diff)
         figures["not added"] = {"recall": recall_before(load_sources(old, diff.before), question, diff)}
@@ -73,7 +72,7 @@ def measure(root: Path, parts: Parts, origin: Origin, seed: int) -> dict[str, An
     place = Workspace(root / "full")
     store(place, pa.concat_tables([events, since]), pa.concat_tables([before, new]), origin)
     began = time.perf_counter()
-    bundle = train_stage_one(place, CandidatesConfig(), seed=seed)
+    bundle = train_stage_one(place, TrainingPlan(seed=seed))
     figures["trained in full"] = _figures(bundle, question, time.perf_counter() - began)
     return figures
 

@@ -36,6 +36,7 @@ app = typer.Typer(no_args_is_help=True)
 
 @app.command("train")
 def train_command(
+    context: typer.Context,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     seed: SeedOption = 0,
     config: ConfigOption = None,
@@ -60,17 +61,8 @@ def train_command(
     from pipeline.training import train_stage_one
 
     place = Workspace(workspace)
-    plan = plan_of(
-        place,
-        config,
-        dimension=dimension,
-        led=led,
-        loss=loss,
-        epochs=epochs,
-        window_days=window_days,
-        half_life_days=half_life_days,
-    )
-    bundle = train_stage_one(place, plan.candidates, engine, seed, resume)
+    plan = plan_of(context)
+    bundle = train_stage_one(place, plan, resume)
     plan.keep(place)
     metrics = bundle.metrics["candidates"]
     console.print(contenders_table(metrics))
@@ -119,18 +111,7 @@ def evaluate_command(
     from pipeline.training import evaluate_split
 
     place = Workspace(workspace)
-    plan = plan_of(
-        place,
-        config,
-        dimension=dimension,
-        led=led,
-        loss=loss,
-        epochs=epochs,
-        window_days=window_days,
-        half_life_days=half_life_days,
-        engine=engine,
-        seed=seed,
-    )
+    plan = plan_of(context)
     figures = evaluate_split(place, plan, split, held_out, max_users)
     title = "the newest events" if split == "time" else "users kept out of training"
     console.print(contenders_table(figures["training"]))
@@ -152,6 +133,7 @@ def _refuse_given(context: typer.Context, names: list[str]) -> None:
 
 @app.command("pool")
 def pool_command(
+    context: typer.Context,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     config: ConfigOption = None,
     later_share: Annotated[
@@ -174,7 +156,7 @@ def pool_command(
     from pipeline.training import pool_examples, positives
 
     place = Workspace(workspace)
-    plan = plan_of(place, config, later_share=later_share, pooled=k, requests=requests, engine=engine, seed=seed)
+    plan = plan_of(context)
     examples = pool_examples(place, load_events(place), ItemTable.of(load_catalog(place)), plan)
     figures = {
         "examples": len(examples),

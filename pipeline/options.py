@@ -1,7 +1,7 @@
 """Options that the training commands share. What is not given stays as the workspace keeps it, or the default."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -39,29 +39,22 @@ HalfLifeOption = Annotated[
 EpochsOption = Annotated[int | None, typer.Option(min=0, help="At most so many epochs of LED.")]
 
 
-def plan_of(
-    workspace: Workspace,
-    config: Path | None = None,
-    *,
-    dimension: int | None = None,
-    led: str | None = None,
-    loss: str | None = None,
-    epochs: int | None = None,
-    window_days: float | None = None,
-    half_life_days: float | None = None,
-    **others: Any,
-) -> "TrainingPlan":
-    """The workspace's plan with the options given. `others`: fields of the plan itself, such as seed."""
+_PLACES = {
+    "dimension": ("candidates.embedding.dimension", "candidates.led.dimension"),
+    "led": ("candidates.led.tuning",),
+    "loss": ("candidates.led.loss",),
+    "epochs": ("candidates.led.epochs",),
+    "window_days": ("candidates.gbo.window_days",),
+    "half_life_days": ("candidates.gbo.half_life_days",),
+    "k": ("pooled",),
+} | {name: (name,) for name in ("later_share", "requests", "engine", "seed")}
+"""Where a command's option stands in the plan."""
+
+
+def plan_of(context: typer.Context) -> "TrainingPlan":
+    """The plan that the command's workspace keeps, or that of its --config, with the command's options."""
     from pipeline.settings import TrainingPlan
 
-    changes = {
-        "candidates.embedding.dimension": dimension,
-        "candidates.led.dimension": dimension,
-        "candidates.led.tuning": led,
-        "candidates.led.loss": loss,
-        "candidates.led.epochs": epochs,
-        "candidates.gbo.window_days": window_days,
-        "candidates.gbo.half_life_days": half_life_days,
-        **others,
-    }
-    return TrainingPlan.of(workspace, config, changes)
+    given = context.params
+    changes = {place: given[name] for name, places in _PLACES.items() if name in given for place in places}
+    return TrainingPlan.of(Workspace(given["workspace"]), given["config"], changes)

@@ -11,13 +11,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from candidates.config import CandidatesConfig
 from candidates.evaluation import evaluate_sources, split_events
 from candidates.pooling import bootstrap_examples
 from candidates.sources import load_sources_from
 from candidates.training import train_candidates
 from data.bundle import Bundle, BundleDraft
-from data.engine import Engine
 from data.files import replaced_file
 from data.items import ItemTable
 from data.tables import load_catalog, load_events
@@ -65,8 +63,14 @@ def _both_stages(
         draft.folder("ranker"), items, Timelines.of(events, items), examples, config=plan.ranker, seed=plan.seed
     )
     log.info("stage one, on all %d events", len(events))
+    _train_candidates(draft, items, events, plan)
+
+
+def _train_candidates(
+    draft: BundleDraft, items: ItemTable, events: pa.Table | Path, plan: TrainingPlan, checkpoints: Path | None = None
+) -> None:
     draft.metrics["candidates"] = train_candidates(
-        draft.folder("candidates"), items, events, plan.candidates, plan.engine, plan.seed
+        draft.folder("candidates"), items, events, plan.candidates, plan.engine, plan.seed, checkpoints
     )
 
 
@@ -92,13 +96,7 @@ def positives(examples: pa.Table) -> int:
     return int(pc.sum(examples["label"]).as_py() or 0)
 
 
-def train_stage_one(
-    workspace: Workspace,
-    config: CandidatesConfig | None = None,
-    engine: Engine = "duckdb",
-    seed: int = 0,
-    resume: bool = False,
-) -> Bundle:
+def train_stage_one(workspace: Workspace, plan: TrainingPlan | None = None, resume: bool = False) -> Bundle:
     """Train the sources on all of a workspace's events and put a new bundle into service.
 
     With the engine "spark" the workspace has to lie where the executors reach it: they read its events and keep the
@@ -109,16 +107,15 @@ def train_stage_one(
 
     The ranker of the bundle in service is carried over where both have the same catalog.
     """
-    checkpoints = workspace.root / "checkpoints"
+    plan, checkpoints = plan or TrainingPlan(), workspace.root / "checkpoints"
 
     def fill(draft: BundleDraft, before: Bundle | None) -> None:
-        events = workspace.events if engine == "spark" and workspace.events.exists() else load_events(workspace)
+        events = workspace.events if plan.engine == "spark" and workspace.events.exists() else load_events(workspace)
         items = ItemTable.of(load_catalog(workspace))
         if not resume:
             shutil.rmtree(checkpoints, ignore_errors=True)
         items.save(draft.folder("catalog"))
-        folder = draft.folder("candidates")
-        draft.metrics["candidates"] = train_candidates(folder, items, events, config, engine, seed, checkpoints)
+        _train_candidates(draft, items, events, plan, checkpoints)
         if before is not None:
             carry_ranker(before, draft)
 

@@ -13,6 +13,7 @@ def add_commands(root: typer.Typer) -> None:
 
 
 def train(
+    context: typer.Context,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     config: ConfigOption = None,
     led: LedOption = None,
@@ -30,7 +31,7 @@ def train(
     from ranker.tables import metrics_table
 
     place = Workspace(workspace)
-    plan = plan_of(place, config, led=led, engine=engine, seed=seed)
+    plan = plan_of(context)
     bundle = train_bundle(place, plan)
     plan.keep(place)
     metrics = bundle.metrics

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from gateway.client import GatewayClient as GatewayClient
     from gateway.client import history_of as history_of
     from gateway.client import pb as pb
+    from gateway.experiment.model import Report as Report
     from pipeline.settings import TrainingPlan as TrainingPlan
     from tandem.bundle import Bundle as Bundle
     from tandem.bundle import ItemVectors as ItemVectors
@@ -44,45 +45,32 @@ if TYPE_CHECKING:
     from tandem.workspaces import interactions as interactions
     from tandem.workspaces import read_catalog as read_catalog
     from tandem.workspaces import read_events as read_events
+    from tandem.workspaces import report as report
     from tandem.workspaces import train as train
 
-_HOMES = {
-    "Autoencoder": "candidates.baselines.autoencoder",
-    "AutoencoderConfig": "candidates.baselines.autoencoder",
-    "Bundle": "tandem.bundle",
-    "Ease": "candidates.baselines.ease",
-    "EaseConfig": "candidates.baselines.ease",
-    "Elsa": "candidates.baselines.elsa",
-    "ElsaConfig": "candidates.baselines.elsa",
-    "GatewayClient": "gateway.client",
-    "HeldOutUsers": "candidates.protocols.splits",
-    "Ials": "candidates.baselines.ials",
-    "IalsConfig": "candidates.baselines.ials",
-    "Interactions": "candidates.protocols.interactions",
-    "ItemVectors": "tandem.bundle",
-    "Led": "candidates.led.model",
-    "LedConfig": "candidates.config",
-    "Measures": "candidates.protocols.metrics",
-    "Popularity": "candidates.baselines.popularity",
-    "Ranked": "candidates.models.ranking",
-    "Recommended": "tandem.bundle",
-    "Slim": "candidates.baselines.slim",
-    "SlimConfig": "candidates.baselines.slim",
-    "TandemError": "data.errors",
-    "TrainingPlan": "pipeline.settings",
-    "UserHistory": "tandem.bundle",
-    "Workspace": "data.workspace",
-    "evaluate": "candidates.protocols.metrics",
-    "history_of": "gateway.client",
-    "interactions": "tandem.workspaces",
-    "load_model": "candidates.benchmarks.registry",
-    "pb": "gateway.client",
-    "read_catalog": "tandem.workspaces",
-    "read_events": "tandem.workspaces",
-    "read_interactions": "candidates.protocols.interactions",
-    "strong_generalisation": "candidates.protocols.splits",
-    "train": "tandem.workspaces",
+_NAMES = {
+    "candidates.baselines.autoencoder": "Autoencoder AutoencoderConfig",
+    "candidates.baselines.ease": "Ease EaseConfig",
+    "candidates.baselines.elsa": "Elsa ElsaConfig",
+    "candidates.baselines.ials": "Ials IalsConfig",
+    "candidates.baselines.popularity": "Popularity",
+    "candidates.baselines.slim": "Slim SlimConfig",
+    "candidates.benchmarks.registry": "load_model",
+    "candidates.config": "LedConfig",
+    "candidates.led.model": "Led",
+    "candidates.models.ranking": "Ranked",
+    "candidates.protocols.interactions": "Interactions read_interactions",
+    "candidates.protocols.metrics": "Measures evaluate",
+    "candidates.protocols.splits": "HeldOutUsers strong_generalisation",
+    "data.errors": "TandemError",
+    "data.workspace": "Workspace",
+    "gateway.client": "GatewayClient history_of pb",
+    "gateway.experiment.model": "Report",
+    "pipeline.settings": "TrainingPlan",
+    "tandem.bundle": "Bundle ItemVectors Recommended UserHistory",
+    "tandem.workspaces": "interactions read_catalog read_events report train",
 }
+_HOMES = {name: home for home, names in _NAMES.items() for name in names.split()}
 __all__ = sorted(_HOMES)
 
 bind()

@@ -1,4 +1,4 @@
-"""A workspace from Python: read its events, make a user-item matrix of them, train a bundle."""
+"""A workspace from Python: read its events, make a user-item matrix of them, train a bundle, measure an experiment."""
 
 from pathlib import Path
 from typing import Any
@@ -10,9 +10,12 @@ from candidates.protocols.interactions import Interactions
 from data.errors import DataError
 from data.tables import load_catalog, load_events
 from data.workspace import Workspace
+from gateway.experiment.reports import report_of as report
 from pipeline.settings import TrainingPlan
 from pipeline.training import train_bundle
 from tandem.bundle import Bundle
+
+__all__ = ["interactions", "read_catalog", "read_events", "report", "train"]
 
 
 def read_events(workspace: Workspace | Path | str) -> pa.Table:

@@ -29,7 +29,7 @@ from data.items import ItemTable
 from data.request import History, Request
 from data.tables import load_catalog, load_events, store
 from data.workspace import Origin, Workspace
-from pipeline.training import train_stage_one
+from pipeline.training import TrainingPlan, train_stage_one
 
 CONFIG = CandidatesConfig(
     embedding=EmbeddingConfig(dimension=12, oversampling=8),
@@ -64,7 +64,7 @@ def shop(trained: Any, tmp_path_factory: pytest.TempPathFactory) -> Shop:
     before = trained.events.filter(pc.and_(pc.invert(late), pc.invert(of_new)))
     place = Workspace(folder / "w")
     store(place, before, catalog, Origin("made up", True, "0", len(before), len(catalog)))
-    train_stage_one(place, CONFIG, seed=1)
+    train_stage_one(place, TrainingPlan(candidates=CONFIG, seed=1))
     pq.write_table(new, folder / "new.parquet")
     pq.write_table(trained.events.filter(late), folder / "since.parquet")
     return Shop(place, folder / "new.parquet", folder / "since.parquet")
@@ -226,7 +226,7 @@ def test_a_bundle_that_came_into_service_meanwhile_is_not_thrown_out(
     from candidates.new_items import addition
 
     place = copied(shop, tmp_path / "w")
-    other = train_stage_one(copied(shop, tmp_path / "other"), CONFIG, seed=2)
+    other = train_stage_one(copied(shop, tmp_path / "other"), TrainingPlan(candidates=CONFIG, seed=2))
     extend = addition.extend_sources
 
     def meanwhile(*given: Any) -> Any:

@@ -21,7 +21,7 @@ from candidates.sources import load_sources_from
 from data.request import History, Request
 from data.workspace import Origin, Workspace
 from pipeline.candidates_cli import app
-from pipeline.training import train_stage_one
+from pipeline.training import TrainingPlan, train_stage_one
 
 NOBODY = np.empty(0, np.int32)
 
@@ -172,7 +172,7 @@ def workspace(trained: Any, tmp_path_factory: pytest.TempPathFactory) -> Workspa
         cbo=CboConfig(clusters=(4,)),
         led=LedConfig(dimension=8, epochs=1),
     )
-    train_stage_one(place, quick)
+    train_stage_one(place, TrainingPlan(candidates=quick))
     return place
 
 

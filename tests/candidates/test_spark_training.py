@@ -27,7 +27,7 @@ from candidates.training import prepared, train_candidates
 from candidates.training_set import Stopwatch
 from data.timelines import Timelines
 from data.workspace import Origin, Workspace
-from pipeline.training import train_stage_one
+from pipeline.training import TrainingPlan, train_stage_one
 
 SMALL = CandidatesConfig(
     embedding=EmbeddingConfig(dimension=8, oversampling=6, power_iterations=0, block_rows=100),
@@ -57,11 +57,12 @@ def test_a_killed_training_on_spark_goes_on_to_what_memory_would_have_given(
         raise SystemExit("killed")
 
     monkeypatch.setattr(Stages, "table", noted)
+    plan = TrainingPlan(candidates=SMALL, engine="spark", seed=3)
     with monkeypatch.context() as dying, pytest.raises(SystemExit):
         dying.setitem(sources.SOURCES, "cbo", SourceKind(killed, sources.SOURCES["cbo"].load))
-        train_stage_one(workspace, SMALL, "spark", seed=3)
+        train_stage_one(workspace, plan)
     before = len(made)
-    bundle = train_stage_one(workspace, SMALL, "spark", seed=3, resume=True)
+    bundle = train_stage_one(workspace, plan, resume=True)
     assert {Path(path).name for path in made[:before]} >= {"users", "events", "user-items", "pairs", "tiles"}
     assert {Path(path).parent.name for path in made[before:]} <= {"led", country_folder("AA")}
     assert not (workspace.root / "checkpoints").exists()

@@ -21,10 +21,12 @@ from pipeline.settings import FILE, TrainingPlan
 from pipeline.training import train_stage_one
 from tests.support.marketplace import catalog_of, events_of
 
-QUICK = CandidatesConfig(
-    embedding=EmbeddingConfig(dimension=8, oversampling=4),
-    cbo=CboConfig(clusters=(4,)),
-    led=LedConfig(dimension=8, epochs=1),
+QUICK = TrainingPlan(
+    candidates=CandidatesConfig(
+        embedding=EmbeddingConfig(dimension=8, oversampling=4),
+        cbo=CboConfig(clusters=(4,)),
+        led=LedConfig(dimension=8, epochs=1),
+    )
 )
 
 
@@ -98,7 +100,7 @@ def test_the_ranker_is_carried_over_only_with_the_same_catalog(workspace: Worksp
         draft.metrics["ranker"] = {"auc": 0.7}
         ranked = draft.seal()
     publish(workspace, ranked)
-    again = train_stage_one(workspace, QUICK, seed=2)
+    again = train_stage_one(workspace, QUICK.changed(seed=2))
     assert again.has("ranker")
     assert again.metrics["ranker"] == {"auc": 0.7}
     with BundleDraft(workspace) as draft:

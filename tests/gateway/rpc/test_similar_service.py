@@ -21,7 +21,7 @@ from data.workspace import Origin, Workspace
 from gateway.banner.runtime import Runtime
 from gateway.client import GatewayClient
 from gateway.errors import RefusalError
-from pipeline.training import train_stage_one
+from pipeline.training import TrainingPlan, train_stage_one
 from proto.tandem.v1 import tandem_pb2 as pb
 from tests.support.gateway.gateway_process import GatewayProcess, context, free_port
 from tests.support.gateway.stand_ins import make_bundle
@@ -56,14 +56,12 @@ def _marketplace(place: Workspace) -> None:
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     place = Workspace(tmp_path_factory.mktemp("similar") / "w")
     _marketplace(place)
-    train_stage_one(
-        place,
-        CandidatesConfig(
-            embedding=EmbeddingConfig(dimension=8, oversampling=4),
-            cbo=CboConfig(clusters=(4,)),
-            led=LedConfig(dimension=8, epochs=1),
-        ),
+    quick = CandidatesConfig(
+        embedding=EmbeddingConfig(dimension=8, oversampling=4),
+        cbo=CboConfig(clusters=(4,)),
+        led=LedConfig(dimension=8, epochs=1),
     )
+    train_stage_one(place, TrainingPlan(candidates=quick))
     return place
 
 
