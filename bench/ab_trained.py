@@ -29,8 +29,8 @@ from data.console import (
 from data.simulator import Experiment, Marketplace
 from data.simulator.policies import Policy
 from data.workspace import Workspace
+from gateway.demo.place import POPULATIONS
 from gateway.demo.replay import replay
-from gateway.demo.simulated import POPULATIONS
 from gateway.experiment.populations import load_experiment
 
 
@@ -55,9 +55,9 @@ def main(
     arms = load_experiment(populations).populations
     everything = np.arange(len(marketplace.opportunities))
     served = {place.current.resolve(): everything}
-    twin = replay(place.simulator, served, {arm.name: arm.sources for arm in arms}, processes)
+    replayed = replay(place.simulator, served, {arm.name: arm.sources for arm in arms}, processes)
     shares = {arm.name: arm.share for arm in arms}
-    policies = {name: shown(slates) for name, slates in twin.slates.items()}
+    policies = {name: shown(slates) for name, slates in replayed.slates.items()}
     same = dict.fromkeys(policies, policies[arms[0].name])
     figures: dict[str, object] = {"simulated": True, "bundle": place.current.resolve().name}
     moments_of = moments_as_drawn if without_logs else moments_from_logs

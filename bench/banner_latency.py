@@ -28,8 +28,8 @@ from data.simulator import Marketplace
 from data.workspace import Workspace
 from gateway.client import GatewayClient
 from gateway.demo.clients import in_processes
+from gateway.demo.place import POPULATIONS
 from gateway.demo.server import running_gateway
-from gateway.demo.simulated import POPULATIONS
 from gateway.demo.traffic import banner_context
 
 _DISTINCT = 1_000

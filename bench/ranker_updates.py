@@ -25,7 +25,7 @@ from data.simulator import Answerer, Marketplace
 from data.simulator.cli import write_marketplace
 from data.workspace import Workspace
 from gateway.demo.offline import serve_and_log, slates
-from gateway.demo.simulated import POPULATIONS
+from gateway.demo.place import POPULATIONS
 from gateway.experiment.populations import load_experiment
 from pipeline.training import TrainingPlan, train_bundle
 from ranker.updates.update import UpdateConfig, update_ranker

@@ -1,4 +1,4 @@
-"""A bundle, loaded: everything a banner is made from, shared by the server and by its offline twins."""
+"""A bundle, loaded: everything a banner is made from, shared by the server and offline use."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Does the gateway's run agree with its twin: the same banners, and so the same clicks, landings and sales?"""
+"""Does the gateway's run agree with its replay: the same banners, and so the same clicks, landings and sales?"""
 
 from dataclasses import dataclass
 
@@ -8,20 +8,20 @@ import pyarrow.compute as pc
 from data.eventlog import read_tracked
 from data.simulator import METRICS, Answerer, Marketplace
 from data.workspace import Workspace
-from gateway.demo.replay import Twin
+from gateway.demo.replay import Replay
 from gateway.demo.traffic import Shown, padded
 from gateway.experiment.model import Report
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """The gateway's run beside its twin, over the displays of the run.
+    """The gateway's run beside its replay, over the displays of the run.
 
     Attributes:
         displays: in all. degraded: of them, shown with something left out.
-        same: displays, not degraded, whose banner holds the twin's items in the twin's order.
+        same: displays, not degraded, whose banner holds the replay's items in the replay's order.
         gateway: per population, totals of METRICS as the report counted them in the gateway's log.
-        twin: per population, totals of METRICS as the twin's users answered the twin's banners.
+        replay: per population, totals of METRICS as the users of the replay answered its banners.
         acknowledged, logged: tracked events the gateway acknowledged, and those its log holds.
     """
 
@@ -29,7 +29,7 @@ class Agreement:
     degraded: int
     same: int
     gateway: dict[str, dict[str, float]]
-    twin: dict[str, dict[str, float]]
+    replay: dict[str, dict[str, float]]
     acknowledged: int
     logged: int
 
@@ -39,15 +39,17 @@ class Agreement:
         return self.same / max(self.displays - self.degraded, 1)
 
 
-def agreement_of(workspace: Workspace, marketplace: Marketplace, twin: Twin, shown: Shown, report: Report) -> Agreement:
+def agreement_of(
+    workspace: Workspace, marketplace: Marketplace, replay: Replay, shown: Shown, report: Report
+) -> Agreement:
     """Compare, display by display and in total."""
     width = max(marketplace.config.slot_counts)
-    order = np.argsort(twin.opportunities)
-    rows = order[np.searchsorted(twin.opportunities, shown.opportunities, sorter=order)]
+    order = np.argsort(replay.opportunities)
+    rows = order[np.searchsorted(replay.opportunities, shown.opportunities, sorter=order)]
     populations = np.array(shown.populations)
     served = padded(shown.slates, width)
     assigned = np.empty_like(served)
-    for name, slates in twin.slates.items():
+    for name, slates in replay.slates.items():
         mine = populations == name
         assigned[mine] = slates[rows[mine]]
     degraded = np.array(shown.degraded, bool)
@@ -59,9 +61,9 @@ def agreement_of(workspace: Workspace, marketplace: Marketplace, twin: Twin, sho
         degraded=int(degraded.sum()),
         same=int(same.sum()),
         gateway={one.name: dict(one.totals) for one in report.populations},
-        twin={
+        replay={
             name: dict(zip(METRICS, outcomes[populations == name].sum(axis=0).tolist(), strict=True))
-            for name in twin.slates
+            for name in replay.slates
         },
         acknowledged=shown.tracked,
         logged=len(pc.unique(read_tracked(workspace.log)["event_id"])),

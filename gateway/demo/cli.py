@@ -77,8 +77,8 @@ def _real(
     place: Workspace, events: Path, format_name: str, split: Any, seed: int, clients: int, workers: int
 ) -> dict[str, Any]:
     from data.importers import import_file
+    from gateway.demo.place import check_room, make_room
     from gateway.demo.real import RealConfig, run_real
-    from gateway.demo.simulated import check_room, make_room
     from gateway.demo.tables import print_real, real_figures
     from pipeline.training import TrainingPlan
 

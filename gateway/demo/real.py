@@ -1,10 +1,11 @@
 """The whole path on real logs: import, split, train, serve, and answer held-out users' requests over gRPC."""
 
+import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -17,10 +18,13 @@ from data.tables import load_catalog, load_events
 from data.workspace import Workspace
 from gateway.client import GatewayClient, history_of
 from gateway.demo.clients import in_processes
+from gateway.demo.place import POPULATIONS, Clock
 from gateway.demo.server import running_gateway
-from gateway.demo.simulated import POPULATIONS, Clock
 from gateway.errors import GatewayError
+from gateway.experiment import aggregates
+from gateway.experiment.model import SourceShare
 from gateway.experiment.populations import load_experiment
+from gateway.experiment.reports import read_log
 from gateway.wire import EXCLUDE_LENGTH
 from pipeline.training import TrainingPlan, train_bundle
 from proto.tandem.v1 import tandem_pb2 as pb
@@ -54,27 +58,29 @@ class Question:
 
 @dataclass(frozen=True)
 class Shift:
-    """What one client process asks. `everything`: the population with all the sources."""
+    """What one client process asks: serialised contexts with their targets. `everything`: the population with all the
+    sources."""
 
     address: str
     everything: str
-    questions: Sequence[bytes]  # serialised contexts
-    targets: Sequence[tuple[str, ...]]
+    questions: Sequence[tuple[bytes, tuple[str, ...]]]
 
 
-@dataclass
-class Answers:
-    """Per question: recall@20 of each source, of the banner of the user's own population, and of one from all sources.
+@dataclass(frozen=True)
+class Answer:
+    """What came back to one question.
 
     Attributes:
-        users, populations: per question. recalls: name -> per question. banner_us: as the client saw it.
+        recalls: recall@20 of each source, of the banner of all sources ("banner") and of the user's own population's
+            ("own").
+        banner_us: of the own banner, as the client saw it.
     """
 
-    users: list[str] = field(default_factory=list)
-    populations: list[str] = field(default_factory=list)
-    recalls: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
-    banner_us: list[int] = field(default_factory=list)
-    degraded: int = 0
+    user_id: str
+    population: str
+    recalls: dict[str, float]
+    banner_us: int
+    degraded: bool
 
 
 @dataclass(frozen=True)
@@ -82,15 +88,15 @@ class RealResult:
     """What was measured.
 
     Attributes:
-        recalls: source, "banner" (all sources, ranked) or "banner of population X" -> mean, standard error, users.
-        differences: "led - cbo" and the like -> mean and standard error over users of the paired difference.
+        recalls: source, "banner" (all sources, ranked) or "banner of population X" -> mean over users.
+        differences: "led - cbo" and the like -> mean over users of the paired difference.
         latency_us: of a banner of 20 slots with one request at a time per client: p50, p99.
         degraded: banners on which something failed open.
     """
 
-    recalls: dict[str, dict[str, float]]
-    differences: dict[str, dict[str, float]]
-    source_shares: list[dict[str, Any]]
+    recalls: dict[str, Mean]
+    differences: dict[str, Mean]
+    source_shares: tuple[SourceShare, ...]
     latency_us: dict[str, float]
     degraded: int
     requests: int
@@ -120,12 +126,13 @@ def run_real(workspace: Workspace, config: RealConfig) -> RealResult:
     everything = max(arms, key=lambda arm: len(arm.sources)).name
     with running_gateway(workspace, config.populations, config.workers) as address, clock.step("ask"):
         answers = _ask(address, everything, [question_of(one, items) for one in held_out], config.clients)
+    banner_us = [answer.banner_us for answer in answers]
     return RealResult(
         recalls=_recalls(answers),
         differences=_differences(answers),
         source_shares=_source_shares(workspace, load_experiment(config.populations).name),
-        latency_us={f"p{q}": float(np.percentile(answers.banner_us, q)) for q in (50, 99)},
-        degraded=answers.degraded,
+        latency_us={f"p{q}": float(np.percentile(banner_us, q)) for q in (50, 99)},
+        degraded=sum(answer.degraded for answer in answers),
         requests=len(held_out),
         bundle=bundle,
         seconds=clock.seconds,
@@ -151,43 +158,26 @@ def question_of(held_out: HeldOut, items: ItemTable) -> Question:
     )
 
 
-def _ask(address: str, everything: str, questions: Sequence[Question], clients: int) -> Answers:
-    shifts = []
-    for one in range(clients):
-        mine = questions[one::clients]
-        contexts = [question.context.SerializeToString() for question in mine]
-        shifts.append(Shift(address, everything, contexts, [question.targets for question in mine]))
-    total = Answers()
+def _ask(address: str, everything: str, questions: Sequence[Question], clients: int) -> list[Answer]:
+    asked = [(question.context.SerializeToString(), question.targets) for question in questions]
+    shifts = [Shift(address, everything, asked[one::clients]) for one in range(clients)]
     with progress_bar("held-out requests", len(questions)) as bar:
-        for answers in in_processes(_work, shifts, bar.advance):
-            total.users += answers.users
-            total.populations += answers.populations
-            total.banner_us += answers.banner_us
-            total.degraded += answers.degraded
-            for name, found in answers.recalls.items():
-                total.recalls[name] += found
-    return total
+        return [answer for answers in in_processes(_work, shifts, bar.advance) for answer in answers]
 
 
-def _work(shift: Shift, advance: Callable[[int], None]) -> Answers:
-    import time
-
-    answers = Answers(recalls={})
+def _work(shift: Shift, advance: Callable[[int], None]) -> list[Answer]:
+    answers = []
     with GatewayClient(shift.address) as client:
-        for serialised, targets in zip(shift.questions, shift.targets, strict=True):
+        for serialised, targets in shift.questions:
             context = pb.Context.FromString(serialised)
             started = time.perf_counter_ns()
             own = client.get_banner(context, CUTOFF)
-            answers.banner_us.append((time.perf_counter_ns() - started) // 1000)
+            banner_us = (time.perf_counter_ns() - started) // 1000
             full = client.get_banner(context, CUTOFF, preview=True, population=shift.everything)
             found = {one.source: list(one.item_ids) for one in client.get_candidates(context, CUTOFF).sources}
-            found["banner"] = [slot.item_id for slot in full.slots]
-            found["own"] = [slot.item_id for slot in own.slots]
-            answers.users.append(context.user_id)
-            answers.populations.append(own.population)
-            answers.degraded += bool(own.degraded)
-            for name, item_ids in found.items():
-                answers.recalls.setdefault(name, []).append(_recall(item_ids, targets))
+            found |= {name: [slot.item_id for slot in one.slots] for name, one in (("banner", full), ("own", own))}
+            recalls = {name: _recall(item_ids, targets) for name, item_ids in found.items()}
+            answers.append(Answer(context.user_id, own.population, recalls, banner_us, bool(own.degraded)))
             advance(1)
     return answers
 
@@ -196,42 +186,32 @@ def _recall(item_ids: Sequence[str], targets: Sequence[str]) -> float:
     return recall(np.array(item_ids, object), np.array(targets, object), CUTOFF)
 
 
-def _recalls(answers: Answers) -> dict[str, dict[str, float]]:
-    """Means over users of the mean over a user's requests, with standard errors."""
-    users, populations = np.array(answers.users), np.array(answers.populations)
-    found = {name: _mean(users, np.array(values)) for name, values in answers.recalls.items() if name != "own"}
-    own = np.array(answers.recalls["own"])
-    for name in np.unique(populations).tolist():
-        mine = populations == name
-        found[f"banner of population {name}"] = _mean(users[mine], own[mine])
+def _recalls(answers: Sequence[Answer]) -> dict[str, Mean]:
+    found = {name: _mean(answers, lambda one, name=name: one.recalls[name]) for name in answers[0].recalls}
+    del found["own"]
+    for population in sorted({one.population for one in answers}):
+        mine = [one for one in answers if one.population == population]
+        found[f"banner of population {population}"] = _mean(mine, lambda one: one.recalls["own"])
     return found
 
 
-def _differences(answers: Answers) -> dict[str, dict[str, float]]:
+def _differences(answers: Sequence[Answer]) -> dict[str, Mean]:
     """Paired by request: a difference is surer than its two sides, which share their easy and their hard users."""
-    users = np.array(answers.users)
-    recalls = {name: np.array(values) for name, values in answers.recalls.items()}
-    pairs = [("led", "cbo"), ("cbo", "gbo"), ("led", "gbo"), ("banner", "led")]
     return {
-        f"{better} - {worse}": _mean(users, recalls[better] - recalls[worse])
-        for better, worse in pairs
-        if better in recalls and worse in recalls
+        f"{better} - {worse}": _mean(answers, lambda one, a=better, b=worse: one.recalls[a] - one.recalls[b])
+        for better, worse in (("led", "cbo"), ("cbo", "gbo"), ("led", "gbo"), ("banner", "led"))
+        if {better, worse} <= answers[0].recalls.keys()
     }
 
 
-def _mean(users: np.ndarray, values: np.ndarray) -> dict[str, float]:
-    _, of_user = np.unique(users, return_inverse=True)
-    per_user = np.bincount(of_user, values) / np.bincount(of_user)
-    mean = Mean.of(per_user)
-    return {"recall@20": mean.value, "se": mean.error, "users": float(mean.count)}
+def _mean(answers: Sequence[Answer], value: Callable[..., float]) -> Mean:
+    """Over users, of the mean over a user's answers."""
+    per_user = defaultdict(list)
+    for one in answers:
+        per_user[one.user_id].append(value(one))
+    return Mean.of([sum(values) / len(values) for values in per_user.values()])
 
 
-def _source_shares(workspace: Workspace, experiment: str) -> list[dict[str, Any]]:
-    from dataclasses import asdict
-
-    from data.eventlog import read_displays, read_tracked
-    from gateway.experiment import aggregates
-
-    displays = read_displays(workspace.log)
-    logs = aggregates.open_logs(displays, read_tracked(workspace.log), experiment, None, None)
-    return [asdict(one) for one in aggregates.source_shares(logs)]
+def _source_shares(workspace: Workspace, experiment: str) -> tuple[SourceShare, ...]:
+    displays, tracked = read_log(workspace)
+    return aggregates.source_shares(aggregates.open_logs(displays, tracked, experiment))

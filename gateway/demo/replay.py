@@ -1,4 +1,4 @@
-"""The same test without the gateway: what each population would have been shown, and what it would have brought."""
+"""Counterfactual replay, without the gateway: what each population would have been shown and would have brought."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ _BLOCK = 500  # opportunities assembled in one go
 
 
 @dataclass(frozen=True)
-class Twin:
+class Replay:
     """Every opportunity under every population.
 
     Attributes:
@@ -46,7 +46,7 @@ def replay(
     versions: Mapping[Path, NDArray[np.int64]],
     populations: Mapping[str, Sequence[str]],
     processes: int,
-) -> Twin:
+) -> Replay:
     """Assemble the banner of every opportunity under every population, without gRPC, deadlines or log.
 
     Args:
@@ -68,7 +68,7 @@ def replay(
                 rows[name].extend(found)
     slates = {name: padded(found, width) for name, found in rows.items()}
     expected = {name: answerer.expected(opportunities, shown) for name, shown in slates.items()}
-    return Twin(opportunities, slates, expected)
+    return Replay(opportunities, slates, expected)
 
 
 def request_at(marketplace: Marketplace, opportunity: int) -> Request:

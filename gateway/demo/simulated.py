@@ -1,33 +1,26 @@
 """The main job: a simulated marketplace, trained on, served, tested on three populations, updated and reported."""
 
 import os
-import shutil
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from data.bundle import Bundle
 from data.console import console, progress_bar
-from data.errors import DataError
 from data.simulator import Marketplace, MarketplaceConfig
 from data.simulator.cli import ORIGIN_NAME, write_marketplace
-from data.workspace import Workspace, write_text_atomically
+from data.workspace import Workspace
 from gateway.demo.agreement import Agreement, agreement_of
-from gateway.demo.replay import Twin, replay
+from gateway.demo.place import POPULATIONS, Clock, check_room, make_room
+from gateway.demo.replay import Replay, replay
 from gateway.demo.server import running_gateway, wait_for_version
 from gateway.demo.traffic import Shown, banner_context, send_traffic
 from gateway.errors import GatewayError
 from gateway.experiment.model import Report
 from gateway.experiment.populations import load_experiment
 from pipeline.training import TrainingPlan, train_bundle
-
-POPULATIONS = Path(__file__).with_name("populations.yaml")
-_MARK = ".demo"
 
 
 @dataclass(frozen=True)
@@ -54,7 +47,7 @@ class DemoResult:
     """What the main job measured. `seconds`: by step. `page`: the report's file."""
 
     report: Report
-    twin: Twin
+    replay: Replay
     agreement: Agreement
     shown: Shown
     bundles: tuple[Bundle, Bundle]
@@ -92,12 +85,12 @@ def run_simulated(workspace: Workspace, config: DemoConfig) -> DemoResult:
             shown.extend(_traffic(address, workspace, everything[switch:], config.clients, "second part"))
     if shown.errors:
         raise GatewayError(f"{len(shown.errors)} of {len(everything)} requests failed; the first: {shown.errors[0]}")
-    with clock.step("the twin without the gateway, and the truth"):
-        twin = _twin(workspace, config, shown)
+    with clock.step("counterfactual replay without the gateway, and the truth"):
+        replayed = _replayed(workspace, config, shown)
     with clock.step("report"):
-        report, page = write_report(workspace, config.populations, twin.truth(marketplace))
-    agreement = agreement_of(workspace, marketplace, twin, shown, report)
-    return DemoResult(report, twin, agreement, shown, (first, second), clock.seconds, page)
+        report, page = write_report(workspace, config.populations, replayed.truth(marketplace))
+    agreement = agreement_of(workspace, marketplace, replayed, shown, report)
+    return DemoResult(report, replayed, agreement, shown, (first, second), clock.seconds, page)
 
 
 def _update(workspace: Workspace, seed: int) -> Bundle:
@@ -133,58 +126,13 @@ def write_report(workspace: Workspace, populations: Path, truth: dict[str, dict[
     return report, page
 
 
-def check_room(workspace: Workspace, origin_name: str) -> None:
-    """Raises DataError unless the workspace is empty or was filled by an earlier demo on the same kind of events."""
-    if not workspace.root.exists() or not any(workspace.root.iterdir()):
-        return
-    mark = workspace.root / _MARK
-    found = mark.read_text().strip() if mark.exists() else "something else than a demo"
-    if found != origin_name:
-        raise DataError(
-            f"{workspace.root} holds {found}; expected an empty or new folder, or one that `tandem demo` filled with "
-            f"{origin_name}: choose one with --workspace"
-        )
-
-
-def make_room(workspace: Workspace, origin_name: str) -> None:
-    """Remove the bundles and the log that an earlier demo left: they would be counted again. Mark the folder."""
-    for path in (workspace.bundles, workspace.log):
-        shutil.rmtree(path, ignore_errors=True)
-    (workspace.root / "examples.parquet").unlink(missing_ok=True)
-    write_text_atomically(workspace.root / _MARK, origin_name + "\n")
-
-
 def _traffic(address: str, workspace: Workspace, opportunities: NDArray[np.int64], clients: int, what: str) -> Shown:
     with progress_bar(f"banners, {what}", len(opportunities)) as bar:
         return send_traffic(address, workspace.simulator, opportunities, clients, bar.advance)
 
 
-def _twin(workspace: Workspace, config: DemoConfig, shown: Shown) -> Twin:
+def _replayed(workspace: Workspace, config: DemoConfig, shown: Shown) -> Replay:
     opportunities, versions = np.array(shown.opportunities), np.array(shown.versions)
     served = {workspace.bundles / one: opportunities[versions == one] for one in sorted(set(shown.versions))}
     sources = {one.name: one.sources for one in load_experiment(config.populations).populations}
     return replay(workspace.simulator, served, sources, min(config.clients, os.cpu_count() or 1))
-
-
-class Clock:
-    """Names each step on the terminal and takes its seconds."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-
-    def step(self, name: str) -> "_Step":
-        return _Step(name, self.seconds.__setitem__)
-
-
-class _Step:
-    def __init__(self, name: str, note: Callable[[str, float], Any]) -> None:
-        self._name, self._note = name, note
-
-    def __enter__(self) -> None:
-        console.print(f"[bold]{self._name[0].upper()}{self._name[1:]}[/] …", highlight=False)
-        self._started = time.perf_counter()
-
-    def __exit__(self, *_: object) -> None:
-        seconds = time.perf_counter() - self._started
-        self._note(self._name, seconds)
-        console.print(f"  {seconds:.0f} s", highlight=False)

@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from data.console import DEFAULT_WORKSPACE
+from data.statistics import Mean
 from data.workspace import Origin
 from gateway.demo.real import RealResult
 from gateway.demo.simulated import DemoResult
@@ -18,18 +19,18 @@ from gateway.experiment.tables import print_report
 
 
 def print_simulated(result: DemoResult, console: Console) -> None:
-    """The report, the gateway beside its twin, latency, and where to look next."""
+    """The report, the gateway beside its replay, latency, and where to look next."""
     print_report(result.report)
     agreement = result.agreement
-    table = Table(title="\nSIMULATED: the gateway's run beside its twin without the gateway", title_justify="left")
-    for column in ("population", *(f"{metric.title.lower()}: gateway / twin" for metric in METRICS)):
+    table = Table(title="\nSIMULATED: the gateway's run beside its counterfactual replay", title_justify="left")
+    for column in ("population", *(f"{metric.title.lower()}: gateway / replay" for metric in METRICS)):
         table.add_column(column, justify="left" if column == "population" else "right")
-    for name in sorted(agreement.twin):
-        gateway, twin = agreement.gateway[name], agreement.twin[name]
-        table.add_row(name, *(f"{gateway[one.key]:,.0f} / {twin[one.key]:,.0f}" for one in METRICS))
+    for name in sorted(agreement.replay):
+        gateway, replay = agreement.gateway[name], agreement.replay[name]
+        table.add_row(name, *(f"{gateway[one.key]:,.0f} / {replay[one.key]:,.0f}" for one in METRICS))
     console.print(table)
     console.print(
-        f"{agreement.same_share:.2%} of {agreement.displays - agreement.degraded:,} banners are the twin's, item by "
+        f"{agreement.same_share:.2%} of {agreement.displays - agreement.degraded:,} banners are the replay's, item by "
         f"item; {agreement.degraded} more were degraded. {agreement.acknowledged:,} tracked events were acknowledged, "
         f"{agreement.logged:,} are in the log. Requests that failed: {len(result.shown.errors)}; shed and sent again: "
         f"{result.shown.shed}.",
@@ -85,18 +86,16 @@ def print_real(result: RealResult, origin: Origin, split: str, console: Console)
         table.add_column(column, justify="left" if column == "of" else "right")
     for name, one in result.recalls.items():
         label = "banner (all sources, ranked)" if name == "banner" else name
-        table.add_row(label, f"{one['recall@20']:.4f}", f"{one['se']:.4f}", f"{one['users']:,.0f}")
+        table.add_row(label, f"{one.value:.4f}", f"{one.error:.4f}", f"{one.count:,}")
     console.print(table)
-    differences = ", ".join(
-        f"{name} {one['recall@20']:+.4f} ± {one['se']:.4f}" for name, one in result.differences.items()
-    )
+    differences = ", ".join(f"{name} {one:+.4f}" for name, one in result.differences.items())
     console.print(f"Paired differences of recall@20 ± standard error: {differences}.", highlight=False)
     shares = Table(title="Share of the displayed slots by source (the LED paper's Table 5)", title_justify="left")
-    sources = list(dict.fromkeys(one["source"] for one in result.source_shares))
+    sources = list(dict.fromkeys(one.source for one in result.source_shares))
     for column in ("population", *sources):
         shares.add_column(column, justify="left" if column == "population" else "right")
-    for population in sorted({one["population"] for one in result.source_shares}):
-        mine = {one["source"]: one["split"] for one in result.source_shares if one["population"] == population}
+    for population in sorted({one.population for one in result.source_shares}):
+        mine = {one.source: one.split for one in result.source_shares if one.population == population}
         shares.add_row(population, *(f"{mine.get(source, 0):.0%}" for source in sources))
     console.print(shares)
     console.print(
@@ -110,12 +109,16 @@ def print_real(result: RealResult, origin: Origin, split: str, console: Console)
 
 def real_figures(result: RealResult) -> dict[str, Any]:
     return {
-        "recall": result.recalls,
-        "paired_differences": result.differences,
-        "source_shares": result.source_shares,
+        "recall": {name: _recall_figures(one) for name, one in result.recalls.items()},
+        "paired_differences": {name: _recall_figures(one) for name, one in result.differences.items()},
+        "source_shares": [asdict(one) for one in result.source_shares],
         "latency_us": result.latency_us,
         "degraded": result.degraded,
         "requests": result.requests,
         "seconds": result.seconds,
         "bundle": {"version": result.bundle.version, "metrics": result.bundle.metrics},
     }
+
+
+def _recall_figures(mean: Mean) -> dict[str, float]:
+    return {"recall@20": mean.value, "se": mean.error, "users": mean.count}

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TypeVar
 
@@ -60,12 +60,8 @@ class Shown:
     errors: list[str] = field(default_factory=list)
 
     def extend(self, other: "Shown") -> None:
-        for name in ("opportunities", "display_ids", "populations", "versions", "slates", "degraded", "latency_us"):
-            getattr(self, name).extend(getattr(other, name))
-        self.server_us.extend(other.server_us)
-        self.errors.extend(other.errors)
-        self.tracked += other.tracked
-        self.shed += other.shed
+        for one in fields(self):
+            setattr(self, one.name, getattr(self, one.name) + getattr(other, one.name))
 
 
 def send_traffic(

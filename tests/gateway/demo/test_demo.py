@@ -9,7 +9,7 @@ import pytest
 from data.errors import DataError
 from data.workspace import Workspace
 from gateway.demo.clients import in_processes
-from gateway.demo.simulated import check_room, make_room
+from gateway.demo.place import check_room, make_room
 from gateway.errors import GatewayError
 
 
@@ -58,14 +58,14 @@ def test_a_demo_of_one_kind_does_not_replace_that_of_another(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_the_simulated_demo_measures_what_its_twin_without_the_gateway_measures(tmp_path):
+def test_the_simulated_demo_measures_what_its_replay_without_the_gateway_measures(tmp_path):
     figures = run_demo(tmp_path, "--preset", "small", "--users", "600")
     agreement = figures["agreement"]
     assert agreement["same"] + agreement["degraded"] == agreement["displays"] > 500
     assert agreement["degraded"] <= 0.05 * agreement["displays"]
     assert agreement["acknowledged"] == agreement["logged"] > 0
     if not agreement["degraded"]:
-        for population, totals in agreement["twin"].items():
+        for population, totals in agreement["replay"].items():
             assert agreement["gateway"][population] == pytest.approx(totals)
     served = {one["name"]: sum(one["displays"].values()) for one in figures["report"]["bundles"]}
     assert len(served) == 2 and min(served.values()) > 0, "both bundles served"

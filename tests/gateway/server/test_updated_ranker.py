@@ -14,8 +14,8 @@ from data.simulator.cli import write_marketplace
 from data.workspace import Workspace
 from gateway.client import GatewayClient
 from gateway.demo.offline import serve_and_log
+from gateway.demo.place import POPULATIONS
 from gateway.demo.server import running_gateway
-from gateway.demo.simulated import POPULATIONS
 from gateway.demo.traffic import banner_context
 from gateway.errors import RefusalError
 from gateway.experiment.populations import load_experiment
