@@ -9,6 +9,7 @@ from candidates.benchmarks import cli as benchmarks
 from candidates.errors import CandidatesError
 from candidates.paper import cli as paper
 from candidates.retrieval import cli as retrieval_cli
+from candidates.retrieval import export
 from data.console import (
     DEFAULT_WORKSPACE,
     JsonOption,
@@ -170,6 +171,7 @@ def pool_command(
 
 
 retrieval_cli.add_commands(app)
+export.add_commands(app)
 benchmarks.add_commands(app)
 paper.add_commands(app)
 new_items_cli.add_commands(app)

@@ -8,7 +8,7 @@ from typing import Any
 from candidates.benchmarks.benchmark import Part, Result
 from candidates.benchmarks.datasets import DataSource, measures_of
 from candidates.benchmarks.registry import build_model
-from candidates.benchmarks.runner import Task, run_tasks
+from candidates.benchmarks.runner import IN_THIS_PROCESS, Task, run_tasks
 from candidates.benchmarks.summary import Line, measured, short, with_error
 from candidates.benchmarks.tasks import ModelTask
 from candidates.benchmarks.tuning import Tuned, tune, untuned
@@ -52,13 +52,14 @@ class Comparison:
         split = self.source.split()
         console.print(f"{self.source.dataset}, {described(split)}", markup=False, soft_wrap=True)
         names = [name for name in self.names if self._fits(name, split)]
-        first = {name: self._tasks(name)[0] for name in names}
+        every = {name: self._tasks(name, processes == IN_THIS_PROCESS) for name in names}
+        first = {name: several[0] for name, several in every.items()}
         self.tuned = {name: untuned(task) for name, task in first.items()}
         if not fixed:
             self.tuned |= tune(first, folder, processes)
         tasks = {
-            name: [replace(one, settings=tuple(self.tuned[name].settings.items())) for one in self._tasks(name)]
-            for name in names
+            name: [replace(one, settings=tuple(self.tuned[name].settings.items())) for one in several]
+            for name, several in every.items()
         }
         table = _Table(self, split, [task.title for several in tasks.values() for task in several])
         ahead = [name for name in names if name == self.compare_to]
@@ -96,7 +97,7 @@ class Comparison:
     def _base(self) -> Result | None:
         return next((one for one in self.results if one.model == self.compare_to), None)
 
-    def _tasks(self, name: str) -> list[ModelTask]:
+    def _tasks(self, name: str, show_progress: bool) -> list[ModelTask]:
         """One for each seed; of a model that draws nothing, one."""
         given = self.settings.get(name, {})
         model = build_model(name, given)
@@ -111,7 +112,7 @@ class Comparison:
                 seed,
                 part=self.part,
                 cut_offs=self.cut_offs,
-                show_progress=True,
+                show_progress=show_progress,
             )
             for title, seed in zip(titles, seeds, strict=True)
         ]

@@ -1,0 +1,52 @@
+"""`tandem candidates export-vectors`: the item vectors of the bundle in service, as Parquet."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from data.console import DEFAULT_WORKSPACE, WorkspaceOption, console
+from data.workspace import Workspace
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Add the command to `tandem candidates`."""
+    app.command("export-vectors")(export_vectors)
+
+
+def export_vectors(
+    output: Annotated[Path, typer.Option("--output", "-o", help="The Parquet file.", show_default=False)],
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    country: Annotated[str | None, typer.Option(help="Whose model; default: the largest country's.")] = None,
+) -> None:
+    """Write LED's item vectors of the bundle in service: item_id, vector, scale and bias of every item that it knows.
+
+    A user's vector is the sum of scale x vector over the items they took, divided by a power of their number that is
+    shown here; an item's score is the inner product of its vector with that, plus its bias.
+    """
+    from candidates.encoder import read_countries
+    from candidates.errors import CandidatesError
+    from candidates.led.source import Led
+    from candidates.models.vectors import write_item_vectors
+    from candidates.retrieval.questions import InService
+    from candidates.sources import load_sources
+
+    service = InService.of(Workspace(workspace))
+    led = load_sources(service.bundle, service.items, ["led"])["led"]
+    known = read_countries(service.bundle.candidates / "led")
+    if not isinstance(led, Led) or not known:
+        raise CandidatesError(f"bundle {service.bundle.version} has no model of LED; expected one")
+    chosen = known[0] if country is None else country
+    if chosen not in known:
+        raise CandidatesError(f"LED has no model of country {chosen!r}; expected one of {', '.join(known)}")
+    positions, found = led.item_vectors(chosen)
+    ids = service.items.items.ids_at(positions)
+    write_item_vectors(output, ids, found.vectors, scale=found.scales, bias=found.biases)
+    dimension = found.vectors.shape[1]
+    console.print(
+        f"{output}: {len(ids):,} vectors of {dimension} numbers, country {chosen or 'none'}, "
+        f"length power {found.length_power:g}",
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+    )
