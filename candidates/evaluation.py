@@ -14,6 +14,7 @@ from candidates.errors import CandidatesError
 from candidates.proposals import CandidateSource
 from data.items import ItemTable
 from data.request import HISTORY_LIMIT, History, Request
+from data.statistics import Mean
 from data.timelines import Timelines
 
 CUTOFFS = (20, 50)
@@ -192,10 +193,8 @@ def evaluate_sources(sources: Mapping[str, CandidateSource], held_out: Sequence[
 
 def _summary(per_user: list[np.ndarray], requests: int) -> dict[str, Any]:
     recalls = np.array(per_user, float).reshape(-1, len(CUTOFFS))
-    users = len(recalls)
-    summary: dict[str, Any] = {"users": users, "requests": requests}
+    summary: dict[str, Any] = {"users": len(recalls), "requests": requests}
     for column, k in enumerate(CUTOFFS):
-        summary[f"recall@{k}"] = float(recalls[:, column].mean()) if users else float("nan")
-        error = recalls[:, column].std(ddof=1) / np.sqrt(users) if users > 1 else float("nan")
-        summary[f"recall@{k}_se"] = float(error)
+        mean = Mean.of(recalls[:, column])
+        summary |= {f"recall@{k}": mean.value, f"recall@{k}_se": mean.error}
     return summary

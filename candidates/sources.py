@@ -5,13 +5,13 @@ without training), and one line in SOURCES. Loading
 maps arrays and computes next to nothing; a source is never changed after loading, so threads may share it.
 """
 
+import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from candidates.best_of import cbo, gbo
-from candidates.best_of.gbo import GlobalBestOf
 from candidates.encoder import read_json
 from candidates.errors import CandidatesError
 from candidates.led import source as led_source
@@ -42,44 +42,15 @@ class SourceKind:
     extend: Callable[[Path, Path, "Extension"], dict[str, Any]] | None = None
 
 
-def _train_gbo(training: TrainingSet, folder: Path) -> dict[str, Any]:
-    GlobalBestOf.of(training.popularity, training.items).save(folder / "gbo")
-    return {}
-
-
-def _train_cbo(training: TrainingSet, folder: Path) -> dict[str, Any]:
-    from candidates.best_of.cbo_training import train
-
-    return train(training, folder)
-
-
-def _train_led(training: TrainingSet, folder: Path) -> dict[str, Any]:
-    from candidates.led.country_training import train
-
-    return train(training, folder)
-
-
-def _extend_gbo(old: Path, new: Path, extension: "Extension") -> dict[str, Any]:
-    GlobalBestOf.of(extension.popularity, extension.diff.after).save(new / "gbo")
-    return {}
-
-
-def _extend_cbo(old: Path, new: Path, extension: "Extension") -> dict[str, Any]:
-    from candidates.best_of.cbo_extension import extend_cbo
-
-    return extend_cbo(old, new, extension)
-
-
-def _extend_led(old: Path, new: Path, extension: "Extension") -> dict[str, Any]:
-    from candidates.led.extension import extend_led
-
-    return extend_led(old, new, extension)
+def _later(module: str, name: str) -> Callable[..., dict[str, Any]]:
+    """A function of a module that is imported when it is called: serving imports nothing of training."""
+    return lambda *given: getattr(importlib.import_module(f"candidates.{module}"), name)(*given)
 
 
 SOURCES: dict[str, SourceKind] = {
-    "gbo": SourceKind(_train_gbo, gbo.load, _extend_gbo),
-    "cbo": SourceKind(_train_cbo, cbo.load, _extend_cbo),
-    "led": SourceKind(_train_led, led_source.load, _extend_led),
+    "gbo": SourceKind(gbo.train, gbo.load, gbo.extend),
+    "cbo": SourceKind(_later("best_of.cbo_training", "train"), cbo.load, _later("best_of.cbo_extension", "extend_cbo")),
+    "led": SourceKind(_later("led.country_training", "train"), led_source.load, _later("led.extension", "extend_led")),
 }
 
 

@@ -8,6 +8,7 @@ from rich.table import Table
 
 from candidates.evaluation import CUTOFFS
 from candidates.sources import SOURCES
+from data.console import table
 from data.workspace import Origin
 
 
@@ -15,29 +16,27 @@ def recall_table(recall: Mapping[str, Mapping[str, Any]], asked: str, origin: Or
     """Recall@20 and @50 of each source, with standard errors over users."""
     some: Mapping[str, Any] = next(iter(recall.values()), {"users": 0, "requests": 0})
     title = f"recall on {asked}: {some['requests']:,} requests of {some['users']:,} users"
-    table = Table(title=title + of_origin(origin))
-    table.add_column("source")
-    for k in CUTOFFS:
-        table.add_column(f"recall@{k}", justify="right")
+    shown = table(title + of_origin(origin), "source", *(f"recall@{k}" for k in CUTOFFS))
     for name in sorted(recall, key=list(SOURCES).index):
         figures = recall[name]
-        table.add_row(name, *(f"{figures[f'recall@{k}']:.4f} ± {figures[f'recall@{k}_se']:.4f}" for k in CUTOFFS))
-    return table
+        shown.add_row(name, *(f"{figures[f'recall@{k}']:.4f} ± {figures[f'recall@{k}_se']:.4f}" for k in CUTOFFS))
+    return shown
 
 
 def contenders_table(metrics: Mapping[str, Any]) -> Table:
     """How LED was made in each country, from the metrics of a training: what else was, and what was chosen."""
-    table = Table(title="LED by country: recall@20 on validation users")
-    for column in ("country", "made", "recall@20", "seconds", "how", "chosen"):
-        table.add_column(column, justify="right" if column in ("recall@20", "seconds") else "left")
+    columns = ("country", "made", "recall@20", "seconds", "how", "chosen")
+    text = [name for name in columns if name not in ("recall@20", "seconds")]
+    shown = table("LED by country: recall@20 on validation users", *columns, left=text)
     for country, figures in metrics["sources"].get("led", {}).items():
-        for name, one in figures["contenders"].items():
+        for name in (one for one in ("spectral", "project", "full") if one in figures["contenders"]):
+            one = figures["contenders"][name]
             recall = "no validation users"
             if "validation_recall@20" in one:
                 recall = f"{one['validation_recall@20']:.4f} ± {one['validation_recall@20_se']:.4f}"
             chosen = figures["why"] if name == figures["chosen"] else ""
-            table.add_row(escape(country), name, recall, f"{one['seconds']:.1f}", _how(one), chosen)
-    return table
+            shown.add_row(escape(country), name, recall, f"{one['seconds']:.1f}", _how(one), chosen)
+    return shown
 
 
 def _how(contender: Mapping[str, Any]) -> str:

@@ -2,6 +2,7 @@
 a time window, or with weights that halve with age."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,10 @@ from candidates.proposals import NOTHING, Proposal
 from data.ids import load_array
 from data.items import ItemTable
 from data.request import Request
+
+if TYPE_CHECKING:
+    from candidates.cold_start.extension import Extension
+    from candidates.training_set import TrainingSet
 
 _ARRAYS = ("order", "offsets", "scores")
 
@@ -72,3 +77,13 @@ def keep_mask(positions: NDArray[np.int32], excluded: NDArray[np.int32]) -> NDAr
 
 def load(folder: Path, items: ItemTable) -> GlobalBestOf:
     return GlobalBestOf.load(folder / "gbo")
+
+
+def train(training: "TrainingSet", folder: Path) -> dict[str, Any]:
+    GlobalBestOf.of(training.popularity, training.items).save(folder / "gbo")
+    return {}
+
+
+def extend(old: Path, new: Path, extension: "Extension") -> dict[str, Any]:
+    GlobalBestOf.of(extension.popularity, extension.diff.after).save(new / "gbo")
+    return {}

@@ -3,6 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from data.statistics import standard_error
+
 LARGE_NORM = 1.5
 """Rows of a norm above so many medians may be scanned beside the graph."""
 
@@ -23,4 +25,4 @@ def surely(recalls: NDArray[np.float64]) -> float:
     """
     if len(recalls) < 2:
         return float(recalls.mean())
-    return float(recalls.mean() - 1.645 * recalls.std(ddof=1) / np.sqrt(len(recalls)))
+    return float(recalls.mean() - 1.645 * standard_error(recalls))

@@ -132,10 +132,6 @@ class GraphIndex:
                 recalls[place] = len(np.intersect1d(found[0], rows)) / len(rows)
         return recalls
 
-    def recall_of(self, queries: NDArray[np.float32], best: list[NDArray[np.int64]]) -> float:
-        """The mean of `recalls_of`."""
-        return float(self.recalls_of(queries, best).mean())
-
     def calibrated(
         self, vectors: NDArray[np.float32], queries: NDArray[np.float32], wanted: float
     ) -> "GraphIndex | None":

@@ -38,12 +38,8 @@ class Led(UserItemModel):
         super().__init__(config, **settings)
         trained = self.config.tuning in ("project", "full")
         self.title = f"LED {_TITLES[self.config.loss]}" if trained else "LED"
+        self.refits = self.config.tuning == "spectral"
         self.pretrain_on = pretrain_on
-
-    @property
-    def refits(self) -> bool:  # type: ignore[override]
-        """Spectral vectors do."""
-        return self.config.tuning == "spectral"
 
     @property
     def history(self) -> list[Epoch] | None:
@@ -54,6 +50,10 @@ class Led(UserItemModel):
     def values(self) -> SpectralValues | None:
         """What spectral vectors were made by."""
         return self.made.chosen.values
+
+    def chosen(self) -> dict[str, Any]:
+        values = {} if self.values is None or self.config.spectral is not None else self.values.model_dump()
+        return ({"tuning": self.made.chosen.tuning} if len(self.made.contenders) > 1 else {}) | values
 
     def fit_targets(
         self, inputs: csr_matrix, targets: csr_matrix, validation: HeldOutUsers | None, show_progress: bool = True

@@ -23,11 +23,6 @@ from data.items import ItemTable
 Products = Sequence[NDArray[np.float32]]
 """Inner products of validation users with the items they are asked about, [users, items] for each group of them."""
 
-_SCORES = 40_000_000
-"""Scores that are computed and kept for one choice: with many items fewer validation users are asked."""
-
-_FEWEST_USERS = 300
-
 
 class ValidationScorer(ABC):
     """A measure of vectors on validation users. What changes an item's scores by one factor and one summand, as most
@@ -74,7 +69,7 @@ class NdcgScorer(ValidationScorer):
 
     def __init__(self, validation: HeldOutUsers, measures: Measures, seed: int) -> None:
         """`measures`: of which the deepest NDCG is taken. `seed`: of the draw of users where there are too many."""
-        self.users = _some(validation, seed)
+        self.users = validation.sample(seed=seed)
         self._depth = max(measures.ndcg_at)
         self.measure = f"ndcg@{self._depth}"
         self._gains = 1 / np.log2(np.arange(2, self._depth + 2))
@@ -185,12 +180,3 @@ def _scores(
 ) -> NDArray[np.float32]:
     """float32 [users, items], new."""
     return products + biases if scale is None else products * scale + biases
-
-
-def _some(validation: HeldOutUsers, seed: int) -> HeldOutUsers:
-    """As many users, drawn at random, as keep one evaluation short."""
-    wanted = max(_FEWEST_USERS, _SCORES // validation.targets.shape[1])
-    if len(validation) <= wanted:
-        return validation
-    rows = np.sort(np.random.default_rng(seed).permutation(len(validation))[:wanted])
-    return HeldOutUsers(validation.fold_in[rows], validation.targets[rows])
