@@ -36,10 +36,11 @@ from candidates.led.source import LedCountry
 from candidates.sources import load_sources
 from data.bundle import Bundle, BundleDraft, publish
 from data.console import JsonOption, console, set_up_logging, write_figures
+from data.files import write_text_atomically
 from data.items import ItemTable
 from data.request import History, Request
 from data.schema import CATALOG_SCHEMA
-from data.workspace import Origin, Workspace, write_text_atomically
+from data.workspace import Origin, Workspace
 from gateway.demo.server import running_gateway
 from proto.tandem.v1 import tandem_pb2 as pb
 from proto.tandem.v1 import tandem_pb2_grpc as rpc

@@ -18,8 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from data.errors import DataError
-from data.files import sha256_of as sha256_of
-from data.files import sha256_of_json, temporary_beside, write_text_atomically
+from data.files import sha256_of, sha256_of_json, temporary_beside, write_text_atomically
 from data.locks import lock_if_free, locked
 from data.settings import read_json
 from data.workspace import Origin, Workspace

@@ -4,7 +4,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from data.files import write_text_atomically as write_text_atomically
+from data.files import write_text_atomically
 from data.settings import read_json
 
 

@@ -29,7 +29,6 @@ from data.criteo.parse import BadLine, parse_block
 from data.criteo.partition import Partition
 from data.criteo.vocabulary import Vocabulary
 from data.files import force_to_disk, replaced_file, save_array, sha256_of
-from data.files import sha256_of as digest  # noqa: F401 (imported from here until its importers have moved)
 
 CLICKS, MISSING, UNKNOWN, TALLIES = 0, 1, 1 + len(CATEGORICAL), 1 + 2 * len(CATEGORICAL)
 """What is counted per split: clicks; from MISSING on, missing ids per feature; from UNKNOWN on, unknown ids per

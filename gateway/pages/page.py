@@ -7,8 +7,8 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from data.files import write_text_atomically
 from data.relations import ATTRIBUTION_DAYS
-from data.workspace import write_text_atomically
 from gateway.experiment import formatting
 from gateway.experiment.model import METRICS, Report, printable
 from gateway.experiment.statistics import DEFAULT_METHOD, LEVEL

@@ -1,6 +1,5 @@
 """One run of a comparison: what it is told, what it is named by, and its result, kept so that it is not run again."""
 
-import hashlib
 import json
 import logging
 import math
@@ -9,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from data.criteo.manifest import Manifest
-from data.criteo.work import digest
+from data.files import sha256_of, sha256_of_json
 from ranker.comparison.models import settings_of
 from ranker.comparison.settings import CompareSettings
 from ranker.errors import RankerError
@@ -60,8 +59,7 @@ class Job:
     def digest(self) -> str:
         """Names the job by all that its result depends on: a file with other rows is another job."""
         told = [self.model, self.seed, self.contents, asdict(self.division), self.settings.model_dump()]
-        text = json.dumps([_RESULT_VERSION, *told, settings_of(self.model)], sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return sha256_of_json([_RESULT_VERSION, *told, settings_of(self.model)])[:16]
 
     def place(self, out: Path) -> Path:
         """Where the job's result is kept."""
@@ -95,9 +93,9 @@ def content_digest(path: Path) -> str:
     if not path.exists():
         raise RankerError(f"{path}: expected a file of Criteo's layout or a converted folder there, found none")
     if path.is_file():
-        return digest(path)
+        return sha256_of(path)
     names = ["manifest.json", *sorted(Manifest.read(path).files)]
     missing = next((name for name in names if not (path / name).is_file()), None)
     if missing is not None:
         raise RankerError(f"{path / missing}: expected a file of the converted folder there, found none")
-    return hashlib.sha256("".join(digest(path / name) for name in names).encode()).hexdigest()
+    return sha256_of(*(path / name for name in names))

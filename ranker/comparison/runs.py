@@ -5,10 +5,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.console import progress_bar, set_up_logging
-from data.criteo.pool import end_with_parent
 from data.criteo.rows import CriteoRows
-from data.workspace import write_text_atomically
+from data.files import write_text_atomically
+from data.processes import pool
+from data.statistics import standard_error
 from ranker.comparison.jobs import FIGURES, Division, Job, content_digest
 from ranker.comparison.models import DIMENSION, MODELS, build_ranker
 from ranker.comparison.preparation import Preparation
@@ -107,28 +105,17 @@ def _results(jobs: list[Job], processes: int) -> Iterator[tuple[Job, dict[str, A
         for job in jobs:
             yield job, run(job)
         return
-    with ProcessPoolExecutor(min(processes, len(jobs)), get_context("spawn"), _quiet_worker) as pool:
-        futures = {pool.submit(run, job): job for job in jobs}
-        try:
-            for future in as_completed(futures):
-                yield futures[future], future.result()
-        except BrokenProcessPool:
-            raise RankerError(
-                "a process of the comparison died, perhaps killed for want of memory; go on with the same command and "
-                "fewer --processes, finished runs are kept"
-            ) from None
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
+    advice = "go on with the same command and fewer --processes, finished runs are kept"
+    with pool(min(processes, len(jobs)), prepare=_quiet_worker, advice=advice) as workers:
+        yield from workers.as_done(run, jobs)
 
 
 def _quiet_worker() -> None:
-    """One thread each; ends with the command, by Ctrl-C at once."""
+    """One thread each; ends by Ctrl-C at once."""
     import torch
 
     set_up_logging()
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    end_with_parent()
     torch.set_num_threads(1)
     os.environ["OMP_NUM_THREADS"] = "1"
 
@@ -196,8 +183,7 @@ def summaries(results: list[dict[str, Any]], label: NDArray[np.float32], resampl
         resampled = np.array([_auc(label[rows], scores[rows]) for rows in draws])
         drawn = np.isfinite(resampled)  # a draw of few rows may hold one class only
         figures = {key: float(np.mean([one[key] for one in runs])) for key in (*FIGURES, "seconds")}
-        aucs = np.array([one["auc"] for one in runs])
-        seed_error = _deviation(aucs) / np.sqrt(len(aucs))
+        seed_error = standard_error([one["auc"] for one in runs])
         if first is None:
             first, base, difference = resampled, figures["auc"], None
         else:

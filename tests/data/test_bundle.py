@@ -11,7 +11,8 @@ import pytest
 
 from data.bundle import Bundle, BundleDraft, publish, sweep_drafts
 from data.errors import DataError
-from data.workspace import Origin, Workspace, write_text_atomically
+from data.files import write_text_atomically
+from data.workspace import Origin, Workspace
 
 
 @pytest.fixture
