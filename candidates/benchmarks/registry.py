@@ -36,15 +36,15 @@ _LED = "candidates.led.model"
 
 MODELS: dict[str, Entry] = {
     "popularity": Entry("candidates.baselines.popularity", "Popularity"),
-    "ease": Entry("candidates.baselines.ease", "Ease", grid={"l2": (10.0, 50.0, 200.0, 500.0, 1000.0, 2000.0)}),
-    "slim": Entry("candidates.baselines.slim", "Slim", grid={"l2": (20.0, 100.0, 200.0, 500.0), "l1": (0.5, 2.0, 5.0)}),
+    "ease": Entry("candidates.baselines.ease", "Ease", grid={"l2": (1.0, 5.0, 20.0, 100.0, 500.0, 2000.0)}),
+    "slim": Entry("candidates.baselines.slim", "Slim", grid={"l2": (10.0, 50.0, 200.0, 800.0), "l1": (1.0, 5.0)}),
     "ials": Entry(
         "candidates.baselines.ials",
         "Ials",
-        grid={"l2": (0.3, 1.0, 3.0, 10.0, 30.0, 50.0, 100.0), "alpha": (1.0, 2.0, 5.0, 10.0, 20.0)},
+        grid={"l2": (1.0, 3.0, 10.0, 30.0, 100.0, 300.0), "alpha": (1.0, 2.0, 5.0, 10.0, 20.0)},
     ),
     "elsa": Entry(
-        "candidates.baselines.elsa", "Elsa", grid={"learning_rate": (0.005, 0.01, 0.02, 0.05), "dimension": (256, 512)}
+        "candidates.baselines.elsa", "Elsa", grid={"learning_rate": (0.005, 0.02, 0.05), "dimension": (256, 512)}
     ),
     "mult-dae": Entry(_AUTOENCODER, "Autoencoder", {"variational": False, "weight_decay": 2e-5}),
     "mult-vae": Entry(_AUTOENCODER, "Autoencoder"),

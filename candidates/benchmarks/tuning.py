@@ -3,6 +3,7 @@
 Every trial is a task of its own: it is kept, and many run at a time.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -66,11 +67,11 @@ def tune(tasks: Mapping[str, ModelTask], folder: Path, processes: int) -> dict[s
     """The settings of each task's model, by the tasks' names.
 
     First every value of a model's first setting is tried beside the defaults of the others, then of the second beside
-    the best of the first, and so on; settings that a task has already stay. All models' trials of one round run
-    together.
+    the best of the first, and so on; at last values between the first setting's best and its neighbours. Settings that
+    a task has already stay. All models' trials of one round run together.
     """
     searches = {name: _Search.of(task) for name, task in tasks.items()}
-    for round_ in range(max((len(search.grid) for search in searches.values()), default=0)):
+    for round_ in range(max((len(search.grid) + 1 for search in searches.values()), default=0)):
         asked = [(search, chosen) for search in searches.values() for chosen in search.of_round(round_)]
         what = f"tuning, round {round_ + 1}"
         rows = run_tasks(what, [search.trial(chosen) for search, chosen in asked], folder, processes)
@@ -100,13 +101,20 @@ class _Search:
         return max(self.trials, key=lambda trial: trial.quality).chosen if self.trials else self.usual
 
     def of_round(self, number: int) -> list[dict[str, Any]]:
-        """What to try: every value of that setting, the default among them, but what was tried before."""
-        names = list(self.grid)[number : number + 1]
+        """What to try, but what was tried before."""
+        best, names = self.best(), list(self.grid)
+        if number < len(names):
+            asked = [{**best, names[number]: value} for value in self._values(names[number])]
+        elif number == len(names) > 0:
+            asked = [{**best, names[0]: value} for value in between(self._values(names[0]), best[names[0]])]
+        else:
+            asked = []
         tried = [trial.chosen for trial in self.trials]
-        asked = [
-            {**self.best(), name: value} for name in names for value in sorted({*self.grid[name], self.usual[name]})
-        ]
         return [chosen for chosen in asked if chosen not in tried]
+
+    def _values(self, name: str) -> list[float]:
+        """The grid's, and the default."""
+        return sorted({*self.grid[name], self.usual[name]})
 
     def trial(self, chosen: Mapping[str, Any]) -> ModelTask:
         settings = (*self.task.settings, *chosen.items())
@@ -119,6 +127,15 @@ class _Search:
         if not self.trials:
             return before
         return Tuned({**before.settings, **self.best()}, self.best(), before.given, tuple(self.trials))
+
+
+def between(values: Sequence[float], best: float) -> list[float]:
+    """The neighbours of the best of ascending values, and to two digits the geometric means with it."""
+    place = list(values).index(best)
+    found = []
+    for neighbour in (*values[max(0, place - 1) : place], *values[place + 1 : place + 2]):
+        found += [neighbour, float(f"{math.sqrt(neighbour * best):.2g}")]
+    return sorted({*found} - {best})
 
 
 def _named(settings: Mapping[str, Any]) -> str:

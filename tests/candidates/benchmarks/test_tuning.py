@@ -13,7 +13,7 @@ from candidates.benchmarks.datasets import DataSource, load_split
 from candidates.benchmarks.registry import MODELS
 from candidates.benchmarks.runner import IN_THIS_PROCESS
 from candidates.benchmarks.tasks import ModelTask
-from candidates.benchmarks.tuning import tune
+from candidates.benchmarks.tuning import between, tune
 from candidates.models.model import UserItemModel
 from candidates.protocols.metrics import VALIDATION, evaluate
 from candidates.protocols.splits import HeldOutUsers
@@ -58,10 +58,20 @@ def test_the_best_of_a_grid_is_what_does_best_on_validation_users(pairs, tmp_pat
     first = {l2: validated(pairs, "ials", {**given, "l2": l2}) for l2 in (0.1, 3.0, 50.0, 300.0)}
     l2 = max(first, key=first.__getitem__)
     second = {alpha: validated(pairs, "ials", {**given, "l2": l2, "alpha": alpha}) for alpha in (1.0, 5.0, 30.0)}
-    assert found.chosen == {"l2": l2, "alpha": max(second, key=second.__getitem__)}
+    alpha = max(second, key=second.__getitem__)
+    third = {l2: second[alpha]}
+    for value in between([0.1, 3.0, 50.0, 300.0], l2):
+        third[value] = validated(pairs, "ials", {**given, "l2": value, "alpha": alpha})
+    assert found.chosen == {"l2": max(third, key=third.__getitem__), "alpha": alpha}
     assert found.settings == {**given, **found.chosen}
     assert [trial.quality for trial in found.trials[:4]] == pytest.approx(list(first.values()), abs=1e-5)
-    assert len(found.trials) == 4 + 2  # the second round knows alpha 5 already
+    assert [trial.chosen["alpha"] for trial in found.trials[4:6]] == [1.0, 30.0]  # alpha 5 is known already
+
+
+def test_between_are_the_neighbours_and_the_geometric_means_with_them():
+    assert between([1.0, 4.0, 100.0], 4.0) == [1.0, 2.0, 20.0, 100.0]
+    assert between([1.0, 4.0], 1.0) == [2.0, 4.0]
+    assert between([7.0], 7.0) == []
 
 
 def test_trials_are_kept_and_not_fitted_again(pairs, tmp_path, monkeypatch):
