@@ -1,13 +1,18 @@
 """`tandem candidates add-items`: new items into service between two trainings."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
 
-from data.console import DEFAULT_WORKSPACE, JsonOption, SeedOption, WorkspaceOption, console, write_figures
+from data.console import DEFAULT_WORKSPACE, JsonOption, SeedOption, WorkspaceOption, console, table, write_figures
 from data.workspace import Workspace
+
+if TYPE_CHECKING:
+    from candidates.cold_start.catalog_diff import CatalogDiff
+    from data.bundle import Bundle, BundleDraft
+    from data.timelines import Timelines
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -32,11 +37,10 @@ def add_items_command(
     An item stands among those that its users took too, without events where its category does. Shows recall on new and
     on old items, before and after. The next training learns the items properly: the workspace keeps the rows.
     """
-    from candidates.new_items.addition import AdditionConfig
-    from pipeline.new_items import add_new_items
+    from candidates.new_items.addition import AdditionConfig, add_items
 
     place = Workspace(workspace)
-    bundle, figures = add_new_items(place, file, events, AdditionConfig(held_out=held_out, seed=seed))
+    bundle, figures = add_items(place, file, events, AdditionConfig(held_out=held_out, seed=seed), _keep_ranker)
     counts = figures["items"]
     console.print(
         f"{counts['new']:,} new items beside {counts['before']:,}; {counts['new with events']:,} of them have events, "
@@ -47,20 +51,24 @@ def add_items_command(
     write_figures(json_file, {"bundle": bundle.version, **figures})
 
 
-def _print_recall(recall: dict[str, Any], whom: str, origin: str) -> None:
-    from rich.table import Table
+def _keep_ranker(bundle: "Bundle", draft: "BundleDraft", diff: "CatalogDiff", timelines: "Timelines") -> None:
+    """The bundle's ranker into the draft, for the catalog of after."""
+    from ranker.banner.new_items import extend_ranker
 
-    some = next(iter(recall["after"]["old"].values()))
-    table = Table(title=f"recall@20 on {some['users']:,} {whom} · {escape(origin)}")
-    for name in ("source", "old items before", "after", "new items before", "after"):
-        table.add_column(name, justify="left" if name == "source" else "right")
+    extend_ranker(bundle.ranker, draft.folder("ranker"), diff.after, diff.moved, diff.added, timelines)
+    if "ranker" in bundle.metrics:
+        draft.metrics["ranker"] = bundle.metrics["ranker"]
+
+
+def _print_recall(recall: dict[str, Any], whom: str, origin: str) -> None:
+    users = next(iter(recall["after"]["old"].values()))["users"]
+    title = f"recall@20 on {users:,} {whom} · {escape(origin)}"
+    shown = table(title, "source", "old items before", "after", "new items before", "after")
     for source in recall["after"]["old"]:
         cells = [recall[when][kind][source] for kind in ("old", "new") for when in ("before", "after")]
-        table.add_row(source, *(_cell(one) for one in cells))
-    console.print(table)
+        shown.add_row(source, *(_cell(one) for one in cells))
+    console.print(shown)
 
 
 def _cell(one: dict[str, Any]) -> str:
-    if not one["users"]:
-        return "nobody asked"
-    return f"{one['recall@20']:.4f} ± {one['recall@20_se']:.4f}"
+    return f"{one['recall@20']:.4f} ± {one['recall@20_se']:.4f}" if one["users"] else "nobody asked"

@@ -23,15 +23,12 @@ from data.timelines import Timelines
 from data.workspace import Workspace
 from pipeline.publishing import carry_ranker, make_bundle
 from pipeline.settings import TrainingPlan
-from ranker.banner.training import INT8, train_ranker
+from ranker.banner.training import INT8, SOURCES_ORDER, train_ranker
 
 log = logging.getLogger(__name__)
 
 EXAMPLES = "examples.parquet"
 """In a workspace: the examples pooled for the ranker."""
-
-OWN_ORDER = "the sources' own order"
-"""Among the ranker's metrics: the pooled items as they would stand without a ranker."""
 
 
 def train_bundle(workspace: Workspace, plan: TrainingPlan | None = None, events: pa.Table | None = None) -> Bundle:
@@ -148,7 +145,7 @@ def evaluate_split(
 def warnings_about_ranker(metrics: dict[str, Any]) -> list[str]:
     """A sentence for each baseline that does better than the ranker in service on later requests."""
     served, sentences = metrics.get(INT8) or metrics["DLRM"], []
-    for baseline in ("logistic regression", "popularity", OWN_ORDER):
+    for baseline in ("logistic regression", "popularity", SOURCES_ORDER):
         found = metrics.get(baseline, {})
         worse = [name for name in ("auc", "ndcg@10") if found.get(name, 0.0) > served[name]]
         if worse:

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from gateway.client import pb as pb
     from gateway.experiment.model import Report as Report
     from pipeline.settings import TrainingPlan as TrainingPlan
+    from ranker.dlrm import Dlrm as Dlrm
     from tandem.bundle import Bundle as Bundle
     from tandem.bundle import ItemVectors as ItemVectors
     from tandem.bundle import Recommended as Recommended
@@ -67,6 +68,7 @@ _NAMES = {
     "gateway.client": "GatewayClient history_of pb",
     "gateway.experiment.model": "Report",
     "pipeline.settings": "TrainingPlan",
+    "ranker.dlrm": "Dlrm",
     "tandem.bundle": "Bundle ItemVectors Recommended UserHistory",
     "tandem.workspaces": "interactions read_catalog read_events report train",
 }

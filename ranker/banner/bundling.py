@@ -49,7 +49,8 @@ def train_bundle(
         specification: the features, by default the banner's as shipped.
 
     Raises:
-        RankerError: what `origins` asks for is not there, or is too little. DataError: there is no bundle yet.
+        RankerError: what `origins` asks for is not there, or is too little. DataError: there is no bundle yet, or
+            another came into service meanwhile.
     """
     current = Bundle.open(workspace.current)
     items = ItemTable.load(current.catalog)
@@ -62,7 +63,7 @@ def train_bundle(
             draft.folder("ranker"), items, *rows, config, seed, specification=specification
         )
         bundle = draft.seal()
-    publish(workspace, bundle)
+    publish(workspace, bundle, instead_of=current)
     return bundle
 
 

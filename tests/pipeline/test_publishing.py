@@ -10,7 +10,8 @@ from data.errors import DataError
 from data.workspace import Origin, Workspace
 from pipeline.errors import PipelineError
 from pipeline.publishing import make_bundle
-from pipeline.training import OWN_ORDER, warnings_about_ranker
+from pipeline.training import warnings_about_ranker
+from ranker.banner.training import SOURCES_ORDER
 
 
 @pytest.fixture
@@ -75,7 +76,7 @@ def test_a_ranker_below_a_baseline_is_said() -> None:
     def figures(auc: float, ndcg: float) -> dict[str, float]:
         return {"auc": auc, "ndcg@10": ndcg}
 
-    found = {"DLRM": figures(0.7, 0.4), "logistic regression": figures(0.75, 0.4), OWN_ORDER: {"ndcg@10": 0.41}}
+    found = {"DLRM": figures(0.7, 0.4), "logistic regression": figures(0.75, 0.4), SOURCES_ORDER: {"ndcg@10": 0.41}}
     assert warnings_about_ranker(found) == [
         "DLRM went into service, but logistic regression does better on later requests: auc 0.700 against 0.750",
         "DLRM went into service, but the sources' own order does better on later requests: ndcg@10 0.400 against 0.410",
