@@ -28,19 +28,10 @@ from data.simulator.policies import AffinityPolicy, PopularPolicy
 from gateway.experiment.aggregates import metric_moments, open_logs, per_user
 from gateway.experiment.build import true_uplift
 from gateway.experiment.model import METRICS
-from gateway.experiment.statistics import (
-    DEFAULT_METHOD,
-    LEVEL,
-    Method,
-    NormalisedUplift,
-    NotEstimable,
-    RatioMoments,
-    Uplift,
-    fieller_holds,
-    normalised_uplift,
-    relative_uplift,
-    sample_ratio,
-)
+from gateway.experiment.statistics.moments import LEVEL, NotEstimable, RatioMoments
+from gateway.experiment.statistics.normalised import NormalisedUplift, fieller_holds, normalised_uplift
+from gateway.experiment.statistics.sample_ratio import sample_ratio
+from gateway.experiment.statistics.uplift import DEFAULT_METHOD, Method, Uplift, relative_uplift
 
 SHARES = {"A": 0.2, "B": 0.3, "C": 0.5}
 USERS_PER_ARM = 20_000

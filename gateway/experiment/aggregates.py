@@ -14,8 +14,8 @@ from ibis.expr.types import Table
 
 from data import relations
 from data.engine import collect, connect, read_table
-from gateway.experiment.model import METRICS, Day, Popularity, ReportError, SourceShare, StageLatency, Version
-from gateway.experiment.statistics import RatioMoments
+from gateway.experiment.model import METRICS, Day, Popularity, SourceShare, StageLatency, Version
+from gateway.experiment.statistics.moments import RatioMoments
 
 NO_SOURCE = "(none)"
 """The source of a slot whose log names none."""
@@ -60,7 +60,7 @@ def open_logs(
 ) -> Logs:
     """The displays of `experiment` with since <= ts < until, and the tracked events that may belong to them."""
     connection = connect("duckdb", threads=2)
-    every = _first_of_each(read_table(connection, displays))
+    every = relations.first_of_each(read_table(connection, displays), "display_id", ("ts", "user_id", "population"))
     window = every.filter(every["experiment"] == experiment)
     if since is not None:
         window = window.filter(window["ts"] >= since)
@@ -175,23 +175,6 @@ def popularity(logs: Logs, views: pa.Table) -> tuple[tuple[float, ...], tuple[Po
     )
 
 
-def views_table(views: "pa.Table | dict[str, int]") -> pa.Table:
-    """`views` as a table of item_id, views; a table may also be the events themselves, whose views are counted.
-
-    Raises:
-        ReportError: a table with neither set of columns.
-    """
-    if isinstance(views, dict):
-        columns = {"item_id": pa.array(list(views), pa.string()), "views": pa.array(list(views.values()), pa.float64())}
-        return pa.table(columns)
-    if {"item_id", "views"} <= set(views.column_names):
-        return views.group_by("item_id").aggregate([("views", "sum")]).rename_columns(["item_id", "views"])
-    if {"item_id", "kind"} <= set(views.column_names):
-        seen = views.filter(pa.compute.equal(views["kind"], "view"))
-        return seen.group_by("item_id").aggregate([([], "count_all")]).rename_columns(["item_id", "views"])
-    raise ReportError(f"views per item: expected the columns item_id, views, or events; found {views.column_names}")
-
-
 def degraded(logs: Logs) -> dict[str, dict[str, int]]:
     """What failed open -> population -> displays, over the window; "any" counts displays with at least one."""
     marked = logs.window.filter(logs.window["degraded"].length() > 0)
@@ -244,12 +227,6 @@ def newest(*columns: pa.ChunkedArray) -> datetime:
 def _kept(connection: Any, table: Table) -> Table:
     """The table computed once, for the many expressions that read it."""
     return read_table(connection, collect(table))
-
-
-def _first_of_each(displays: Table) -> Table:
-    """One row per display_id: the earliest."""
-    place = ibis.row_number().over(ibis.window(group_by="display_id", order_by=["ts", "user_id", "population"]))
-    return displays.mutate(_place=place).filter(lambda table: table["_place"] == 0).drop("_place")
 
 
 def _populations_per_user(displays: Table) -> Table:

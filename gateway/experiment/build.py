@@ -21,13 +21,15 @@ from gateway.experiment.model import (
     Version,
     printable,
 )
-from gateway.experiment.statistics import RatioMoments, mean_with_interval, normalised_uplift, relative_uplift
+from gateway.experiment.statistics.moments import RatioMoments, mean_with_interval
+from gateway.experiment.statistics.normalised import normalised_uplift
+from gateway.experiment.statistics.uplift import relative_uplift
 
 
 def build_report(
     displays: pa.Table,
     tracked: pa.Table,
-    views_per_item: "pa.Table | dict[str, int] | None",
+    views_per_item: pa.Table | None,
     origin: Origin,
     shares: Mapping[str, float] | None = None,
     truth: Truth | None = None,
@@ -42,7 +44,7 @@ def build_report(
     Args:
         displays: of DISPLAY_SCHEMA.
         tracked: of EVENT_SCHEMA: clicks, landings, sales.
-        views_per_item: item id -> views before the test, or a table of item_id, views, or the training events.
+        views_per_item: item_id, views before the test; None: popularity is not shown.
         origin: where the data come from; simulated data are marked wherever they are shown.
         shares: the configured share of each population, in the order in which to show them.
         truth: of a simulation, population -> metric key -> true mean per user.
@@ -61,7 +63,7 @@ def build_report(
     users = aggregates.per_user(logs)
     names = _population_names(window, shares, baseline)
     log_end = aggregates.newest(displays["ts"], tracked["ts"])
-    edges, popularity = ((), ()) if views_per_item is None else _popularity(logs, views_per_item)
+    edges, popularity = ((), ()) if views_per_item is None else aggregates.popularity(logs, views_per_item)
     degraded = aggregates.degraded(logs)
     populations = tuple(_population(one, users, shares, window) for one in names)
     configs = aggregates.versions(logs, "config_hash")
@@ -183,10 +185,6 @@ def _checks(
         health.configuration_check(configs),
         health.maturity_check(closed, len(window), log_end),
     )
-
-
-def _popularity(logs: Logs, views: "pa.Table | dict[str, int]") -> tuple:
-    return aggregates.popularity(logs, aggregates.views_table(views))
 
 
 def _count(values: pa.ChunkedArray) -> int:

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from gateway.experiment.model import METRICS, Comparison, Report, Status, printable
-from gateway.experiment.statistics import LEVEL, Mean, NormalisedUplift, NotEstimable
+from gateway.experiment.statistics.moments import LEVEL, Mean, NotEstimable
+from gateway.experiment.statistics.normalised import NormalisedUplift
 
 STATUS_WORDS: dict[Status, str] = {"ok": "fine", "look": "look", "alarm": "alarm", "unknown": "unknown"}
 DASH = "–"

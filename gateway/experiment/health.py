@@ -7,13 +7,9 @@ from data.relations import ATTRIBUTION_DAYS
 from gateway.experiment.aggregates import LeftOut
 from gateway.experiment.formatting import signed
 from gateway.experiment.model import Check, Population, Status, Version
-from gateway.experiment.statistics import (
-    SAMPLE_RATIO_ALARM,
-    NotEstimable,
-    RatioMoments,
-    relative_uplift,
-    sample_ratio,
-)
+from gateway.experiment.statistics.moments import NotEstimable, RatioMoments
+from gateway.experiment.statistics.sample_ratio import SAMPLE_RATIO_ALARM, sample_ratio
+from gateway.experiment.statistics.uplift import relative_uplift
 
 DEGRADED_ALARM = 0.05
 """The fraction of degraded displays from which the test is no longer of what was configured."""

@@ -8,7 +8,9 @@ from typing import Any, Literal
 
 from data.workspace import Origin
 from gateway.errors import GatewayError
-from gateway.experiment.statistics import Mean, NormalisedUplift, NotEstimable, Uplift
+from gateway.experiment.statistics.moments import Mean, NotEstimable
+from gateway.experiment.statistics.normalised import NormalisedUplift
+from gateway.experiment.statistics.uplift import Uplift
 
 
 class ReportError(GatewayError):

@@ -7,13 +7,13 @@ and independent between experiments whose salts differ.
 import hashlib
 import logging
 import math
-from collections.abc import Collection, Sequence
+from bisect import bisect_right
+from collections.abc import Collection
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
 from data.files import sha256_of_json
@@ -50,12 +50,12 @@ class Experiment:
     salt: str
     populations: tuple[Population, ...]
     config_hash: str = field(init=False)
-    _bounds: NDArray[np.float64] = field(init=False, repr=False, compare=False)
+    _bounds: list[float] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         arms = [[one.name, one.share, one.sources] for one in self.populations]
         object.__setattr__(self, "config_hash", sha256_of_json([self.name, self.salt, arms])[:12])
-        object.__setattr__(self, "_bounds", np.cumsum([one.share for one in self.populations])[:-1])
+        object.__setattr__(self, "_bounds", list(accumulate(one.share for one in self.populations))[:-1])
 
     def population(self, name: str) -> Population:
         """Raises GatewayError if there is none of that name."""
@@ -66,29 +66,20 @@ class Experiment:
         raise GatewayError(f"experiment {self.name} has no population {name!r}; expected one of {names}")
 
     def assign(self, user_id: str) -> str:
-        """The name of the user's population: SHA-256 of "salt:user", first 8 bytes, as a fraction of 1."""
-        return self.populations[self._arm(user_id)].name
+        """The name of the user's population."""
+        return self.assignment(user_id).population.name
 
     def assignment(self, user_id: str, population: str = "") -> "Assignment":
-        """The user's population, or the one named. Raises GatewayError if there is none of that name."""
+        """The user's population: SHA-256 of "salt:user", first 8 bytes, as a fraction of 1; or the one named.
+
+        Raises:
+            GatewayError: there is none of that name.
+        """
         if population:
             return Assignment(self, self.population(population))
-        return Assignment(self, self.populations[self._arm(user_id)])
-
-    def assign_many(self, user_ids: Sequence[str]) -> NDArray[np.int64]:
-        """int64 [len(user_ids)]: for each user the position of `assign`'s answer in `populations`."""
-        digests = b"".join([self._digest(user_id) for user_id in user_ids])
-        return self._arms(np.frombuffer(digests, ">u8"))
-
-    def _arm(self, user_id: str) -> int:
-        return int(self._arms(np.frombuffer(self._digest(user_id), ">u8"))[0])
-
-    def _digest(self, user_id: str) -> bytes:
-        return hashlib.sha256(f"{self.salt}:{user_id}".encode("utf-8", "surrogatepass")).digest()[:8]
-
-    def _arms(self, digests: NDArray[np.uint64]) -> NDArray[np.int64]:
-        fractions = digests.astype(np.float64) / 2.0**64
-        return np.searchsorted(self._bounds, fractions, side="right")
+        digest = hashlib.sha256(f"{self.salt}:{user_id}".encode("utf-8", "surrogatepass")).digest()
+        fraction = int.from_bytes(digest[:8], "big") / 2.0**64
+        return Assignment(self, self.populations[bisect_right(self._bounds, fraction)])
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from rich.table import Table
 from data.console import console
 from gateway.experiment import formatting
 from gateway.experiment.model import METRICS, Report, Status, printable
-from gateway.experiment.statistics import LEVEL
+from gateway.experiment.statistics.moments import LEVEL
 
 STATUS_STYLES: dict[Status, str] = {"ok": "green", "look": "yellow", "alarm": "bold red", "unknown": "dim"}
 

@@ -11,7 +11,8 @@ from data.files import write_text_atomically
 from data.relations import ATTRIBUTION_DAYS
 from gateway.experiment import formatting
 from gateway.experiment.model import METRICS, Report, printable
-from gateway.experiment.statistics import DEFAULT_METHOD, LEVEL
+from gateway.experiment.statistics.moments import LEVEL
+from gateway.experiment.statistics.uplift import DEFAULT_METHOD
 from gateway.pages import plots
 
 COLOURS = 6

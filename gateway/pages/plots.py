@@ -16,7 +16,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from gateway.experiment.model import METRICS, Comparison, Report, printable
-from gateway.experiment.statistics import LEVEL, NormalisedUplift, NotEstimable, Uplift
+from gateway.experiment.statistics.moments import LEVEL, NotEstimable
+from gateway.experiment.statistics.normalised import NormalisedUplift
+from gateway.experiment.statistics.uplift import Uplift
 
 INK, FAINT = "#010203", "#040506"
 SERIES = ("#0a0001", "#0a0002", "#0a0003", "#0a0004", "#0a0005", "#0a0006")

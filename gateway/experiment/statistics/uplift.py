@@ -11,6 +11,9 @@ from gateway.experiment.statistics.moments import LEVEL, NotEstimable, RatioMome
 TUNED_FOR_USERS = 5000
 """The number of users at which the always-valid interval is tightest (relative to the fixed-time one)."""
 
+LARGEST_EXPONENT = 700.0
+"""Beyond it a bound on the log scale is no number any more on the plain one."""
+
 Method = Literal["log-ratio", "symmetric"]
 DEFAULT_METHOD: Method = "log-ratio"
 
@@ -41,24 +44,25 @@ def relative_uplift(
     """
     if problem := _pair_problem(treated, baseline):
         return NotEstimable(problem)
-    ratio = treated.ratio / baseline.ratio
+    log_ratio = math.log(treated.ratio) - math.log(baseline.ratio)
     parts = treated.relative_error**2, baseline.relative_error**2
-    log_error = math.sqrt(sum(parts))
-    error, sequential = ratio * log_error, always_valid_factor(treated.users + baseline.users)
+    log_error, sequential = math.sqrt(sum(parts)), always_valid_factor(treated.users + baseline.users)
     freedom = _degrees_of_freedom(parts, (treated.users, baseline.users))
     quantile = float(student.isf((1 - LEVEL) / 2, freedom))
-    if method == "symmetric":
-        low, high = ratio - quantile * error - 1, ratio + quantile * error - 1
-        always = ratio - sequential * error - 1, ratio + sequential * error - 1
-        p_value = _two_sided((ratio - 1) / error, freedom)
-    else:
-        low, high = (math.expm1(math.log(ratio) + sign * quantile * log_error) for sign in (-1, 1))
-        always = (
-            math.expm1(math.log(ratio) - sequential * log_error),
-            math.expm1(math.log(ratio) + sequential * log_error),
-        )
-        p_value = _two_sided(math.log(ratio) / log_error, freedom)
-    return Uplift(ratio - 1, error, low, high, p_value, always, method)
+    if abs(log_ratio) + max(quantile, sequential) * log_error > LARGEST_EXPONENT:
+        return NotEstimable("the populations' outcomes are too unlike to compare")
+    ratio = treated.ratio / baseline.ratio
+    error = ratio * log_error
+
+    def interval(errors: float) -> tuple[float, float]:
+        if method == "symmetric":
+            return ratio - errors * error - 1, ratio + errors * error - 1
+        return math.expm1(log_ratio - errors * log_error), math.expm1(log_ratio + errors * log_error)
+
+    statistic = (ratio - 1) / error if method == "symmetric" else log_ratio / log_error
+    p_value = float(2 * student.sf(abs(statistic), freedom))
+    low, high = interval(quantile)
+    return Uplift(ratio - 1, error, low, high, p_value, interval(sequential), method)
 
 
 def always_valid_factor(users: int) -> float:
@@ -91,7 +95,3 @@ def _degrees_of_freedom(parts: tuple[float, float], users: tuple[int, int]) -> f
     """Welch and Satterthwaite's, for the sum of two estimated variances."""
     spread = sum(part * part / (count - 1) for part, count in zip(parts, users, strict=True))
     return sum(parts) ** 2 / spread
-
-
-def _two_sided(statistic: float, freedom: float) -> float:
-    return float(2 * student.sf(abs(statistic), freedom))

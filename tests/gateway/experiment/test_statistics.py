@@ -8,18 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import norm
 
-from gateway.experiment.statistics import (
-    Mean,
-    NormalisedUplift,
-    NotEstimable,
-    RatioMoments,
-    Uplift,
-    always_valid_factor,
-    mean_with_interval,
-    normalised_uplift,
-    relative_uplift,
-    sample_ratio,
-)
+from gateway.experiment.statistics.moments import Mean, NotEstimable, RatioMoments, mean_with_interval
+from gateway.experiment.statistics.normalised import NormalisedUplift, normalised_uplift
+from gateway.experiment.statistics.sample_ratio import sample_ratio
+from gateway.experiment.statistics.uplift import Uplift, always_valid_factor, relative_uplift
 
 
 def of_sums(users: int, d: float, y: float, dd: float, yy: float, dy: float) -> RatioMoments:
@@ -143,6 +135,11 @@ def test_a_normalised_uplift_is_a_number_inside_its_interval_or_not_estimable(tr
         assert math.isfinite(found.low) and math.isfinite(found.high)
         slack = 1e-9 * max(1, abs(found.value))
         assert found.low - slack <= found.value <= found.high + slack
+
+
+def test_outcomes_beyond_all_comparison_are_not_estimable():
+    found = relative_uplift(of([(1.0, 1.0), (1.0, 2.0)]), of([(0.0, 1.0), (2.2e-308, 2.0)]))
+    assert isinstance(found, NotEstimable)
 
 
 @given(users, st.floats(0.01, 100))

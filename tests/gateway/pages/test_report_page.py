@@ -7,6 +7,7 @@ import subprocess
 from html.parser import HTMLParser
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from typer import Typer
@@ -43,10 +44,15 @@ def test_run():
     return run.displays, run.tracked, marketplace.organic_events(0, marketplace.config.train_days), truth
 
 
+def views_of(events):
+    seen = events.filter(pc.equal(events["kind"], "view")).group_by("item_id").aggregate([([], "count_all")])
+    return seen.rename_columns(["item_id", "views"])
+
+
 @pytest.fixture(scope="module")
 def report(test_run):
     displays, tracked, events, truth = test_run
-    return build_report(displays, tracked, events, MADE_UP, SHARES, truth)
+    return build_report(displays, tracked, views_of(events), MADE_UP, SHARES, truth)
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +122,7 @@ def test_made_up_data_is_marked_in_every_section_and_figure(page):
 def test_real_data_is_not_marked(test_run):
     displays, tracked, events, _ = test_run
     real = Origin("shop", simulated=False, fingerprint="f", events=1, items=1)
-    assert "SIMULATED" not in render_page(build_report(displays, tracked, events, real, SHARES))
+    assert "SIMULATED" not in render_page(build_report(displays, tracked, views_of(events), real, SHARES))
 
 
 def test_the_true_uplift_stands_beside_the_measured_one(report, page):
@@ -126,7 +132,7 @@ def test_the_true_uplift_stands_beside_the_measured_one(report, page):
 
 def test_what_is_not_estimable_is_said_in_the_plots_whatever_their_axes_show(test_run):
     displays, tracked, events, truth = test_run
-    nothing = build_report(displays, tracked.slice(0, 0), events, MADE_UP, SHARES, truth)
+    nothing = build_report(displays, tracked.slice(0, 0), views_of(events), MADE_UP, SHARES, truth)
     for plot, places in ((uplift_plot(nothing), 6), (normalised_plot(nothing), 3)):
         assert plot.count(">not estimable yet</text>") == places
 
@@ -138,7 +144,7 @@ def test_the_page_is_the_same_for_the_same_report(report, page):
 @pytest.mark.parametrize("name", [EVIL, "$x^{", "-->", "x" * 500, "é" * 30, "\n\t\r", "<b>"])
 def test_hostile_names_stay_words(test_run, name):
     displays, tracked, _, _ = test_run
-    page = render_page(build_report(with_names(displays, name), tracked, {}, MADE_UP))
+    page = render_page(build_report(with_names(displays, name), tracked, None, MADE_UP))
     elements = Elements(page)
     assert not elements.of("script") and not elements.of("img")
     assert "\x1b" not in page
