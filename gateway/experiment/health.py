@@ -67,7 +67,7 @@ def left_out_checks(left_out: LeftOut) -> list[Check]:
 def degraded_check(displays: int, empty: int, degraded: Mapping[str, Mapping[str, int]]) -> Check:
     name = "Degraded"
     count = sum(degraded.get("any", {}).values())
-    told = f"{count:,} of {displays:,} displays ({count / displays:.2%}) had a part that failed open"
+    told = f"{count:,} of {displays:,} displays ({count / displays:.2%}) had a stage that failed"
     if empty:
         told += f"; {empty:,} had no slot at all"
     status: Status = "alarm" if max(count, empty) > DEGRADED_ALARM * displays else "look" if count or empty else "ok"

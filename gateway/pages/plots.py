@@ -7,7 +7,7 @@ is readable in light and dark.
 import html
 import io
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from matplotlib import rc_context
@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from gateway.experiment.formatting import metric_title
 from gateway.experiment.model import METRICS, Comparison, Report, printable
 from gateway.experiment.statistics.moments import LEVEL, NotEstimable
 from gateway.experiment.statistics.normalised import NormalisedUplift
@@ -48,67 +49,48 @@ _STYLE: dict[Any, Any] = {
 }
 
 
+_Estimate = tuple[Uplift | NormalisedUplift | NotEstimable | None, float | None]
+"""A figure with its interval, and the true value of a simulation."""
+
+_Shown = Mapping[Comparison, _Estimate]
+
+
 def uplift_plot(report: Report) -> str:
     """Relative uplift over the baseline with intervals, per metric and population; true values as open diamonds."""
+    shown = {one: (one.uplift, one.true_uplift) for one in report.comparisons}
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
         axes.axhline(0, color=FAINT, linewidth=1)
-        names = _compared(report)
-        for number, name in enumerate(names):
-            for place, comparison in enumerate(_of(report, name)):
-                found, x = comparison.uplift, place + _offset(number, len(names))
-                label = printable(name, 20) if place == 0 else None
-                if isinstance(found, NotEstimable):
-                    _nothing(axes, x, number, label)
-                else:
-                    _interval(axes, x, found.value, found.low, found.high, number, label)
-                _true_point(axes, x, comparison.true_uplift, number + place == 0)
-        _metric_ticks(axes)
-        _cut_long_bars(axes, [(one.uplift, one.true_uplift) for one in report.comparisons], 0.05)
+        _intervals(axes, shown, 0, 0.05)
         axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         axes.set_ylabel(f"uplift over {printable(report.baseline, 20)}")
         _legend(axes)
 
-    return _svg(
-        f"uplift-{_slug(report)}",
-        f"Relative uplift over population {report.baseline}",
-        _told(report, "uplift"),
-        draw,
-        (7.6, 3.6),
-        report,
-    )
+    title = f"Relative uplift over population {report.baseline}"
+    return _svg(f"uplift-{_slug(report)}", title, _told(shown, "{:+.1%}"), draw, (7.6, 3.6), report)
 
 
 def normalised_plot(report: Report) -> str | None:
     """The uplift in units of the reference's, with Fieller's intervals; None with fewer than three populations."""
-    names = [name for name in _compared(report) if name != report.reference]
-    if not names:
+    shown = {one: (one.normalised, one.true_normalised) for one in report.comparisons if one.normalised is not None}
+    if not shown:
         return None
+    reference = report.reference or ""
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
         axes.axhline(1, color=FAINT, linewidth=1)
         axes.annotate(
-            f"{printable(report.reference or '', 12)} = 1", (1, 1), (2, 0), ("axes fraction", "data"), "offset points",
+            f"{printable(reference, 12)} = 1", (1, 1), (2, 0), ("axes fraction", "data"), "offset points",
             color=INK, va="center",
         )  # fmt: skip
-        for number, name in enumerate(names):
-            for place, comparison in enumerate(_of(report, name)):
-                found, x = comparison.normalised, place + _offset(number, len(names))
-                label = printable(name, 20) if place == 0 else None
-                if found is None or isinstance(found, NotEstimable):
-                    _nothing(axes, x, number + 1, label)
-                else:
-                    _interval(axes, x, found.value, found.low, found.high, number + 1, label)
-                _true_point(axes, x, comparison.true_normalised, number + place == 0)
-        _metric_ticks(axes)
-        _cut_long_bars(axes, [(one.normalised, one.true_normalised) for one in report.comparisons], 1.0)
-        axes.set_ylabel(f"uplift, in units of {printable(report.reference or '', 20)}'s")
+        _intervals(axes, shown, 1, 1.0)
+        axes.set_ylabel(f"uplift, in units of {printable(reference, 20)}'s")
         _legend(axes)
 
-    title = f"Uplift over {report.baseline} in units of the uplift of {report.reference}"
-    return _svg(f"normalised-{_slug(report)}", title, _told(report, "normalised"), draw, (7.6, 3.2), report)
+    title = f"Uplift over {report.baseline} in units of the uplift of {reference}"
+    return _svg(f"normalised-{_slug(report)}", title, _told(shown, "{:.2f}"), draw, (7.6, 3.2), report)
 
 
 def sales_plot(report: Report) -> str:
@@ -167,13 +149,21 @@ def popularity_plot(report: Report) -> str | None:
     )
 
 
-def _compared(report: Report) -> list[str]:
-    return [one.name for one in report.populations if one.name != report.baseline]
-
-
-def _of(report: Report, population: str) -> list[Comparison]:
-    found = {one.metric: one for one in report.comparisons if one.population == population}
-    return [found[metric.key] for metric in METRICS]
+def _intervals(axes: Axes, shown: _Shown, first_series: int, least: float) -> None:
+    """Per metric, side by side, each population's estimate and its true value."""
+    names = list(dict.fromkeys(one.population for one in shown))
+    places = [metric.key for metric in METRICS]
+    for one, (found, true) in shown.items():
+        number, place = names.index(one.population), places.index(one.metric)
+        x, series = place + _offset(number, len(names)), number + first_series
+        label = printable(one.population, 20) if place == 0 else None
+        if found is None or isinstance(found, NotEstimable):
+            _nothing(axes, x, series, label)
+        else:
+            _interval(axes, x, found.value, found.low, found.high, series, label)
+        _true_point(axes, x, true, number + place == 0)
+    _metric_ticks(axes)
+    _cut_long_bars(axes, list(shown.values()), least)
 
 
 def _offset(number: int, count: int) -> float:
@@ -209,9 +199,7 @@ def _metric_ticks(axes: Axes) -> None:
     axes.margins(y=0.12)
 
 
-def _cut_long_bars(
-    axes: Axes, shown: list[tuple[Uplift | NormalisedUplift | NotEstimable | None, float | None]], least: float
-) -> None:
+def _cut_long_bars(axes: Axes, shown: Sequence[_Estimate], least: float) -> None:
     """Keep the points readable beside an interval many times as long; a bar that leaves the plot is in the table."""
     points = [found.value for found, _ in shown if found is not None and not isinstance(found, NotEstimable)]
     reach = 4 * max([least, *map(abs, points), *(abs(true) for _, true in shown if true is not None)])
@@ -223,21 +211,15 @@ def _legend(axes: Axes) -> None:
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=5, handletextpad=0.5, borderaxespad=0)
 
 
-def _told(report: Report, figure: str) -> str:
+def _told(shown: _Shown, form: str) -> str:
     """The plot in words, for who does not see it."""
     parts = []
-    titles = {metric.key: metric.title for metric in METRICS}
-    for comparison in report.comparisons:
-        found = comparison.uplift if figure == "uplift" else comparison.normalised
-        if found is None:
-            continue
-        if isinstance(found, NotEstimable):
-            said = str(found)
-        else:
-            form = "{:+.1%}" if figure == "uplift" else "{:.2f}"
+    for comparison, (found, _) in shown.items():
+        said = str(found)
+        if found is not None and not isinstance(found, NotEstimable):
             value, low, high = (form.format(one) for one in (found.value, found.low, found.high))
             said = f"{value} ({LEVEL:.0%} interval {low} to {high})"
-        parts.append(f"{titles[comparison.metric]}, {comparison.population}: {said}")
+        parts.append(f"{metric_title(comparison.metric)}, {comparison.population}: {said}")
     return "; ".join(parts)
 
 

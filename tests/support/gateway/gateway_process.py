@@ -14,7 +14,7 @@ import psutil
 
 from data.workspace import Workspace
 from gateway.client import GatewayClient
-from gateway.experiment.populations import DEFAULT_POPULATIONS
+from gateway.experiment.populations import DEFAULT_POPULATIONS, load_experiment
 from proto.tandem.v1 import tandem_pb2 as pb
 from tests.support.gateway.stand_ins import make_bundle
 
@@ -29,6 +29,20 @@ def free_port() -> int:
 
 def context(user: str = "u1", merchant: str = "books", **fields: object) -> pb.Context:
     return pb.Context(user_id=user, merchant_id=merchant, **({"country": "FR"} | fields))  # type: ignore[arg-type]
+
+
+def click(name: str) -> pb.TrackedEvent:
+    return pb.TrackedEvent(
+        event_id=name, user_id="u", kind=pb.CLICK, item_id="i", merchant_id="m", display_id="d", country="FR"
+    )
+
+
+def _user_of(population: str) -> str:
+    experiment = load_experiment(DEFAULT_POPULATIONS)
+    return next(user for user in map(str, range(1000)) if experiment.assign(user) == population)
+
+
+C_USER = _user_of("C")
 
 
 class GatewayProcess:
@@ -97,6 +111,18 @@ class GatewayProcess:
             return [child.pid for child in psutil.Process(self.process.pid).children()]
         except psutil.NoSuchProcess:
             return []
+
+    def answering(self) -> list[int]:
+        """The processes that listen on the gateway's port."""
+        found = []
+        for pid in self.workers():
+            try:
+                connections = psutil.Process(pid).net_connections("tcp")
+            except psutil.NoSuchProcess:
+                continue
+            if any(one.status == psutil.CONN_LISTEN and one.laddr.port == self.port for one in connections):
+                found.append(pid)
+        return sorted(found)
 
     def client(self, timeout: float = 5.0, retry: bool = True) -> GatewayClient:
         return GatewayClient(self.address, timeout, retry)

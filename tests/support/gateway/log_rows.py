@@ -1,0 +1,37 @@
+"""Rows of a log, and the report of them."""
+
+from datetime import UTC, datetime, timedelta
+
+import pyarrow as pa
+
+from data.schema import DISPLAY_SCHEMA, EVENT_SCHEMA
+from data.workspace import Origin
+from gateway.experiment.build import build_report
+
+START = datetime(2026, 3, 1, tzinfo=UTC)
+REAL = Origin("shop", simulated=False, fingerprint="f" * 64, events=1, items=1)
+
+
+def slot(position, item, sources=("gbo",)):
+    return {"position": position, "item_id": item, "category": "", "sources": sources, "score": 0.5, "dense": []}
+
+
+def display(name, user, population="A", hours=0.0, slots=(slot(0, "i0"),), **changes):
+    about = (name, START + timedelta(hours=float(hours)), user, "m0", "FR", "", "", "launch", population)
+    served = ("c0", "b0", [], [], [], [], [("total", 1000)], list(slots))
+    row = dict(zip(DISPLAY_SCHEMA.names, about + served, strict=True))
+    return row | changes
+
+
+def event(name, kind, user, hours=1.0, item="i0", shown=None, value=None, merchant="m0"):
+    order = None if value is None else f"o-{name}"
+    about = (name, START + timedelta(hours=float(hours)), user, kind, item, merchant, "FR", shown, order, value)
+    return dict(zip(EVENT_SCHEMA.names, about, strict=True))
+
+
+def tables(displays, events=()):
+    return pa.Table.from_pylist(displays, DISPLAY_SCHEMA), pa.Table.from_pylist(list(events), EVENT_SCHEMA)
+
+
+def report_of(displays, events=(), **options):
+    return build_report(*tables(displays, events), None, REAL, **options)
