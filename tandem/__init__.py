@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from candidates.config import LedConfig as LedConfig
     from candidates.led.model import Led as Led
     from candidates.models.ranking import Ranked as Ranked
+    from candidates.models.vectors import write_item_vectors as write_item_vectors
     from candidates.protocols.interactions import Interactions as Interactions
     from candidates.protocols.interactions import read_interactions as read_interactions
     from candidates.protocols.metrics import Measures as Measures
@@ -60,6 +61,7 @@ _NAMES = {
     "candidates.config": "LedConfig",
     "candidates.led.model": "Led",
     "candidates.models.ranking": "Ranked",
+    "candidates.models.vectors": "write_item_vectors",
     "candidates.protocols.interactions": "Interactions read_interactions",
     "candidates.protocols.metrics": "Measures evaluate",
     "candidates.protocols.splits": "HeldOutUsers strong_generalisation",

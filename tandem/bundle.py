@@ -6,15 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from candidates.errors import CandidatesError
 from candidates.led.source import Led
+from candidates.models.vectors import write_item_vectors
 from candidates.retrieval.questions import Asker, InService
 from data import bundle as sealed
-from data.files import replaced_file
 from data.request import HISTORY_LIMIT, History, Request
 from data.schema import EventKind
 from data.workspace import Workspace
@@ -53,19 +51,15 @@ class UserHistory:
 
 @dataclass(frozen=True)
 class ItemVectors:
-    """LED's item vectors of one country. `vectors`: float32 [n, d]; `biases`: float32 [n]; one row per item id."""
+    """LED of one country: `vectors` float32 [n, d], `scales` and `biases` float32 [n], one row per item id.
 
-    country: str
+    A user's vector is the sum of scale x vector over the items they took, divided by a power of their number.
+    """
+
     item_ids: list[str]
     vectors: NDArray[np.float32]
+    scales: NDArray[np.float32]
     biases: NDArray[np.float32]
-
-    def write(self, path: Path | str) -> None:
-        """As Parquet: item_id, vector (list of float32), bias. Raises DataError if the file cannot be written."""
-        vectors = pa.FixedSizeListArray.from_arrays(self.vectors.ravel(), self.vectors.shape[1])
-        table = pa.table({"item_id": self.item_ids, "vector": vectors, "bias": self.biases})
-        with replaced_file(Path(path)) as beside, beside.open("wb") as file:
-            pq.write_table(table, file)
 
 
 class Bundle:
@@ -169,11 +163,12 @@ class Bundle:
             raise CandidatesError(f"bundle {self.version} has no source led; it has {', '.join(self.sources)}")
         positions, found = led.item_vectors(country)
         ids = self._runtime.items.items.ids_at(positions)
-        return ItemVectors(country, ids, np.ascontiguousarray(found.vectors), np.ascontiguousarray(found.biases))
+        return ItemVectors(ids, found.vectors, found.scales, found.biases)
 
     def write_item_vectors(self, path: Path | str, country: str = "") -> None:
-        """`item_vectors` as a Parquet file: item_id, vector, bias."""
-        self.item_vectors(country).write(path)
+        """`item_vectors` as a Parquet file: item_id, vector, scale, bias."""
+        found = self.item_vectors(country)
+        write_item_vectors(path, found.item_ids, found.vectors, scale=found.scales, bias=found.biases)
 
     def _request(
         self,
