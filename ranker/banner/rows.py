@@ -8,8 +8,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from data.engine import collect, connect, read_table
 from data.ids import UNKNOWN
 from data.items import ItemTable
+from data.relations import attributed_sales
 from data.timelines import Timelines
 from ranker.banner.features import DENSE_VALUES, Catalogue, Visits, dense_values, item_values
 from ranker.banner.statistics import PastStatistics, positions_of_column
@@ -22,8 +24,10 @@ log = logging.getLogger(__name__)
 CHUNK = 20_000
 """Rows whose features are computed at once; bounds the memory for their histories."""
 
-SALE_WINDOW_US = 7 * 24 * 3600 * 1_000_000
+SALE_WINDOW_DAYS = 7
 """A sale belongs to a landed slot if the same user buys the item within a week of the display."""
+
+_OF_DISPLAY = ("user_id", "merchant_id", "display_id", "ts")
 
 _REQUEST_IDS = {
     "user": "user_id",
@@ -213,20 +217,14 @@ def _found(shown: pa.Table, events: pa.Table) -> NDArray[np.bool_]:
 
 
 def _bought(displays: pa.Table, display: NDArray[np.int64], item: pa.Array, tracked: pa.Table) -> NDArray[np.bool_]:
-    sales = tracked.filter(pc.equal(tracked["kind"], "sale")).select(["user_id", "item_id", "ts"])
-    sales = sales.rename_columns(["user_id", "item_id", "sold"])
-    shown = pa.table(
-        {
-            "user_id": displays["user_id"].combine_chunks().take(pa.array(display)),
-            "item_id": item,
-            "ts": displays["ts"].combine_chunks().take(pa.array(display)),
-            "row": np.arange(len(display)),
-        }
-    )
-    both = shown.join(sales, keys=["user_id", "item_id"], join_type="inner")
-    after = both["sold"].cast(pa.int64()).to_numpy() - both["ts"].cast(pa.int64()).to_numpy()
+    """bool [slots]: whether the display's user bought the item, at its merchant, within a week of the display."""
+    of_display = {name: displays[name].combine_chunks().take(pa.array(display)) for name in _OF_DISPLAY}
+    slots = pa.table({**of_display, "item_id": item, "event_id": pa.array(np.arange(len(display))).cast(pa.string())})
+    connection = connect("duckdb", threads=1)
+    clicks = read_table(connection, slots)
+    sales = attributed_sales(read_table(connection, tracked), SALE_WINDOW_DAYS, True, "every click", clicks)
     bought = np.zeros(len(display), bool)
-    bought[both["row"].to_numpy()[(after >= 0) & (after <= SALE_WINDOW_US)]] = True
+    bought[collect(sales)["click_event_id"].drop_null().cast(pa.int64()).to_numpy()] = True
     return bought
 
 

@@ -11,6 +11,7 @@ import torch
 from torch.autograd.profiler_util import EventList, FunctionEvent
 from torch.profiler import ProfilerActivity, profile, record_function
 
+from data.statistics import standard_error
 from ranker.profiling.attribution import (
     BOTTOM,
     DATA,
@@ -111,7 +112,7 @@ def _profiled(process: ProcessContext, workload: Workload, steps: Steps) -> Prof
     return Profile(
         workload=workload.name,
         step=float(plain.mean()),
-        step_error=_error(plain),
+        step_error=standard_error(plain),
         profiled=float(walls.mean()),
         parts=_parts(walls, times),
         operators=_operators(events, steps.count, on_device),
@@ -205,7 +206,7 @@ def _parts(walls: np.ndarray, times: list[dict[tuple[str, Direction], float]]) -
         for direction in directions:
             each = np.array([one.get((part, direction), 0.0) for one in times])
             if each.any():
-                found.append(Part(part, direction, float(each.mean()), _error(each)))
+                found.append(Part(part, direction, float(each.mean()), standard_error(each)))
     return found
 
 
@@ -220,7 +221,3 @@ def _operators(events: EventList, steps: int, on_device: bool) -> dict[str, floa
         if own > 0 and not one.is_user_annotation and "evaluate_function" not in one.key:
             found[one.key] = own / steps / 1e3
     return dict(sorted(found.items(), key=lambda pair: -pair[1]))
-
-
-def _error(values: np.ndarray) -> float:
-    return float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else float("nan")

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from data.files import replaced_file
+from ranker.errors import RankerError
 from ranker.profiling.attribution import PARTS
 from ranker.profiling.measuring import Profile
 
@@ -29,8 +31,6 @@ def draw(profiles: list[Profile], path: Path) -> None:
     legend = [Patch(color=colours[part], label=part) for part in reversed(PARTS) if part in there]
     legend.append(Patch(facecolor="grey", hatch="//", edgecolor="white", label="backward"))
     axes.legend(handles=legend, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.part")
-    figure.savefig(beside, dpi=150, format="png", bbox_inches="tight")
-    beside.replace(path)
+    with replaced_file(path, error=RankerError) as beside:
+        figure.savefig(beside, dpi=150, format="png", bbox_inches="tight")
     pyplot.close(figure)

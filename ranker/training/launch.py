@@ -8,7 +8,6 @@ import logging
 import os
 import signal
 import tempfile
-import threading
 import time
 import traceback
 import warnings
@@ -24,6 +23,7 @@ import torch.distributed as distributed
 
 from data.console import set_up_logging
 from data.errors import TandemError
+from data.processes import end_with_parent, leave_interrupts_to_parent
 from ranker.errors import RankerError
 
 log = logging.getLogger(__name__)
@@ -153,7 +153,7 @@ def _with_agent(
             logs_specs=DefaultLogsSpecs(log_dir=str(folder)),
         )
         try:
-            answers = elastic_launch(config, _worker)(name, os.getpid(), device, threads, work, arguments)
+            answers = elastic_launch(config, _worker)(name, device, threads, work, arguments)
         except ChildFailedError as error:
             raise RankerError(_why(folder, [one.exitcode for one in error.failures.values()])) from None
         except SignalException as error:
@@ -168,14 +168,14 @@ _AGENT = {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1", "OMP_NUM_THREADS": "1"}
 
 def _worker(
     name: str,
-    parent: int,
     device: str,
     threads: int | None,
     work: Callable[..., Any],
     arguments: tuple[Any, ...],
 ) -> Any:
     """One process of the agent's. A failure is written down before the others notice that this one is gone."""
-    _end_with(parent)
+    leave_interrupts_to_parent()
+    end_with_parent()
     folder = Path(name)
     rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     process = ProcessContext(rank, world, rank, world, _device(device, rank))
@@ -206,18 +206,6 @@ def _why(folder: Path, codes: list[int]) -> str:
     first = tracebacks[0].read_text()
     log.error("process %s failed:\n%s", tracebacks[0].name.rpartition("-")[2], first)
     return f"a process failed unexpectedly: {first.strip().splitlines()[-1]}"
-
-
-def _end_with(parent: int) -> None:
-    """End this process when its parent is gone, even by kill -9; leave Ctrl-C to the parent."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.2)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True, name="parent-watch").start()
 
 
 @contextmanager

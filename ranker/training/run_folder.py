@@ -6,11 +6,9 @@ specification.yaml, vocabulary/  copied beside           metrics.jsonl          
 tensorboard/                     the same as curves      summary.json           the last figures, when it is done
 """
 
-import fcntl
 import json
-import os
 import shutil
-import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +16,15 @@ import yaml
 
 from data.console import finite
 from data.files import sha256_of, write_text_atomically
+from data.locks import locked
 from ranker.errors import RankerError
 from ranker.features.specification import Specification, write_specification
 from ranker.training.plan import Placement, ShardingConstraints
 from ranker.training.settings import TrainingSettings, read_training, write_training
 from ranker.training.source import Source
 
-_PATIENCE = 50
-"""Tenths of a second to wait for another process's lock."""
+_PATIENCE_SECONDS = 5.0
+"""To wait for another process's lock."""
 
 
 class RunFolder:
@@ -39,7 +38,7 @@ class RunFolder:
         self.summary = folder / "summary.json"
         self._settings = folder / "settings.yaml"
         self._data = folder / "data.json"
-        self._lock: int | None = None
+        self._held = ExitStack()
 
     @property
     def begun(self) -> bool:
@@ -119,21 +118,12 @@ class RunFolder:
 
     def release(self) -> None:
         """Let other processes go on with the run."""
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        self._held.close()
 
     def _take(self) -> None:
         """A lock on the folder, which ends with this process; one that was just killed may take a moment to end."""
-        self._lock = os.open(self.folder, os.O_RDONLY)
-        for _ in range(_PATIENCE):
-            try:
-                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return
-            except OSError:
-                time.sleep(0.1)
-        self.release()
-        raise RankerError(f"{self.folder}: another process trains there; wait for it, or name another --output")
+        otherwise = f"{self.folder}: {{holder}} trains there; wait for it, or name another --output"
+        self._held.enter_context(locked(self.folder, otherwise, error=RankerError, patience_seconds=_PATIENCE_SECONDS))
 
     def write_specification(self, specification: Specification) -> None:
         write_specification(specification, self.folder / "specification.yaml")

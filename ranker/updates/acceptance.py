@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from data.statistics import standard_error
 from ranker.evaluation.metrics import ndcg_of_requests
 
 SURE = 2.0
@@ -96,4 +97,4 @@ def _ratio(values: NDArray[np.float64], request: NDArray[np.int64]) -> Differenc
 def _mean(values: NDArray[np.float64]) -> Difference:
     if len(values) < 2:
         return Difference(float(values.mean()) if len(values) else 0.0, float("inf"))
-    return Difference(float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values))))
+    return Difference(float(values.mean()), standard_error(values))

@@ -1,7 +1,6 @@
 """Updates one after the other, for a process that runs for months: one per workspace, ended between two rounds."""
 
 import contextlib
-import fcntl
 import logging
 import os
 import select
@@ -9,11 +8,12 @@ import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 from data.bundle import Bundle
 from data.errors import DataError, TandemError
 from data.eventlog import LogPosition
+from data.locks import locked
 from data.workspace import Workspace
 from ranker.errors import RankerError
 from ranker.updates.update import NothingNewError, Update, UpdateConfig, update_ranker
@@ -23,32 +23,14 @@ log = logging.getLogger(__name__)
 LOCK = ".ranker-update.lock"
 
 
-@contextmanager
-def only_updater(workspace: Workspace) -> Iterator[None]:
+def only_updater(workspace: Workspace) -> AbstractContextManager[None]:
     """Hold the workspace against other updaters; the lock ends with the process, however that ends.
 
     Raises:
         RankerError: another process updates the workspace's ranker, or the folder cannot be written.
     """
-    try:
-        opened = (workspace.root / LOCK).open("a+")
-    except OSError as error:
-        raise RankerError(
-            f"{workspace.root}: expected a workspace that can be written, found {error.strerror}"
-        ) from None
-    with opened as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.seek(0)
-            raise RankerError(
-                f"process {lock.read().strip() or 'unknown'} already updates the ranker of {workspace.root}; "
-                "expected one updater at a time"
-            ) from None
-        lock.truncate(0)
-        lock.write(f"{os.getpid()}\n")
-        lock.flush()
-        yield
+    otherwise = f"{{holder}} already updates the ranker of {workspace.root}; expected one updater at a time"
+    return locked(workspace.root / LOCK, otherwise, error=RankerError)
 
 
 def keep_updating(
