@@ -28,8 +28,8 @@ from data.simulator.policies import AffinityPolicy, PopularPolicy
 from gateway.experiment.aggregates import metric_moments, open_logs, per_user
 from gateway.experiment.build import true_uplift
 from gateway.experiment.model import METRICS
-from gateway.experiment.statistics.moments import LEVEL, NotEstimable, RatioMoments
-from gateway.experiment.statistics.normalised import NormalisedUplift, fieller_holds, normalised_uplift
+from gateway.experiment.statistics.moments import LEVEL, NotEstimable, RatioMoments, normal_quantile
+from gateway.experiment.statistics.normalised import NormalisedUplift, normalised_uplift
 from gateway.experiment.statistics.sample_ratio import sample_ratio
 from gateway.experiment.statistics.uplift import DEFAULT_METHOD, Method, Uplift, relative_uplift
 
@@ -37,6 +37,13 @@ SHARES = {"A": 0.2, "B": 0.3, "C": 0.5}
 USERS_PER_ARM = 20_000
 Found = Uplift | NormalisedUplift | NotEstimable
 Moments = Callable[[Experiment, Mapping[str, float], int], dict[str, dict[str, RatioMoments]]]
+
+
+def fieller_holds(treated: RatioMoments, reference: RatioMoments, baseline: RatioMoments, ratio: float) -> bool:
+    """Is `ratio` in Fieller's set for the normalised uplift? Told also where the set is unbounded."""
+    difference = (treated.ratio - baseline.ratio) - ratio * (reference.ratio - baseline.ratio)
+    spread = treated.variance + ratio**2 * reference.variance + (1 - ratio) ** 2 * baseline.variance
+    return difference**2 <= normal_quantile() ** 2 * spread
 
 
 @dataclass

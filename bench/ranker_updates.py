@@ -17,6 +17,7 @@ from typing import Annotated
 import numpy as np
 import typer
 from numpy.typing import NDArray
+from offline_log import serve_and_log, slates
 from rich.table import Table
 
 from data import simulator
@@ -24,7 +25,6 @@ from data.console import JsonOption, console, progress_bar, set_up_logging, writ
 from data.simulator import Answerer, Marketplace
 from data.simulator.cli import write_marketplace
 from data.workspace import Workspace
-from gateway.demo.offline import serve_and_log, slates
 from gateway.demo.place import POPULATIONS
 from gateway.experiment.populations import load_experiment
 from pipeline.training import TrainingPlan, train_bundle

@@ -43,45 +43,22 @@ def demo(
     clicks, landings and sales back, update the ranker once, and measure the uplift beside the true one.
     With --events: import them, train on a part, and answer held-out users' requests.
     """
-    place = Workspace(workspace)
-    if events is None:
-        figures = _simulated(place, preset, seed, users, personalisation, clients, workers)
-    else:
-        figures = _real(place, events, format_name, split, seed, clients, workers)
-    write_figures(json_file, figures)
-
-
-def _simulated(
-    place: Workspace,
-    preset: str,
-    seed: int,
-    users: int | None,
-    personalisation: float | None,
-    clients: int,
-    workers: int,
-) -> dict[str, Any]:
     from data import simulator
-    from gateway.demo.simulated import DemoConfig, run_simulated
-    from gateway.demo.tables import print_simulated, simulated_figures
-    from pipeline.training import TrainingPlan
-
-    changes: dict[str, Any] = {"seed": seed, "users": users, "personalisation": personalisation}
-    marketplace = simulator.preset(preset, **{name: value for name, value in changes.items() if value is not None})
-    config = DemoConfig(marketplace, TrainingPlan(seed=seed), clients=clients, workers=workers)
-    result = run_simulated(place, config)
-    print_simulated(result, console)
-    return simulated_figures(result)
-
-
-def _real(
-    place: Workspace, events: Path, format_name: str, split: Any, seed: int, clients: int, workers: int
-) -> dict[str, Any]:
     from data.importers import import_file
+    from gateway.demo import tables
     from gateway.demo.place import check_room, make_room
     from gateway.demo.real import RealConfig, run_real
-    from gateway.demo.tables import print_real, real_figures
+    from gateway.demo.simulated import DemoConfig, run_simulated
     from pipeline.training import TrainingPlan
 
+    place, plan = Workspace(workspace), TrainingPlan(seed=seed)
+    if events is None:
+        changes: dict[str, Any] = {"seed": seed, "users": users, "personalisation": personalisation}
+        marketplace = simulator.preset(preset, **{name: one for name, one in changes.items() if one is not None})
+        done = run_simulated(place, DemoConfig(marketplace, plan, clients=clients, workers=workers))
+        tables.print_simulated(done, console)
+        write_figures(json_file, tables.simulated_figures(done))
+        return
     check_room(place, format_name)
     imported = import_file(place, events, format_name, replace=True)
     make_room(place, format_name)
@@ -89,6 +66,6 @@ def _real(
         f"{len(imported.events):,} events and {len(imported.catalog):,} items of {events.name} are in {place.root}",
         highlight=False,
     )
-    result = run_real(place, RealConfig(TrainingPlan(seed=seed), split, clients=clients, workers=workers))
-    print_real(result, place.origin(), split, console)
-    return real_figures(result)
+    result = run_real(place, RealConfig(plan, split, clients=clients, workers=workers))
+    tables.print_real(result, place.origin(), split, console)
+    write_figures(json_file, tables.real_figures(result))

@@ -20,6 +20,8 @@ from gateway.demo.traffic import Shown, banner_context, send_traffic
 from gateway.errors import GatewayError
 from gateway.experiment.model import Report
 from gateway.experiment.populations import load_experiment
+from gateway.experiment.reports import report_of
+from gateway.pages.page import write_page
 from pipeline.training import TrainingPlan, train_bundle
 
 
@@ -88,7 +90,9 @@ def run_simulated(workspace: Workspace, config: DemoConfig) -> DemoResult:
     with clock.step("counterfactual replay without the gateway, and the truth"):
         replayed = _replayed(workspace, config, shown)
     with clock.step("report"):
-        report, page = write_report(workspace, config.populations, replayed.truth(marketplace))
+        report = report_of(workspace, populations=config.populations, truth=replayed.truth(marketplace))
+        page = workspace.root / "report.html"
+        write_page(report, page)
     agreement = agreement_of(workspace, marketplace, replayed, shown, report)
     return DemoResult(report, replayed, agreement, shown, (first, second), clock.seconds, page)
 
@@ -113,17 +117,6 @@ def _update(workspace: Workspace, seed: int) -> Bundle:
         soft_wrap=True,
     )
     return found.bundle or found.running
-
-
-def write_report(workspace: Workspace, populations: Path, truth: dict[str, dict[str, float]]) -> tuple[Report, Path]:
-    """Build the report of the workspace's log, with the simulator's truth beside it, and write its page."""
-    from gateway.experiment.reports import report_of
-    from gateway.pages.page import write_page
-
-    report = report_of(workspace, populations=populations, truth=truth)
-    page = workspace.root / "report.html"
-    write_page(report, page)
-    return report, page
 
 
 def _traffic(address: str, workspace: Workspace, opportunities: NDArray[np.int64], clients: int, what: str) -> Shown:

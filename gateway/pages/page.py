@@ -1,6 +1,5 @@
 """The report as one HTML file: no script, nothing fetched, the figures inline."""
 
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from gateway.experiment.statistics.uplift import DEFAULT_METHOD
 from gateway.pages import plots
 
 COLOURS = 6
-"""Series colours that the style sheet defines; further ones repeat, told apart by marker, dash and formatting."""
+"""Series colours that the style sheet defines; further ones repeat, told apart by marker, dash and words."""
 
 
 def write_page(report: Report, path: Path) -> None:
@@ -39,7 +38,7 @@ def render_page(report: Report) -> str:
         mean=formatting.mean,
         mean_interval=formatting.mean_interval,
         milliseconds=formatting.milliseconds,
-        moment=_moment,
+        moment=lambda value: value.strftime("%Y-%m-%d %H:%M"),
     )
     style = Markup(environment.get_template("report.css").render())
     return environment.get_template("report.html").render(style=style, **_context(report))
@@ -49,43 +48,28 @@ def _context(report: Report) -> dict[str, Any]:
     days = sorted({day.day for day in report.days})
     by_day = {(day.day, day.population): day for day in report.days}
     shares = {(one.population, one.source): one for one in report.source_shares}
+    found = {check.status for check in report.checks}
+    figures = {
+        "uplift": plots.uplift_plot(report) if report.comparisons else None,
+        "normalised": plots.normalised_plot(report),
+        "sales": plots.sales_plot(report) if report.days else None,
+        "popularity": plots.popularity_plot(report),
+    }
     return {
         "report": report,
         "metrics": METRICS,
         "uplift_rows": formatting.uplift_rows(report),
         "normalised_rows": formatting.normalised_rows(report),
         "status_words": formatting.STATUS_WORDS,
-        "worst": _worst(report),
+        "worst": next(status for status in ("alarm", "look", "unknown", "ok") if status in found),
         "shares": shares,
         "days": [(day, [by_day.get((day, one.name)) for one in report.populations]) for day in days],
         "source_colour": {source: number % COLOURS for number, source in enumerate(report.sources)},
         "population_colour": {one.name: number % COLOURS for number, one in enumerate(report.populations)},
-        "figures": {name: _inline(svg) for name, svg in _figures(report).items()},
+        # Our own drawings, whose every text was escaped when it was written, go into the page as they are.
+        "figures": {name: svg and Markup(svg) for name, svg in figures.items()},
         "level": f"{LEVEL:.0%}",
         "method": DEFAULT_METHOD,
         "window_days": ATTRIBUTION_DAYS,
         "dash": formatting.DASH,
     }
-
-
-def _figures(report: Report) -> dict[str, str | None]:
-    return {
-        "uplift": plots.uplift_plot(report) if report.comparisons else None,
-        "normalised": plots.normalised_plot(report),
-        "sales": plots.sales_plot(report) if report.days else None,
-        "popularity": plots.popularity_plot(report),
-    }
-
-
-def _inline(svg: str | None) -> Markup | None:
-    """Our own drawing, whose every text was escaped when it was written, goes into the page as it is."""
-    return None if svg is None else Markup(svg)
-
-
-def _worst(report: Report) -> str:
-    found = {check.status for check in report.checks}
-    return next(status for status in ("alarm", "look", "unknown", "ok") if status in found)
-
-
-def _moment(value: datetime) -> str:
-    return value.strftime("%Y-%m-%d %H:%M")

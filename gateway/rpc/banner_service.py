@@ -1,11 +1,13 @@
 """`BannerService`: decode, assign, run the stages, encode."""
 
+from functools import partial
+
 import grpc
 
 from data.eventlog import LogWriter
 from gateway.banner.assembly import banner_stages, candidates_per_source
 from gateway.banner.filling import Filling
-from gateway.banner.stages import Progress, clock_us, start
+from gateway.banner.stages import clock_us, start
 from gateway.errors import GatewayError
 from gateway.experiment.populations import Assignment, WatchedExperiment
 from gateway.log.displays import LogDisplay
@@ -39,9 +41,7 @@ class BannerService(rpc.BannerServiceServicer):
         asked = Filling(request=request, per_source=per_source, slot_count=count)
         progress = start(asked, banner_stages(runtime, assigned.population.sources, limits, log), arrived).lap("parse")
 
-        def encode(done: Progress[Filling]) -> pb.GetBannerResponse:
-            return banner_response(done, assigned, runtime)
-
+        encode = partial(banner_response, assigned, runtime)
         return await serving.runner.run(progress, encode, serving.ends(context))
 
     def _assigned(self, message: pb.GetBannerRequest) -> Assignment:

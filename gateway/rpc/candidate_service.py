@@ -1,17 +1,18 @@
 """`CandidateService`: what each source proposes, and which items are like one."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import grpc
 
 from gateway.banner.assembly import candidate_stages, similar_stages
 from gateway.banner.proposing import Proposing
-from gateway.banner.similar import SIMILAR, Comparing
-from gateway.banner.stages import Progress, clock_us, start
+from gateway.banner.similar import Comparing
+from gateway.banner.stages import clock_us, start
 from gateway.errors import RefusalError
 from gateway.rpc.decoding import check_count, excluded_positions, similar_to_position
 from gateway.rpc.encoding import candidates_response, similar_response
-from gateway.rpc.refusals import invalid, unavailable
+from gateway.rpc.refusals import invalid
 from gateway.rpc.serving import Serving
 from gateway.wire import CANDIDATES, REASONS, SIMILAR_ITEMS, Reason
 from proto.tandem.v1 import tandem_pb2 as pb
@@ -35,10 +36,7 @@ class CandidateService(rpc.CandidateServiceServicer):
         stages = candidate_stages(runtime, self._source_names(message.sources), serving.limits, explain)
         progress = start(asked, stages, arrived).lap("parse")
 
-        def encode(done: Progress[Proposing]) -> pb.GetCandidatesResponse:
-            return candidates_response(done, runtime)
-
-        return await serving.runner.run(progress, encode, serving.ends(context))
+        return await serving.runner.run(progress, partial(candidates_response, runtime), serving.ends(context))
 
     async def GetSimilarItems(
         self, message: pb.GetSimilarItemsRequest, context: grpc.aio.ServicerContext
@@ -54,12 +52,7 @@ class CandidateService(rpc.CandidateServiceServicer):
         asked = Comparing(position, message.country, k, exclude)
         progress = start(asked, similar_stages(runtime, serving.limits), arrived).lap("parse")
 
-        def encode(done: Progress[Comparing]) -> pb.GetSimilarItemsResponse:
-            if done.state.found is None:
-                raise unavailable(SIMILAR, done.left_out, Reason.SIMILAR_LATE, Reason.SIMILAR_FAILED)
-            return similar_response(done, done.state.found, runtime)
-
-        return await serving.runner.run(progress, encode, serving.ends(context))
+        return await serving.runner.run(progress, partial(similar_response, runtime), serving.ends(context))
 
     def _source_names(self, asked: Sequence[str]) -> list[str]:
         known = self._serving.runtime.sources

@@ -3,18 +3,19 @@
 import numpy as np
 
 from candidates.explanation import Reasons
-from candidates.retrieval.similar import Similar
 from data.items import ItemTable
 from gateway.banner.filling import Filling, Slot
 from gateway.banner.proposing import Proposing
 from gateway.banner.runtime import Runtime
-from gateway.banner.similar import Comparing
+from gateway.banner.similar import SIMILAR, Comparing
 from gateway.banner.stages import Progress, StateT
 from gateway.experiment.populations import Assignment
+from gateway.rpc.refusals import unavailable
+from gateway.wire import Reason
 from proto.tandem.v1 import tandem_pb2 as pb
 
 
-def banner_response(done: Progress[Filling], assigned: Assignment, runtime: Runtime) -> pb.GetBannerResponse:
+def banner_response(assigned: Assignment, runtime: Runtime, done: Progress[Filling]) -> pb.GetBannerResponse:
     """A banner whose stages have run. The time to encode it counts as the last stage's."""
     items, banner = runtime.items, done.state
     response = pb.GetBannerResponse(
@@ -31,7 +32,7 @@ def banner_response(done: Progress[Filling], assigned: Assignment, runtime: Runt
     return response
 
 
-def candidates_response(done: Progress[Proposing], runtime: Runtime) -> pb.GetCandidatesResponse:
+def candidates_response(runtime: Runtime, done: Progress[Proposing]) -> pb.GetCandidatesResponse:
     """What the sources proposed, in the order in which they were asked."""
     ids_at, asked = runtime.items.items.ids_at, done.state
     response = pb.GetCandidatesResponse(
@@ -51,8 +52,11 @@ def candidates_response(done: Progress[Proposing], runtime: Runtime) -> pb.GetCa
     return response
 
 
-def similar_response(done: Progress[Comparing], found: Similar, runtime: Runtime) -> pb.GetSimilarItemsResponse:
-    """The items like one."""
+def similar_response(runtime: Runtime, done: Progress[Comparing]) -> pb.GetSimilarItemsResponse:
+    """The items like one. Raises RefusalError (UNAVAILABLE) if they were not found in time."""
+    found = done.state.found
+    if found is None:
+        raise unavailable(SIMILAR, done.left_out, Reason.SIMILAR_LATE, Reason.SIMILAR_FAILED)
     response = pb.GetSimilarItemsResponse(
         bundle_version=runtime.version,
         item_ids=runtime.items.items.ids_at(found.items),

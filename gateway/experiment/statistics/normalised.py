@@ -38,10 +38,3 @@ def normalised_uplift(
     middle = b * c - squared_z * shared
     root = math.sqrt(max(0.0, middle * middle - leading * (c * c - squared_z * s_cc)))
     return NormalisedUplift(c / b, (middle - root) / leading, (middle + root) / leading, b < 0)
-
-
-def fieller_holds(treated: RatioMoments, reference: RatioMoments, baseline: RatioMoments, ratio: float) -> bool:
-    """Is `ratio` in Fieller's set for the normalised uplift? Told also where the set is unbounded."""
-    difference = (treated.ratio - baseline.ratio) - ratio * (reference.ratio - baseline.ratio)
-    spread = treated.variance + ratio**2 * reference.variance + (1 - ratio) ** 2 * baseline.variance
-    return difference**2 <= normal_quantile() ** 2 * spread

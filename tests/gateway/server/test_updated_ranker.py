@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bench.offline_log import serve_and_log
 from data import simulator
 from data.eventlog import read_displays
 from data.simulator import Marketplace
 from data.simulator.cli import write_marketplace
 from data.workspace import Workspace
 from gateway.client import GatewayClient
-from gateway.demo.offline import serve_and_log
 from gateway.demo.place import POPULATIONS
 from gateway.demo.server import running_gateway
 from gateway.demo.traffic import banner_context
