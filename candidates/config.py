@@ -121,7 +121,7 @@ class LedConfig(Settings):
         passes: how often an epoch goes over the users; more on few users, so that an epoch is as many updates.
         epochs: at most. patience: epochs without a better validation before training stops.
         grid: what spectral vectors are chosen from. spectral: these instead, chosen already.
-        threads: of a decomposition.
+        threads: of a decomposition; in a bundle that of the training, as is `seed`.
     """
 
     tuning: Tuning = "auto"

@@ -20,7 +20,7 @@ from candidates.evaluation import HeldOut, evaluate_sources, split_events
 from candidates.matrices.embeddings import item_vectors
 from candidates.matrices.statistics import country_statistics, popularity, positioned
 from candidates.sources import SOURCES, load_sources_from
-from candidates.training_set import CountryTraining, Split, Stopwatch, TrainingSet, validation_and_test
+from candidates.training_set import CountryTraining, Stopwatch, TrainingSet, validation_and_test
 from data.engine import Engine
 from data.items import ItemTable
 from data.timelines import Timelines
@@ -115,13 +115,11 @@ def prepared(
     events: pa.Table, items: ItemTable, config: CandidatesConfig, seed: int, clock: Stopwatch
 ) -> Iterator[tuple[TrainingSet, list[HeldOut]]]:
     """(what to train on: timelines, popularity and each country's item vectors; test requests), in memory."""
-    split = hold_out(events, items, config, seed)
-    timelines = Timelines.of(split.events, items)
+    events, validation, test = hold_out(events, items, config, seed)
+    timelines = Timelines.of(events, items)
     if not len(timelines):
-        raise CandidatesError(
-            f"none of the {len(split.events)} events names an item of the catalog of {len(items)} items"
-        )
-    relation = positioned(split.events, items)
+        raise CandidatesError(f"none of the {len(events)} events names an item of the catalog of {len(items)} items")
+    relation = positioned(events, items)
     popular = popularity(relation, items, config.gbo.window_days, config.gbo.half_life_days)
     statistics = country_statistics(relation, config.embedding.timeline_limit, config.minimum_country_users)
     clock.stop("statistics")
@@ -132,19 +130,25 @@ def prepared(
                 country=found.country,
                 items=CountryItems.of(found.items, items),
                 vectors=item_vectors(found.cooccurrence, config.embedding, seed, config.threads),
-                validation=[one for one in split.validation if one.request.country == found.country],
+                validation=[one for one in validation if one.request.country == found.country],
             )
         )
         logger.info("%s: %d users, %d items", found.country, found.users, len(found.items))
     clock.stop("vectors")
-    yield TrainingSet(items, LocalBehaviour(timelines, items), popular, countries, config, seed), split.test
+    yield TrainingSet(items, LocalBehaviour(timelines, items), popular, countries, config, seed), test
 
 
-def hold_out(events: pa.Table, items: ItemTable, config: CandidatesConfig, seed: int) -> Split:
-    """The users kept out of training. Raises CandidatesError where there are fewer than two events."""
+def hold_out(
+    events: pa.Table, items: ItemTable, config: CandidatesConfig, seed: int
+) -> tuple[pa.Table, list[HeldOut], list[HeldOut]]:
+    """(events of the other users, validation and test requests of users kept out of training).
+
+    Raises:
+        CandidatesError: fewer than two events.
+    """
     if len(events) < 2:
         raise CandidatesError(f"training needs at least 2 events, found {len(events)}")
     rest, requests = split_events(
         events, items, "user", held_out=config.held_out, max_users=config.max_held_out, seed=seed
     )
-    return replace(validation_and_test(requests, seed), events=rest)
+    return rest, *validation_and_test(requests, seed)

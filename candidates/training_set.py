@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from candidates.behaviour import Behaviour
@@ -51,24 +50,12 @@ class TrainingSet:
     checkpoints: Path | None = None
 
 
-@dataclass(frozen=True)
-class Split:
-    """Events to train on, and the requests of users kept out; validation and test share no user."""
-
-    events: pa.Table
-    validation: list[HeldOut]
-    test: list[HeldOut]
-
-
-def validation_and_test(requests: list[HeldOut], seed: int) -> Split:
-    """The users of the requests halved at random; `events` is still empty."""
+def validation_and_test(requests: list[HeldOut], seed: int) -> tuple[list[HeldOut], list[HeldOut]]:
+    """The requests of users kept out, halved by their users at random: the halves share none."""
     users = sorted({one.request.user_id for one in requests})
     chosen = set(np.random.default_rng(seed).permutation(np.array(users, object))[: len(users) // 2].tolist())
-    return Split(
-        pa.table({}),
-        [one for one in requests if one.request.user_id in chosen],
-        [one for one in requests if one.request.user_id not in chosen],
-    )
+    validation = [one for one in requests if one.request.user_id in chosen]
+    return validation, [one for one in requests if one.request.user_id not in chosen]
 
 
 class Stopwatch:

@@ -1,5 +1,6 @@
 """How a workspace is trained: what was chosen once stays with the workspace, so that the next run keeps it."""
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from data.settings import Count, Seed, Settings, Share, checked, read_settings
 from data.workspace import Workspace
 from pipeline.errors import PipelineError
 from ranker.banner.training import RankerConfig
+
+logger = logging.getLogger(__name__)
 
 FILE = "training.yaml"
 """In a workspace: the settings in which its trainings differ from the defaults."""
@@ -59,9 +62,11 @@ class TrainingPlan(Settings):
         path = config or (kept if kept.exists() else None)
         plan = cls() if path is None else read_settings(path, cls, PipelineError)
         values = plan._told()
-        for name, value in (changes or {}).items():
-            if value is not None:
-                _put(values, name.split("."), value)
+        given = {name: value for name, value in (changes or {}).items() if value is not None}
+        for name, value in given.items():
+            _put(values, name.split("."), value)
+        shown = "".join(f", {name} {value}" for name, value in given.items() if name not in OF_ONE_RUN)
+        logger.info("settings: %s%s", path or "the defaults", shown)
         return checked(cls, values, str(path or "options"), PipelineError)
 
     def keep(self, workspace: Workspace) -> None:

@@ -1,7 +1,7 @@
 """A bundle asked from Python: what the gateway would answer, without a gateway."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from candidates.led.source import Led
 from candidates.models.vectors import write_item_vectors
 from candidates.retrieval.questions import Asker, InService
 from data import bundle as sealed
-from data.request import HISTORY_LIMIT, History, Request
+from data.request import History, Request
 from data.schema import EventKind
 from data.workspace import Workspace
 from gateway.banner.assembly import assemble, candidates_per_source
@@ -180,13 +180,8 @@ class Bundle:
         excluded = [_kind(one) for one in exclude_kinds]
         if user is None or isinstance(user, str):
             return self._service.request(Asker(user, None, merchant, country, excluded))
-        told = user if isinstance(user, UserHistory) else UserHistory(user)
-        request = self._service.request(Asker(None, told.item_ids, merchant, country))
-        history = self._history(told)
-        exclude = np.unique(history.items[np.isin(history.kinds, excluded)])
-        newest = slice(-HISTORY_LIMIT, None)
-        shown = History(history.items[newest], history.kinds[newest], history.ts[newest])
-        return replace(request, history=shown, exclude=exclude, ts=int(history.ts.max(initial=-1)) + 1)
+        told = self._history(user if isinstance(user, UserHistory) else UserHistory(user))
+        return self._service.request(Asker(None, told, merchant, country, excluded))
 
     def _history(self, told: UserHistory) -> History:
         count = len(told.item_ids)

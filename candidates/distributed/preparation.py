@@ -27,7 +27,7 @@ from candidates.errors import CandidatesError
 from candidates.evaluation import HeldOut, drawn_users, refuse_unavailable, requests_of_users
 from candidates.matrices.statistics import popularity
 from candidates.models.checkpoints import digest
-from candidates.training_set import CountryTraining, Split, Stopwatch, TrainingSet, validation_and_test
+from candidates.training_set import CountryTraining, Stopwatch, TrainingSet, validation_and_test
 from data.engine import connect
 from data.items import ItemTable
 from data.relations import cooccurrences, user_timelines
@@ -69,8 +69,8 @@ def prepared_on_spark(
         identity = digest(_state(path, events), config.model_dump(mode="json"), seed, items.items.strings.text)
         stages = Stages(connection._session, str(folder), identity)
         job = _Preparation(connection, stages, str(path), items, config, seed)
-        split = job.hold_out()
-        yield job.training_set(split.validation, clock), split.test
+        validation, test = job.hold_out()
+        yield job.training_set(validation, clock), test
 
 
 def _state(path: Path, events: pa.Table | Path) -> list[Any]:
@@ -90,8 +90,8 @@ class _Preparation:
     config: CandidatesConfig
     seed: int
 
-    def hold_out(self) -> Split:
-        """The users kept out, as `candidates.training.hold_out` draws them; `events` of the split is left empty."""
+    def hold_out(self) -> tuple[list[HeldOut], list[HeldOut]]:
+        """Validation and test requests of the users kept out, as `candidates.training.hold_out` draws them."""
         from pyspark.sql import functions as F
 
         events = self._raw()

@@ -28,13 +28,13 @@ class Asker:
 
     Attributes:
         user: one of the workspace, whose events are the history.
-        history: item ids viewed, oldest first, in the place of the user's events.
+        history: item ids viewed, oldest first, or events, in the place of the user's.
         merchant: by default that of the newest item of the history. country: by default the user's.
         exclude_kinds: items that the history holds with one of these kinds are not proposed.
     """
 
     user: str | None = None
-    history: Sequence[str] | None = None
+    history: Sequence[str] | History | None = None
     merchant: str | None = None
     country: str | None = None
     exclude_kinds: Sequence[EventKind] = ()
@@ -81,17 +81,19 @@ class InService:
 
     def _history(self, asker: Asker) -> tuple[History, str, int]:
         """(all of the user's events, oldest first; their country; the moment after the newest)."""
-        if asker.history is not None:
-            items = np.array([self.position(one) for one in asker.history], np.int32)
-            views = np.full(len(items), EventKind.view, np.int8)
-            return History(items, views, np.zeros(len(items), np.int64)), "", 0
+        told = asker.history
+        if told is not None and not isinstance(told, History):
+            items = np.array([self.position(one) for one in told], np.int32)
+            told = History(items, np.full(len(items), EventKind.view, np.int8), np.zeros(len(items), np.int64))
+        if told is not None:
+            return told, "", int(told.ts.max(initial=-1)) + 1
         if asker.user is None:
             return NO_HISTORY, "", 0
         events = load_events(self.workspace)
         timelines = Timelines.of(events.filter(pc.equal(events["user_id"], asker.user)), self.items)
         if not len(timelines):
             raise CandidatesError(
-                f"user {asker.user!r} has no event in {self.workspace.events}; without --user: a new user"
+                f"user {asker.user!r} has no event in {self.workspace.events}; name no user for a new one"
             )
         history = timelines.history(0, limit=len(timelines.items))
         return history, timelines.countries[0], int(timelines.ts.max()) + 1
