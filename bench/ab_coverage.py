@@ -39,16 +39,10 @@ Found = Uplift | NormalisedUplift | NotEstimable
 Moments = Callable[[Experiment, Mapping[str, float], int], dict[str, dict[str, RatioMoments]]]
 
 
-def fieller_holds(treated: RatioMoments, reference: RatioMoments, baseline: RatioMoments, ratio: float) -> bool:
-    """Is `ratio` in Fieller's set for the normalised uplift? Told also where the set is unbounded."""
-    difference = (treated.ratio - baseline.ratio) - ratio * (reference.ratio - baseline.ratio)
-    spread = treated.variance + ratio**2 * reference.variance + (1 - ratio) ** 2 * baseline.variance
-    return difference**2 <= normal_quantile() ** 2 * spread
-
-
 @dataclass
 class Coverage:
-    """How often one figure's interval held the truth. `below`, `above`: where the truth lay when it did not."""
+    """How often one figure's interval held the truth. `below`, `above`: where the truth lay when it did not;
+    `unbounded_covered`: normalised uplifts without an estimate whose unbounded Fieller set held it."""
 
     figure: str
     truth: float
@@ -57,9 +51,7 @@ class Coverage:
     below: int = 0
     above: int = 0
     not_estimable: int = 0
-    unbounded_covered: int = (
-        0  # of the normalised uplifts without an estimate, those whose unbounded set held the truth
-    )
+    unbounded_covered: int = 0
     widths: list[float] = field(default_factory=list, repr=False)
 
     def add(self, found: Found) -> None:
@@ -75,7 +67,9 @@ class Coverage:
         found = normalised_uplift(treated, reference, baseline)
         self.add(found)
         if isinstance(found, NotEstimable):
-            self.unbounded_covered += fieller_holds(treated, reference, baseline, self.truth)
+            away = (treated.ratio - baseline.ratio) - self.truth * (reference.ratio - baseline.ratio)
+            spread = treated.variance + self.truth**2 * reference.variance + (1 - self.truth) ** 2 * baseline.variance
+            self.unbounded_covered += away**2 <= normal_quantile() ** 2 * spread
 
     @property
     def tests(self) -> int:
@@ -242,8 +236,7 @@ def stand_ins(marketplace: Marketplace) -> Experiment:
 
 def alike(marketplace: Marketplace) -> Experiment:
     """An A/A test: the same policy in three populations, so every true uplift is zero."""
-    policy = PopularPolicy(marketplace)
-    return Experiment(marketplace, dict.fromkeys(SHARES, policy))
+    return Experiment(marketplace, dict.fromkeys(SHARES, PopularPolicy(marketplace)))
 
 
 def main(
@@ -260,15 +253,14 @@ def main(
     set_up_logging()
     figures: dict[str, object] = {"level": LEVEL, "method": DEFAULT_METHOD, "simulated": True}
     if tests:
-        config = preset(preset_name, seed=seed, **({} if users is None else {"users": users}))
-        marketplace = Marketplace.generate(config)
+        changes = {} if users is None else {"users": users}
+        marketplace = Marketplace.generate(preset(preset_name, seed=seed, **changes))
         moments_of = moments_as_drawn if without_logs else moments_from_logs
         for title, experiment in (("A/B", stand_ins(marketplace)), ("A/A", alike(marketplace))):
             with progress_bar(f"{title} tests", tests) as bar:
                 seeds = range(seed, seed + tests)
                 rows, alarms = marketplace_coverage(experiment, SHARES, seeds, bar.advance, moments_of)
-            shown = f"{tests} simulated {title} tests of {len(experiment.users):,} users"
-            _print(shown, rows)
+            _print(f"{tests} simulated {title} tests of {len(experiment.users):,} users", rows)
             console.print(f"sample-ratio alarms: {alarms} of {tests}")
             figures[title] = {"rows": [row.figures() for row in rows], "sample_ratio_alarms": alarms}
     if synthetic:
@@ -295,9 +287,8 @@ def _print(title: str, rows: list[Coverage]) -> None:
     for name in ("truth", "held it", "coverage", "missed", "none", "all"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
-        coverage = "–"
-        if row.rate is not None and row.standard_error is not None:
-            coverage = f"{100 * row.rate:.1f} ± {100 * row.standard_error:.1f} %"
+        known = row.rate is not None and row.standard_error is not None
+        coverage = f"{100 * row.rate:.1f} ± {100 * row.standard_error:.1f} %" if known else "–"
         everything = f"{row.rate_of_all:.1%}" if row.normalised else ""
         held, missed = f"{row.covered}/{row.tests}", f"{row.below}+{row.above}"
         table.add_row(row.figure, f"{row.truth:.3f}", held, coverage, missed, str(row.not_estimable), everything)
