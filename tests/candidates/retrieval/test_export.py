@@ -15,7 +15,7 @@ from data.request import History, Request
 from data.tables import store
 from data.workspace import Origin, Workspace
 from pipeline.candidates_cli import app
-from pipeline.training import train_stage_one
+from pipeline.training import TrainingPlan, train_stage_one
 from tests.support.marketplace import catalog_of, events_of
 
 
@@ -25,9 +25,8 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     catalog = catalog_of((30, 60))
     store(place, events_of(catalog, 300, seed=1), catalog, Origin("made up", True, "0", 0, len(catalog)))
     led = LedConfig(tuning="spectral", dimension=8)
-    train_stage_one(
-        place, CandidatesConfig(embedding=EmbeddingConfig(dimension=8), cbo=CboConfig(clusters=(4,)), led=led)
-    )
+    quick = CandidatesConfig(embedding=EmbeddingConfig(dimension=8), cbo=CboConfig(clusters=(4,)), led=led)
+    train_stage_one(place, TrainingPlan(candidates=quick))
     return place
 
 
