@@ -57,7 +57,6 @@ class BannerScorer:
             raise RankerError(
                 f"{folder}: expected values of the bundle's {len(items)} items, found {self._item_values.shape[0]}"
             )
-        self._merchants = items.merchants
         self._look_ups = {
             one.name: _LookUp(Vocabulary.load(folder / "vocabularies", one.table))
             for one in self._specification.request

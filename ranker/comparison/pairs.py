@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.mixing import GOLDEN, mixed
-from ranker.comparison.statistics import Floats, Smoothing, log_odds, out_of_fold
+from ranker.comparison.settings import Smoothing
+from ranker.comparison.statistics import Floats, log_odds, out_of_fold
 
 Pair = tuple[int, int]
 

@@ -1,56 +1,21 @@
 """Rows of a click log become examples that every model takes. All that is learnt comes from training rows alone."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from data.criteo.layout import CATEGORICAL, DENSE
+from data.criteo.layout import DENSE
 from data.criteo.rows import NO_ID, CriteoRows
 from data.settings import checked
 from ranker.comparison.pairs import Pair, choose_pairs, pair_ids
-from ranker.comparison.statistics import STATISTICS, ColumnStatistics, Smoothing, out_of_fold, statistics_of
+from ranker.comparison.settings import PreparationSettings
+from ranker.comparison.statistics import STATISTICS, ColumnStatistics, out_of_fold, statistics_of
 from ranker.errors import RankerError
 from ranker.features.examples import Examples
-from ranker.features.numbers import NumberUse, NumberUses, dense_values, logarithmic_buckets, uses_of
-from ranker.features.settings import bucket_name
+from ranker.features.numbers import dense_values, logarithmic_buckets
 from ranker.features.specification import MISSING_ROW, RESERVED_ROWS, UNKNOWN_ROW, Specification
-
-
-@dataclass(frozen=True)
-class PreparationConfig:
-    """What the models see.
-
-    Attributes:
-        threshold: ids seen fewer times in training share the row for unknown ids.
-        integers: as logarithms, as they are, cut into logarithmic buckets that have embeddings, or as logarithms and
-            buckets both; of all or by name (unnamed ones are both).
-        missing: a dense feature per integer that says whether it is missing.
-        target_statistics: three dense features per id: what clicks did on its rows (`statistics.py`).
-        pairs: with them, so many pairs of id columns have such features too (`pairs.py`), but at most one per
-            `rows_per_pair` training rows: fewer rows cannot tell which pairs say something.
-        dimensions: of embeddings, by id column, where it is not the common one.
-    """
-
-    threshold: int = 4
-    integers: NumberUses = "both"
-    missing: bool = True
-    target_statistics: bool = True
-    pairs: int = 40
-    rows_per_pair: int = 2_000
-    smoothing: Smoothing = field(default_factory=Smoothing)
-    dimensions: dict[str, int] = field(default_factory=dict)
-
-    @property
-    def uses(self) -> dict[str, NumberUse]:
-        """What becomes of each of the 13 integers. Raises RankerError where that cannot be."""
-        return uses_of(DENSE, self.integers, "both")
-
-    @property
-    def bucketed(self) -> list[str]:
-        """The integers that have buckets."""
-        return [name for name, use in self.uses.items() if use in ("buckets", "both")]
 
 
 @dataclass(frozen=True)
@@ -64,7 +29,7 @@ class Preparation:
         pairs: the pairs of id columns that have statistics, which stand behind the single columns'.
     """
 
-    config: PreparationConfig
+    config: PreparationSettings
     specification: Specification
     vocabularies: tuple[NDArray[np.int64], ...]
     statistics: tuple[ColumnStatistics, ...]
@@ -73,7 +38,7 @@ class Preparation:
 
     @classmethod
     def learn(
-        cls, rows: CriteoRows, config: PreparationConfig, dimension: int, pairs: tuple[Pair, ...] | None = None
+        cls, rows: CriteoRows, config: PreparationSettings, dimension: int, pairs: tuple[Pair, ...] | None = None
     ) -> "Preparation":
         """`dimension`: of the embeddings. `pairs`: of columns, chosen before; None: choose them on these rows.
 
@@ -133,7 +98,7 @@ class Preparation:
         )
 
 
-def _id_columns(rows: CriteoRows, config: PreparationConfig) -> NDArray[np.int64]:
+def _id_columns(rows: CriteoRows, config: PreparationSettings) -> NDArray[np.int64]:
     bucketed = [DENSE.index(name) for name in config.bucketed]
     return np.concatenate([rows.ids, logarithmic_buckets(rows.dense[:, bucketed])], axis=1) if bucketed else rows.ids
 
@@ -142,7 +107,7 @@ def _paired(columns: NDArray[np.int64], pairs: tuple[Pair, ...]) -> Iterator[NDA
     return (pair_ids(columns[:, first], columns[:, second]) for first, second in pairs)
 
 
-def _pairs(rows: CriteoRows, columns: NDArray[np.int64], config: PreparationConfig, rate: float) -> tuple[Pair, ...]:
+def _pairs(rows: CriteoRows, columns: NDArray[np.int64], config: PreparationSettings, rate: float) -> tuple[Pair, ...]:
     """Those worth statistics of their own, by the training rows."""
     count = min(config.pairs, len(rows) // config.rows_per_pair)
     if not config.target_statistics or not count:
@@ -163,11 +128,8 @@ def _table_rows(ids: NDArray[np.int64], column: NDArray[np.int64]) -> NDArray[np
     return found
 
 
-def _specification(config: PreparationConfig, dimension: int, pairs: tuple[Pair, ...]) -> Specification:
-    columns = [*CATEGORICAL, *map(bucket_name, config.bucketed)]
-    unknown = next((name for name in config.dimensions if name not in columns), None)
-    if unknown is not None:
-        raise RankerError(f"dimensions: there is no id column {unknown!r}; expected some of {', '.join(columns)}")
+def _specification(config: PreparationSettings, dimension: int, pairs: tuple[Pair, ...]) -> Specification:
+    columns = config.columns
     dense = [name for name, use in config.uses.items() if use != "buckets"]
     dense += [f"{name}_missing" for name in DENSE] if config.missing else []
     if config.target_statistics:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from ranker.comparison.models import DIMENSION, MODELS, build_ranker
 from ranker.comparison.preparation import Preparation
 from ranker.comparison.settings import CompareSettings
 from ranker.errors import RankerError
-from ranker.evaluation.metrics import all_metrics
+from ranker.evaluation.metrics import all_metrics, area_under_curve
 
 
 def read_rows(path: Path, as_written: bool = False) -> CriteoRows:
@@ -37,13 +36,13 @@ def run(job: Job) -> dict[str, Any]:
     """Fit and measure; the predictions are kept for paired differences."""
     train, validation, test = _parts(job)
     started = time.perf_counter()
-    preparation, dimension = job.settings.preparation(), job.settings.dimension or DIMENSION
-    learnt = Preparation.learn(train, preparation, dimension)
+    dimension = job.settings.dimension or DIMENSION
+    learnt = Preparation.learn(train, job.settings, dimension)
     ranker = build_ranker(job.model, learnt.specification, learnt.rows, job.settings.networks)
     ranker.fit(learnt.training(train), learnt.transform(validation), job.seed)
     if job.division.refit:
         both = _joined(train, validation)
-        learnt = Preparation.learn(both, preparation, dimension, learnt.pairs)
+        learnt = Preparation.learn(both, job.settings, dimension, learnt.pairs)
         ranker.refit(learnt.training(both), learnt.rows, job.seed)
     seconds = time.perf_counter() - started
     probability = ranker.platt.probability(ranker.logits(learnt.transform(test)))
@@ -180,7 +179,7 @@ def summaries(results: list[dict[str, Any]], label: NDArray[np.float32], resampl
     for name in names:
         runs = [one for one in results if one["model"] == name]
         scores = np.mean([np.asarray(one["probability"]) for one in runs], axis=0)
-        resampled = np.array([_auc(label[rows], scores[rows]) for rows in draws])
+        resampled = np.array([area_under_curve(label[rows], scores[rows]) for rows in draws])
         drawn = np.isfinite(resampled)  # a draw of few rows may hold one class only
         figures = {key: float(np.mean([one[key] for one in runs])) for key in (*FIGURES, "seconds")}
         seed_error = standard_error([one["auc"] for one in runs])
@@ -194,10 +193,4 @@ def summaries(results: list[dict[str, Any]], label: NDArray[np.float32], resampl
 
 def _deviation(values: NDArray[np.float64]) -> float:
     """NaN of fewer than two."""
-    return float(values.std(ddof=1)) if len(values) > 1 else float("nan")
-
-
-def _auc(label: NDArray[np.float32], score: NDArray[np.float64]) -> float:
-    from ranker.evaluation.metrics import area_under_curve
-
-    return area_under_curve(label, score)
+    return standard_error(values) * len(values) ** 0.5

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ranker.comparison.settings import Smoothing
+
 Floats = NDArray[np.float32]
 
 
@@ -32,14 +34,6 @@ class ColumnStatistics:
         place = np.minimum(np.searchsorted(self.ids, column), len(self.ids) - 1)
         known = self.ids[place] == column
         return np.where(known, self.seen[place], 0.0), np.where(known, self.clicked[place], 0.0)
-
-
-@dataclass(frozen=True)
-class Smoothing:
-    """`prior`: rows of the base rate added to every id. `folds`: parts that the training rows are cut into."""
-
-    prior: float = 12.0
-    folds: int = 5
 
 
 STATISTICS = ("log_odds", "surprise", "seen")

@@ -26,8 +26,13 @@ def area_under_curve(label: Array, score: Array) -> float:
 
 def log_loss(label: Array, probability: Array) -> float:
     """Mean binary cross entropy, in nats."""
+    return float(log_losses(label, probability).mean())
+
+
+def log_losses(label: Array, probability: Array) -> NDArray[np.float64]:
+    """Binary cross entropy of each row, in nats."""
     probability = np.clip(np.asarray(probability, np.float64), _TINY, 1 - _TINY)
-    return float(-np.mean(np.where(label > 0, np.log(probability), np.log1p(-probability))))
+    return -np.where(label > 0, np.log(probability), np.log1p(-probability))
 
 
 def normalised_entropy(label: Array, probability: Array) -> float:

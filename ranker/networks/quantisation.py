@@ -5,8 +5,8 @@ Asymmetric uniform quantisation by row, the scheme of fbgemm's quantised tables 
 
     scale = (max x - min x) / 255,   bias = min x,   q = round((x - bias) / scale)   in 0 .. 255,
 
-and read as q * scale + bias. An entry is off by at most scale / 2 = (max x - min x) / 510, and float32's rounding
-(`error_bound`). A row of equal entries is exact: its scale is 0.
+and read as q * scale + bias. An entry is off by at most scale / 2 = (max x - min x) / 510, and float32's rounding. A
+row of equal entries is exact: its scale is 0.
 
 On disk: <name>.int8.npy, uint8 [rows, d], and <name>.scales.npy, float32 [rows, 2], scale and bias. Both are plain
 arrays that processes map into memory and share.
@@ -40,15 +40,6 @@ class QuantisedTable:
     def dequantised(self) -> NDArray[np.float32]:
         """float32 [rows, d], exactly what the serving graph computes with."""
         return self.values * self.scales[:, :1] + self.scales[:, 1:]
-
-    def error_bound(self) -> NDArray[np.float32]:
-        """float32 [rows]: no entry of the row differs by more from what was quantised.
-
-        Half a step, and float32's rounding of the scale, of the product and of the sum.
-        """
-        scale, bias = self.scales.T
-        largest = np.maximum(np.abs(bias), np.abs(bias + _LEVELS * scale))
-        return scale / 2 + np.float32(2.0**-22) * (largest + _LEVELS * scale) + np.finfo(np.float32).tiny
 
 
 def quantise(table: NDArray[np.float32], name: str = "the table") -> QuantisedTable:

@@ -12,19 +12,18 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from data.console import finite
 from data.files import sha256_of, write_text_atomically
 from data.locks import locked
+from data.settings import dump_settings, read_json
 from ranker.errors import RankerError
 from ranker.features.specification import Specification, write_specification
 from ranker.training.plan import Placement, ShardingConstraints
 from ranker.training.settings import TrainingSettings, read_training, write_training
 from ranker.training.source import Source
 
-_PATIENCE_SECONDS = 5.0
-"""To wait for another process's lock."""
+_PATIENCE = 5.0
+"""Seconds to wait for another process's lock."""
 
 
 class RunFolder:
@@ -38,7 +37,11 @@ class RunFolder:
         self.summary = folder / "summary.json"
         self._settings = folder / "settings.yaml"
         self._data = folder / "data.json"
-        self._held = ExitStack()
+        self._lock = ExitStack()  # another process's, which was just killed, may take a moment to end
+
+    @property
+    def _taken(self) -> str:
+        return f"{self.folder}: another process trains there; wait for it, or name another --output"
 
     @property
     def begun(self) -> bool:
@@ -75,7 +78,7 @@ class RunFolder:
     def begin(self, settings: TrainingSettings, constraints: ShardingConstraints, source: Source) -> None:
         """Make the folder, for this process alone until `release`. Raises RankerError if a run is there already."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._take()
+        self._lock.enter_context(locked(self.folder, self._taken, error=RankerError, patience_seconds=_PATIENCE))
         self.require_new()
         for left in self.folder.iterdir():
             shutil.rmtree(left) if left.is_dir() else left.unlink()
@@ -83,7 +86,7 @@ class RunFolder:
             if companion.is_dir():
                 shutil.copytree(companion, self.folder / companion.name)
         write_text_atomically(self._data, json.dumps(_fingerprint(source), indent=2) + "\n")
-        described = yaml.safe_dump(constraints.model_dump(mode="json"), sort_keys=False)
+        described = dump_settings(constraints)
         write_text_atomically(self.folder / "sharding.yaml", described)
         write_text_atomically(self._settings, write_training(settings))  # last: it says that the folder is a run
 
@@ -94,7 +97,7 @@ class RunFolder:
             RankerError: as `check`; or another process is at work there.
         """
         self.check(settings, source)
-        self._take()
+        self._lock.enter_context(locked(self.folder, self._taken, error=RankerError, patience_seconds=_PATIENCE))
         write_text_atomically(self._settings, write_training(settings))
 
     def check(self, settings: TrainingSettings, source: Source) -> None:
@@ -110,7 +113,10 @@ class RunFolder:
                 raise RankerError(
                     f"{self._settings}: {name} is {old}, now {new} is asked for; expected the same, or another --output"
                 )
-        if _read_object(self._data).get("sha256") != _fingerprint(source)["sha256"]:
+        if (
+            read_json(self._data, dict[str, Any], expected="a run's JSON", error=RankerError).get("sha256")
+            != _fingerprint(source)["sha256"]
+        ):
             raise RankerError(
                 f"{_folder_of(source)} holds other rows than the run {self.folder} began with; expected the same "
                 "folder, or another --output"
@@ -118,12 +124,7 @@ class RunFolder:
 
     def release(self) -> None:
         """Let other processes go on with the run."""
-        self._held.close()
-
-    def _take(self) -> None:
-        """A lock on the folder, which ends with this process; one that was just killed may take a moment to end."""
-        otherwise = f"{self.folder}: {{holder}} trains there; wait for it, or name another --output"
-        self._held.enter_context(locked(self.folder, otherwise, error=RankerError, patience_seconds=_PATIENCE_SECONDS))
+        self._lock.close()
 
     def write_specification(self, specification: Specification) -> None:
         write_specification(specification, self.folder / "specification.yaml")
@@ -150,7 +151,11 @@ class RunFolder:
 
     def finished(self) -> dict[str, Any] | None:
         """The summary of a run that is done."""
-        return _read_object(self.summary) if self.summary.exists() else None
+        return (
+            read_json(self.summary, dict[str, Any], expected="a run's JSON", error=RankerError)
+            if self.summary.exists()
+            else None
+        )
 
 
 def read_measurements(path: Path) -> list[dict[str, Any]]:
@@ -180,13 +185,7 @@ def _of_a_beginning(path: Path) -> bool:
 
 
 def _read_object(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise RankerError(f"{path}: expected a run's JSON, found {error}") from None
-    if not isinstance(found, dict):
-        raise RankerError(f"{path}: expected a run's JSON, found {str(found)[:40]}")
-    return found
+    return read_json(path, dict[str, Any], expected="a run's JSON", error=RankerError)
 
 
 def _folder_of(source: Source) -> Path:

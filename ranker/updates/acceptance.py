@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.statistics import standard_error
-from ranker.evaluation.metrics import ndcg_of_requests
+from ranker.evaluation.metrics import log_losses, ndcg_of_requests
 
 SURE = 2.0
 """A difference of so many standard errors is not put down to chance."""
@@ -68,20 +68,15 @@ def compare(
 
     `recalibrated`: the old ranker's probabilities with a calibration fitted on the rows that the new one's was.
     """
+    ndcg = ndcg_of_requests(label, new, request) - ndcg_of_requests(label, old, request)
     return Comparison(
-        log_loss=_ratio(_losses(label, new) - _losses(label, old), request),
-        recalibrated=_ratio(_losses(label, new) - _losses(label, recalibrated), request),
-        ndcg=_mean(ndcg_of_requests(label, new, request) - ndcg_of_requests(label, old, request)),
+        log_loss=_ratio(log_losses(label, new) - log_losses(label, old), request),
+        recalibrated=_ratio(log_losses(label, new) - log_losses(label, recalibrated), request),
+        ndcg=Difference(float(ndcg.mean()) if len(ndcg) else 0.0, standard_error(ndcg) if len(ndcg) > 1 else np.inf),
         requests=len(np.unique(request)),
         rows=len(label),
         positives=int(label.sum()),
     )
-
-
-def _losses(label: NDArray[np.float32], probability: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Binary cross entropy of each row, in nats."""
-    probability = np.clip(probability, 1e-12, 1 - 1e-12)
-    return np.where(label > 0, -np.log(probability), -np.log1p(-probability))
 
 
 def _ratio(values: NDArray[np.float64], request: NDArray[np.int64]) -> Difference:
@@ -92,9 +87,3 @@ def _ratio(values: NDArray[np.float64], request: NDArray[np.int64]) -> Differenc
     count = len(rows)
     spread = np.sum((totals - mean * rows) ** 2) * count / max(count - 1, 1)
     return Difference(float(mean), float(np.sqrt(spread) / rows.sum()))
-
-
-def _mean(values: NDArray[np.float64]) -> Difference:
-    if len(values) < 2:
-        return Difference(float(values.mean()) if len(values) else 0.0, float("inf"))
-    return Difference(float(values.mean()), standard_error(values))

@@ -12,8 +12,9 @@ import pytest
 from data.criteo.made_up import write_made_up
 from ranker.comparison.jobs import Division
 from ranker.comparison.models import build_ranker
-from ranker.comparison.preparation import Preparation, PreparationConfig
+from ranker.comparison.preparation import Preparation
 from ranker.comparison.runs import compare
+from ranker.comparison.settings import PreparationSettings
 from ranker.errors import RankerError
 from ranker.training.fit import FitJob
 from ranker.training.launch import launch
@@ -68,7 +69,7 @@ def test_torchrec_is_given_parameters_of_its_own_to_change() -> None:
 @pytest.mark.parametrize("column", ["single", "negative"])
 def test_an_id_beyond_its_table_is_an_error_before_the_fused_kernel_takes_it_for_row_0(column: str) -> None:
     rows = made_up_rows(300)
-    learnt = Preparation.learn(rows, PreparationConfig(target_statistics=False), 12)
+    learnt = Preparation.learn(rows, PreparationSettings(target_statistics=False), 12)
     examples = learnt.training(rows)
     examples.single[7, 3] = learnt.rows["C4"] if column == "single" else -1
     with pytest.raises(RankerError, match=r"C4: id -?\d+ is no row of table C4; expected 0 to"):

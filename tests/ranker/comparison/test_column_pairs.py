@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from data.criteo.layout import CATEGORICAL, DENSE
 from data.criteo.rows import CriteoRows
 from ranker.comparison.pairs import choose_pairs, pair_ids
-from ranker.comparison.preparation import Preparation, PreparationConfig
-from ranker.comparison.statistics import Smoothing, out_of_fold, statistics_of
+from ranker.comparison.preparation import Preparation
+from ranker.comparison.settings import PreparationSettings, Smoothing
+from ranker.comparison.statistics import out_of_fold, statistics_of
 
 ids = st.lists(st.tuples(st.integers(-(2**63), 2**63 - 1), st.integers(-3, 3)), min_size=1, max_size=40)
 
@@ -70,7 +71,7 @@ def _rows(count: int = 2_000) -> CriteoRows:
 
 def test_a_rows_own_part_of_the_log_has_no_share_in_its_pairs_statistics():
     rows = _rows()
-    config = PreparationConfig(pairs=2, rows_per_pair=1)
+    config = PreparationSettings(pairs=2, rows_per_pair=1)
     learnt = Preparation.learn(rows, config, 8)
     part = len(rows) // config.smoothing.folds
     label = rows.label.copy()
@@ -85,7 +86,7 @@ def test_a_rows_own_part_of_the_log_has_no_share_in_its_pairs_statistics():
 
 def test_later_rows_get_the_statistics_of_all_training_rows_and_unseen_pairs_none():
     rows = _rows()
-    learnt = Preparation.learn(rows, PreparationConfig(pairs=1, rows_per_pair=1), 8)
+    learnt = Preparation.learn(rows, PreparationSettings(pairs=1, rows_per_pair=1), 8)
     assert learnt.pairs == ((0, 2),) and learnt.specification.dense_names[-3:] == (
         "C1_C3_log_odds",
         "C1_C3_surprise",
@@ -101,11 +102,11 @@ def test_later_rows_get_the_statistics_of_all_training_rows_and_unseen_pairs_non
 
 
 def test_without_target_statistics_there_are_no_pairs():
-    learnt = Preparation.learn(_rows(400), PreparationConfig(target_statistics=False), 8)
+    learnt = Preparation.learn(_rows(400), PreparationSettings(target_statistics=False), 8)
     assert learnt.pairs == () and not any("log_odds" in name for name in learnt.specification.dense_names)
 
 
 def test_few_rows_choose_few_pairs():
     for rows, expected in ((900, 0), (1_000, 1), (1_700, 3)):
-        config = PreparationConfig(rows_per_pair=500 if rows > 1_000 else 1_000, pairs=3)
+        config = PreparationSettings(rows_per_pair=500 if rows > 1_000 else 1_000, pairs=3)
         assert len(Preparation.learn(_rows(rows), config, 8).pairs) == expected

@@ -17,9 +17,9 @@ from data.criteo.rows import NO_ID, CriteoRows
 from data.errors import DataError
 from ranker.baselines.trees import TreesConfig, TreesRanker
 from ranker.comparison.models import MODELS, build_ranker
-from ranker.comparison.preparation import Preparation, PreparationConfig
-from ranker.comparison.settings import CompareSettings, read_compare_settings
-from ranker.comparison.statistics import Smoothing, out_of_fold, statistics_of
+from ranker.comparison.preparation import Preparation
+from ranker.comparison.settings import CompareSettings, PreparationSettings, Smoothing, read_compare_settings
+from ranker.comparison.statistics import out_of_fold, statistics_of
 from ranker.errors import RankerError
 from ranker.evaluation.metrics import area_under_curve
 from ranker.features.numbers import logarithmic_buckets
@@ -84,7 +84,7 @@ def test_a_missing_integer_has_no_bucket():
 
 def test_nothing_is_learnt_from_rows_that_come_later():
     rows = made_up_rows(600)
-    learnt = Preparation.learn(rows[:400], PreparationConfig(), 8)
+    learnt = Preparation.learn(rows[:400], PreparationSettings(), 8)
     later = learnt.transform(rows[400:])
     flipped = CriteoRows(1 - rows.label[400:], rows.dense[400:], rows.ids[400:])
     np.testing.assert_array_equal(later.dense, learnt.transform(flipped).dense)
@@ -95,7 +95,7 @@ def test_rare_unknown_and_missing_ids_have_the_reserved_rows():
     rows = made_up_rows(300)
     rows.ids[:, 1] = 9
     rows.ids[0, 1], rows.ids[1, 1] = 77, NO_ID
-    learnt = Preparation.learn(rows, PreparationConfig(threshold=2), 8)
+    learnt = Preparation.learn(rows, PreparationSettings(threshold=2), 8)
     single = learnt.training(rows).single
     assert single[0, 1] == UNKNOWN_ROW and single[1, 1] == MISSING_ROW and single[2, 1] == RESERVED_ROWS
     assert single.max(axis=0).tolist() <= [count - 1 for count in learnt.rows.values()]
@@ -104,7 +104,7 @@ def test_rare_unknown_and_missing_ids_have_the_reserved_rows():
 def test_rows_that_are_all_clicks_are_refused():
     rows = made_up_rows(50)
     with pytest.raises(RankerError, match="expected clicks and none"):
-        Preparation.learn(CriteoRows(np.ones(50, np.float32), rows.dense, rows.ids), PreparationConfig(), 8)
+        Preparation.learn(CriteoRows(np.ones(50, np.float32), rows.dense, rows.ids), PreparationSettings(), 8)
 
 
 def inputs(count: int = 6) -> tuple[torch.Tensor, KeyedJaggedTensor, torch.Tensor]:
@@ -204,19 +204,19 @@ def test_unknown_networks_models_and_impossible_shapes_are_refused():
 @pytest.mark.parametrize("name", list(MODELS))
 def test_every_model_learns_what_the_clicks_depend_on(name):
     rows = made_up_rows(4000)
-    learnt = Preparation.learn(rows[:3000], PreparationConfig(), 12)
+    learnt = Preparation.learn(rows[:3000], PreparationSettings(), 12)
     ranker = build_ranker(name, learnt.specification, learnt.rows)
     ranker.fit(learnt.training(rows[:3000]), learnt.transform(rows[3000:3500]), 0)
     test = rows[3500:]
     assert area_under_curve(test.label, ranker.logits(learnt.transform(test))) > 0.7
-    again = Preparation.learn(rows[:3500], PreparationConfig(), 12)
+    again = Preparation.learn(rows[:3500], PreparationSettings(), 12)
     ranker.refit(again.training(rows[:3500]), again.rows, 0)
     assert area_under_curve(test.label, ranker.logits(again.transform(test))) > 0.7
 
 
 def test_the_trees_of_one_seed_are_the_same_twice():
     rows = made_up_rows(1000)
-    learnt = Preparation.learn(rows[:800], PreparationConfig(), 8)
+    learnt = Preparation.learn(rows[:800], PreparationSettings(), 8)
     found = []
     for _ in range(2):
         trees = TreesRanker(learnt.specification, learnt.rows, TreesConfig(trees=30))

@@ -18,9 +18,9 @@ from data.generators.random_data import RandomConfig
 from data.generators.storage import write_random
 from ranker.comparison.jobs import Division
 from ranker.comparison.models import DLRM_DEFAULT, build_ranker
-from ranker.comparison.preparation import Preparation, PreparationConfig
+from ranker.comparison.preparation import Preparation
 from ranker.comparison.runs import compare
-from ranker.comparison.settings import CompareSettings, read_compare_settings
+from ranker.comparison.settings import CompareSettings, PreparationSettings, read_compare_settings
 from ranker.errors import RankerError
 from ranker.features.numbers import BUCKETS, bucket_rows, dense_values, logarithmic_buckets, uses_of
 from ranker.features.settings import FeatureSettings
@@ -194,8 +194,8 @@ def test_what_a_data_set_cannot_have_is_refused(folder: Path, tmp_path: Path) ->
 
 def test_a_comparison_prepares_numbers_as_its_settings_say() -> None:
     rows = made_up_rows(300)
-    both = Preparation.learn(rows, PreparationConfig(target_statistics=False, missing=False), 8)
-    some = PreparationConfig(
+    both = Preparation.learn(rows, PreparationSettings(target_statistics=False, missing=False), 8)
+    some = PreparationSettings(
         integers={"I1": "raw", "I2": "buckets"}, target_statistics=False, missing=False, dimensions={"C3": 4}
     )
     found = Preparation.learn(rows, some, 8)
@@ -210,7 +210,6 @@ def test_a_comparison_prepares_numbers_as_its_settings_say() -> None:
 
 def test_settings_change_the_networks_and_none_leaves_the_default() -> None:
     assert CompareSettings().networks.of(DLRM_DEFAULT) == DLRM_DEFAULT
-    assert CompareSettings().preparation() == PreparationConfig()
     changed = CompareSettings.model_validate(
         {"networks": {"shape": {"batch_norm": True, "top": [8]}, "table_weight_decay": 0.5}}
     ).networks.of(DLRM_DEFAULT)
@@ -267,7 +266,7 @@ def test_networks_of_a_comparison_learn_with_options(name: str) -> None:
             },
         }
     )
-    learnt = Preparation.learn(rows[:1200], settings.preparation(), 8)
+    learnt = Preparation.learn(rows[:1200], settings, 8)
     ranker = build_ranker(name, learnt.specification, learnt.rows, settings.networks)
     ranker.fit(learnt.training(rows[:1200]), learnt.transform(rows[1200:]), 0)
     assert np.isfinite(ranker.logits(learnt.transform(rows[1200:]))).all()

@@ -71,7 +71,7 @@ def test_a_run_that_was_killed_as_it_began_begins_again(folder: Path, tmp_path: 
 
 
 def test_two_processes_do_not_train_one_run(folder: Path, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_folder, "_PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr(run_folder, "_PATIENCE", 0.2)
     lock = os.open(run, os.O_RDONLY)
     fcntl.flock(lock, fcntl.LOCK_EX)
     before = (run / "metrics.jsonl").read_bytes()
