@@ -66,7 +66,7 @@ class Checkpoints:
         distributed.barrier()
 
     def restore(self, tensors: Tensors) -> tuple[int, dict[str, Any]] | None:
-        """Fill the tensors, in process, from the newest checkpoint that is whole: its step and notes, or None.
+        """Fill the tensors, in place, from the newest checkpoint that is whole: its step and notes, or None.
 
         A damaged one is passed over with a sentence. Of every process the same call.
 
