@@ -33,7 +33,7 @@ from ranker.training.model import sharded_network
 from ranker.training.optimizers import Optimizers
 from ranker.training.settings import TrainingSettings
 from ranker.training.source import HostRows
-from ranker.training.steps import steps_of
+from ranker.training.steps import Steps
 
 _DISTINCT = 4  # batches, gone through again and again
 _WARM = 3  # steps before the clock runs
@@ -147,7 +147,7 @@ def our_stepper(
     rows = {f"table{k}": shape.rows for k in range(shape.tables)}
     network = sharded_network(specification, rows, settings, process)
     optimizers = Optimizers(network.model, network.copied_tables, settings.tables, settings.mlps)
-    trained = steps_of(network.model, optimizers, process)
+    trained = Steps(network.model, optimizers, process)
     network.model.train()
     feed = itertools.cycle([_share(batch, process, list(rows)) for batch in batches])
 

@@ -5,6 +5,8 @@ from typing import Any
 from rich.markup import escape
 from rich.table import Table
 
+from data.console import table
+
 _RANKERS = (
     "DLRM",
     "DLRM, int8 tables",
@@ -19,20 +21,16 @@ _COLUMNS = ("auc", "log_loss", "normalised_entropy", "calibration_error", "ndcg@
 
 def metrics_table(figures: dict[str, Any], rows: str, origin: str) -> Table:
     """One line per ranker."""
-    table = Table(title=f"Rankers on {rows} · {escape(origin)}")
-    table.add_column("ranker")
-    for name in _COLUMNS:
-        table.add_column(name.replace("_", " "), justify="right")
+    made = table(f"Rankers on {rows} · {escape(origin)}", "ranker", *(name.replace("_", " ") for name in _COLUMNS))
     for name in _RANKERS:
         if name in figures:
-            table.add_row(name, *(f"{figures[name][one]:.4f}" if one in figures[name] else "" for one in _COLUMNS))
-    return table
+            made.add_row(name, *(f"{figures[name][one]:.4f}" if one in figures[name] else "" for one in _COLUMNS))
+    return made
 
 
 def calibration_table(figures: dict[str, Any]) -> Table:
-    table = Table(title="Calibration of DLRM: equally many rows per line, by rising prediction")
-    for name in ("rows", "predicted", "observed"):
-        table.add_column(name, justify="right")
+    title = "Calibration of DLRM: equally many rows per line, by rising prediction"
+    made = table(title, "rows", "predicted", "observed", left=())
     for part in figures["calibration"]:
-        table.add_row(f"{part['rows']:,}", f"{part['predicted']:.4f}", f"{part['observed']:.4f}")
-    return table
+        made.add_row(f"{part['rows']:,}", f"{part['predicted']:.4f}", f"{part['observed']:.4f}")
+    return made

@@ -1,5 +1,6 @@
 """`tandem ranker compare`."""
 
+from dataclasses import asdict
 from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -8,7 +9,7 @@ import typer
 from rich import box
 from rich.table import Table
 
-from data.console import JsonOption, console, write_figures
+from data.console import JsonOption, console, table, write_figures
 
 OUTPUT = Path("build/compare")
 
@@ -64,53 +65,31 @@ def compare_command(
     calibration_plot(results, output / "calibration.png")
     console.print(f"calibration: {output / 'calibration.png'}")
     kept = [{key: value for key, value in one.items() if key != "probability"} for one in results]
-    summary = [
-        {
-            "model": one.model,
-            **one.figures,
-            "seed_error": one.seed_error,
-            "row_error": one.row_error,
-            "difference": one.difference,
-        }
-        for one in found
-    ]
+    summary = [{**asdict(one), **one.figures} for one in found]
     write_figures(json_file, {"runs": kept, "summary": summary})
 
 
 def _table(found: "list[Summary]", titles: dict[str, str], rows: dict[str, int], seeds: int) -> Table:
-    table = Table(
-        box=box.SIMPLE_HEAD,
-        title=f"{rows['train']:,} training, {rows['validation']:,} validation, {rows['test']:,} later test rows; "
-        f"{seeds} seeds",
-        caption=_caption(found[0]),
-        padding=(0, 1),
-    )
-    columns = (
-        "AUC",
-        "log loss",
-        "NE",
-        "accuracy",
-        "calibration",
-        "less DLRM's" if found[0].model == "dlrm" else "less first's",
-        "s",
-    )
-    table.add_column("model", no_wrap=True)
-    for name in columns:
-        table.add_column(name, justify="right", no_wrap=True)
+    less = "less DLRM's" if found[0].model == "dlrm" else "less first's"
+    count = f"{rows['train']:,} training, {rows['validation']:,} validation, {rows['test']:,} later test rows"
+    columns = ("model", "AUC", "log loss", "NE", "accuracy", "calibration", less, "s")
+    made = table(f"{count}; {seeds} seeds", *columns, box=box.SIMPLE_HEAD, caption=_caption(found[0]), padding=(0, 1))
+    for column in made.columns:
+        column.no_wrap = True
     for one in found:
         figures = one.figures
         seed = f" ± {_short(one.seed_error)}" if isfinite(one.seed_error) else ""
         less = ""
         if one.difference and isfinite(one.difference[0]):
             less = f"{one.difference[0]:+.4f} ± {_short(one.difference[1])}"
-        table.add_row(
+        made.add_row(
             titles[one.model],
             f"{_short(figures['auc'])}{seed}",
             *(_short(figures[name]) for name in ("log_loss", "normalised_entropy", "accuracy", "calibration_error")),
             less,
             f"{figures['seconds']:.0f}",
         )
-    return table
+    return made
 
 
 def _caption(first: "Summary") -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from rich.table import Table
 
-from data.console import JsonOption, SeedOption, console, progress_bar, write_figures
+from data.console import JsonOption, SeedOption, console, progress_bar, table, write_figures
 
 if TYPE_CHECKING:
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler would say on standard error when it starts and stops
@@ -65,10 +65,8 @@ def _parts_table(profile: "Profile") -> Table:
         f"{profile.workload}: {profile.step:.2f} ± {profile.step_error:.2f} ms a step of {conditions['batch']:,} rows, "
         f"{conditions['device']}, threads: {conditions['threads']}, load {conditions['load']:.1f}"
     )
-    table = Table(title=title, caption=f"{profile.profiled:.2f} ms with the profiler; {conditions['count']} steps")
-    table.add_column("part")
-    for name in ("forward, ms", "backward, ms", "share"):
-        table.add_column(name, justify="right")
+    caption = f"{profile.profiled:.2f} ms with the profiler; {conditions['count']} steps"
+    made = table(title, "part", "forward, ms", "backward, ms", "share", caption=caption)
     for part in dict.fromkeys(one.part for one in profile.parts):
         own = {one.direction: one for one in profile.parts if one.part == part}
         cells = [
@@ -76,15 +74,13 @@ def _parts_table(profile: "Profile") -> Table:
             for direction in ("forward", "backward")
         ]
         share = sum(one.milliseconds for one in own.values()) / profile.profiled
-        table.add_row(part, *cells, f"{share:.1%}")
-    return table
+        made.add_row(part, *cells, f"{share:.1%}")
+    return made
 
 
 def _operators_table(profile: "Profile") -> Table:
-    table = Table(title=f"{profile.workload}: the longest operators, their callees not counted")
-    table.add_column("operator")
-    for name in ("ms a step", "share"):
-        table.add_column(name, justify="right")
+    title = f"{profile.workload}: the longest operators, their callees not counted"
+    made = table(title, "operator", "ms a step", "share")
     for name, milliseconds in list(profile.operators.items())[:_LONGEST]:
-        table.add_row(name, f"{milliseconds:.2f}", f"{milliseconds / profile.profiled:.1%}")
-    return table
+        made.add_row(name, f"{milliseconds:.2f}", f"{milliseconds / profile.profiled:.1%}")
+    return made

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import typer
 from rich.table import Table
 
-from data.console import JsonOption, console, write_figures
+from data.console import JsonOption, console, table, write_figures
 
 _ROWS = "A folder of `tandem data criteo`, of `tandem data generate` or of `tandem ranker encode`."
 RunOption = Annotated[Path, typer.Option("--output", "-o", help="The run's folder.", show_default=False)]
@@ -116,18 +116,19 @@ def figure5_command(
 
 
 def _summary(figures: dict[str, Any], title: str) -> Table:
-    table = Table(title=f"{title}: {figures['network']}, {figures['steps']:,} steps")
-    table.add_column("split")
-    names = ("rows", "auc", "log_loss", "normalised_entropy", "accuracy", "calibration_error")
-    for name in names:
-        table.add_column(name.replace("_", " "), justify="right")
+    count, names = figures["processes"], ("auc", "log_loss", "normalised_entropy", "accuracy", "calibration_error")
+    made = table(
+        f"{title}: {figures['network']}, {figures['steps']:,} steps",
+        "split",
+        "rows",
+        *(name.replace("_", " ") for name in names),
+        caption=f"{figures['samples_per_second']:,.0f} samples/s with {count} process{'' if count == 1 else 'es'}",
+    )
     for split in ("validation", "test"):
         found = figures[split]
-        cells = [_shown(found[name]) if name in found else "" for name in names[1:]]
-        table.add_row(split, f"{found['rows']:,}", *cells)
-    count = figures["processes"]
-    table.caption = f"{figures['samples_per_second']:,.0f} samples/s with {count} process{'' if count == 1 else 'es'}"
-    return table
+        cells = [_shown(found[name]) if name in found else "" for name in names]
+        made.add_row(split, f"{found['rows']:,}", *cells)
+    return made
 
 
 def _shown(value: float) -> str:

@@ -1,6 +1,5 @@
 """Stop when validation gets no better, and keep the best weights: each process its own part of them."""
 
-from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -9,38 +8,25 @@ from torch import Tensor
 from ranker.training.model import ShardedNetwork
 
 
-@dataclass
-class Progress:
-    """How far validation has come.
+class EarlyStopping:
+    """The best weights by validation. `patience` validations without better ones end the training.
 
     Attributes:
         step: after which validation was best. log_loss: what it was then.
         left: validations without a better one that are still borne.
     """
 
-    step: int
-    log_loss: float
-    left: int
-
-
-class EarlyStopping:
-    """The best weights by validation. `patience` validations without better ones end the training."""
-
     def __init__(self, network: ShardedNetwork, patience: int) -> None:
         self._network, self._patience = network, patience
-        self.progress = Progress(0, float("inf"), patience)
+        self.step, self.log_loss, self.left = 0, float("inf"), patience
         self._best: list[Tensor] = []
-
-    @property
-    def stopped(self) -> bool:
-        return self.progress.left <= 0
 
     def seen(self, log_loss: float, step: int) -> bool:
         """Take note of a validation; of every process with the same figure. Whether it was the best so far."""
-        if not log_loss < self.progress.log_loss:
-            self.progress.left -= 1
+        if not log_loss < self.log_loss:
+            self.left -= 1
             return False
-        self.progress = Progress(step, log_loss, self._patience)
+        self.step, self.log_loss, self.left = step, log_loss, self._patience
         self.keep()
         return True
 
@@ -56,8 +42,8 @@ class EarlyStopping:
 
     def notes(self) -> dict[str, Any]:
         """What a checkpoint needs to go on."""
-        return asdict(self.progress)
+        return {"step": self.step, "log_loss": self.log_loss, "left": self.left}
 
     def go_on(self, notes: dict[str, Any]) -> None:
         """From the notes of a checkpoint, once `keep` was called with the best one's weights in the network."""
-        self.progress = Progress(**notes)
+        self.step, self.log_loss, self.left = notes["step"], notes["log_loss"], notes["left"]

@@ -87,7 +87,7 @@ def _run(trainer: Trainer, recorder: "Recorder", folder: RunFolder, job: FitJob)
         "processes": process.world,
         "seed": job.settings.seed,
         "steps": trainer.done,
-        "best_step": trainer.best.progress.step if trainer.best is not None else trainer.done,
+        "best_step": trainer.best.step if trainer.best is not None else trainer.done,
         "rows": source.rows("train"),
         "seconds": seconds,
         "samples_per_second": trainer.window.speed(),
@@ -137,7 +137,7 @@ class Recorder(Watcher):
         notes: dict[str, Any] = {"window": trainer.window.sums()}
         best = None
         if trainer.best is not None:
-            notes["best"], best = trainer.best.notes(), trainer.best.progress.step
+            notes["best"], best = trainer.best.notes(), trainer.best.step
         self._checkpoints.save(trainer.done, trainer.tensors(), notes, keep=best)
 
     def _restore(self) -> None:

@@ -74,5 +74,5 @@ def _train(process: ProcessContext, source: ExamplesSource, job: ExamplesJob) ->
         last = None if job.until is None else max(1, round(job.until * trainer.each))
         trainer.train(title=job.title if process.first else None, until=last)
         trainer.require_finite()
-        step = trainer.done if trainer.best is None else trainer.best.progress.step
+        step = trainer.done if trainer.best is None else trainer.best.step
         return trainer.network.gathered(), step, step / trainer.each

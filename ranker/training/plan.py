@@ -22,6 +22,7 @@ from torchrec.distributed.planner import EmbeddingShardingPlanner, ParameterCons
 from torchrec.distributed.planner.types import PlannerError
 from torchrec.distributed.types import ShardingPlan
 
+from data.console import table
 from data.settings import Settings, read_settings
 from ranker.errors import RankerError
 from ranker.training.launch import ProcessContext
@@ -164,17 +165,17 @@ def placements(plan: ShardingPlan, network: nn.Module) -> list[Placement]:
 
 def plan_table(found: list[Placement], world: int) -> Table:
     """The plan for people."""
-    table = Table(title=f"Sharding over {world} process{'es' if world > 1 else ''}")
-    for name in ("table", "rows", "dim", "type", "processes", "MB"):
-        table.add_column(name, justify="left" if name in ("table", "type", "processes") else "right")
+    title = f"Sharding over {world} process{'es' if world > 1 else ''}"
+    text = ("table", "type", "processes")
+    made = table(title, "table", "rows", "dim", "type", "processes", "MB", left=text)
     for one in found:
         where = ", ".join(map(str, one.ranks))
         size = f"{one.bytes / 1e6:,.1f}"
-        table.add_row(one.table, f"{one.rows:,}", str(one.dimension), one.kind.replace("_", "-"), where, size)
-    table.add_section()
+        made.add_row(one.table, f"{one.rows:,}", str(one.dimension), one.kind.replace("_", "-"), where, size)
+    made.add_section()
     total = sum(one.bytes for one in found)
-    table.add_row(f"{len(found)} tables", f"{sum(one.rows for one in found):,}", "", "", "", f"{total / 1e6:,.1f}")
-    return table
+    made.add_row(f"{len(found)} tables", f"{sum(one.rows for one in found):,}", "", "", "", f"{total / 1e6:,.1f}")
+    return made
 
 
 @contextmanager

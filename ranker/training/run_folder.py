@@ -19,7 +19,7 @@ from data.settings import dump_settings, read_json
 from ranker.errors import RankerError
 from ranker.features.specification import Specification, write_specification
 from ranker.training.plan import Placement, ShardingConstraints
-from ranker.training.settings import TrainingSettings, read_training, write_training
+from ranker.training.settings import TrainingSettings, read_training
 from ranker.training.source import Source
 
 _PATIENCE = 5.0
@@ -88,7 +88,7 @@ class RunFolder:
         write_text_atomically(self._data, json.dumps(_fingerprint(source), indent=2) + "\n")
         described = dump_settings(constraints)
         write_text_atomically(self.folder / "sharding.yaml", described)
-        write_text_atomically(self._settings, write_training(settings))  # last: it says that the folder is a run
+        write_text_atomically(self._settings, dump_settings(settings))  # last: it says that the folder is a run
 
     def resume(self, settings: TrainingSettings, source: Source) -> None:
         """Go on with the run there, for this process alone until `release`.
@@ -98,7 +98,7 @@ class RunFolder:
         """
         self.check(settings, source)
         self._lock.enter_context(locked(self.folder, self._taken, error=RankerError, patience_seconds=_PATIENCE))
-        write_text_atomically(self._settings, write_training(settings))
+        write_text_atomically(self._settings, dump_settings(settings))
 
     def check(self, settings: TrainingSettings, source: Source) -> None:
         """That the run there is this one.

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, Field, create_model, model_validator
 
-from data.settings import AtLeastZero, Count, Positive, Seed, Settings, checked, dump_settings, read_settings
+from data.settings import AtLeastZero, Count, Positive, Seed, Settings, checked, read_settings
 from ranker.errors import RankerError
 from ranker.features.settings import FeatureSettings
 from ranker.features.specification import Dimension
@@ -189,8 +189,3 @@ def _merged(settings: BaseModel, changes: BaseModel) -> dict[str, Any]:
 def read_training(path: Path, defaults: TrainingSettings = KAGGLE) -> TrainingSettings:
     """Settings from a YAML file of changes. Raises RankerError naming the file and the field that is wrong."""
     return read_settings(path, Changes, RankerError).of(defaults, str(path))
-
-
-def write_training(settings: TrainingSettings) -> str:
-    """The settings as YAML text, every field of them."""
-    return dump_settings(settings)

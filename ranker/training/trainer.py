@@ -23,7 +23,7 @@ from ranker.training.plan import ShardingConstraints
 from ranker.training.schedule import rate_factor
 from ranker.training.settings import TrainingSettings
 from ranker.training.source import Source, Split
-from ranker.training.steps import steps_of
+from ranker.training.steps import Steps
 from ranker.training.table_decay import TableDecay
 from ranker.training.window import Window
 
@@ -81,7 +81,7 @@ class Trainer:
             round(self.each * number / settings.checks) % self.each for number in range(1, settings.checks + 1)
         }
         self._calibrated = calibrated
-        self._steps = steps_of(self.network.model, self.optimizers, process)
+        self._steps = Steps(self.network.model, self.optimizers, process)
 
     def tensors(self) -> dict[str, Tensor | ShardedTensor]:
         """Weights and optimizer states, by name: the network's own, not copies."""
@@ -111,7 +111,7 @@ class Trainer:
             self.window.go_on()
             if self.best is not None and not self.done:
                 self._validate(watcher)
-            while self.done < last and not (self.best is not None and self.best.stopped):
+            while self.done < last and not (self.best is not None and self.best.left <= 0):
                 self._step(feed)
                 self._after_step(watcher, bar)
         self._steps.released()

@@ -249,7 +249,7 @@ def test_old_bundles_of_updates_are_removed_on_demand_and_no_others(workspace: W
 def only_the_first(self: EarlyStopping, log_loss: float, step: int) -> bool:
     if step == 0:
         self.keep()
-    self.progress.left -= 1
+    self.left -= 1
     return False
 
 
