@@ -47,10 +47,10 @@ class PreparationSettings(Settings):
 
     @model_validator(mode="after")
     def _columns_exist(self) -> Self:
+        columns = self.columns
         for name in self.dimensions:
-            if name not in self.columns:
-                there = ", ".join(self.columns)
-                raise ValueError(f"dimensions: there is no id column {name!r}; expected some of {there}")
+            if name not in columns:
+                raise ValueError(f"dimensions: there is no id column {name!r}; expected some of {', '.join(columns)}")
         return self
 
     @property
