@@ -40,10 +40,6 @@ class RunFolder:
         self._lock = ExitStack()  # another process's, which was just killed, may take a moment to end
 
     @property
-    def _taken(self) -> str:
-        return f"{self.folder}: another process trains there; wait for it, or name another --output"
-
-    @property
     def begun(self) -> bool:
         """Whether there is a run to go on with."""
         return self._settings.exists()
@@ -78,7 +74,7 @@ class RunFolder:
     def begin(self, settings: TrainingSettings, constraints: ShardingConstraints, source: Source) -> None:
         """Make the folder, for this process alone until `release`. Raises RankerError if a run is there already."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._lock.enter_context(locked(self.folder, self._taken, error=RankerError, patience_seconds=_PATIENCE))
+        self._take()
         self.require_new()
         for left in self.folder.iterdir():
             shutil.rmtree(left) if left.is_dir() else left.unlink()
@@ -97,7 +93,7 @@ class RunFolder:
             RankerError: as `check`; or another process is at work there.
         """
         self.check(settings, source)
-        self._lock.enter_context(locked(self.folder, self._taken, error=RankerError, patience_seconds=_PATIENCE))
+        self._take()
         write_text_atomically(self._settings, dump_settings(settings))
 
     def check(self, settings: TrainingSettings, source: Source) -> None:
@@ -125,6 +121,10 @@ class RunFolder:
     def release(self) -> None:
         """Let other processes go on with the run."""
         self._lock.close()
+
+    def _take(self) -> None:
+        otherwise = f"{self.folder}: another process trains there; wait for it, or name another --output"
+        self._lock.enter_context(locked(self.folder, otherwise, error=RankerError, patience_seconds=_PATIENCE))
 
     def write_specification(self, specification: Specification) -> None:
         write_specification(specification, self.folder / "specification.yaml")
