@@ -71,6 +71,15 @@ def save_array(path: Path, array: NDArray[Any], error: type[TandemError] = DataE
         np.save(file, array, allow_pickle=False)
 
 
+def new_array(path: Path, shape: tuple[int, ...], dtype: type[np.generic]) -> NDArray[Any]:
+    """A new npy file of zeros (of holes on disk), mapped for writing; in memory if empty: there is nothing to map."""
+    if all(shape):
+        return np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+    with path.open("wb") as file:
+        np.save(file, np.empty(shape, dtype))
+    return np.empty(shape, dtype)
+
+
 @contextmanager
 def new_folder(folder: Path, error: type[TandemError] = DataError) -> Iterator[Path]:
     """`with new_folder(folder) as beside:` fill `beside`; it becomes `folder` when the block ends well, and goes else.

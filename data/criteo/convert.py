@@ -8,6 +8,7 @@ import errno
 import json
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -20,10 +21,9 @@ from data.criteo import work
 from data.criteo.blocks import in_order_of_days
 from data.criteo.layout import CATEGORICAL, DENSE, SPLITS, TEST, VALIDATION
 from data.criteo.local import Engine, LocalEngine
-from data.criteo.manifest import Feature, Manifest, Options, Source, SplitSize
+from data.criteo.manifest import Feature, Manifest, Options, Source, SplitSize, write_specification
 from data.criteo.parse import BadLine
 from data.criteo.partition import Partition
-from data.criteo.specification import write_specification
 from data.criteo.vocabulary import Vocabulary
 from data.criteo.work import Folders, Part
 from data.errors import DataError
@@ -64,7 +64,11 @@ def convert(
         raise DataError(f"fractions {options.fractions}: expected three numbers of at least 0 that add up to 1")
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise DataError(f"{output} exists already; expected a new folder, since a conversion is never overwritten")
-    session = _spark(processes) if engine == "spark" else None  # where it does not start, nothing has been touched
+    session = None
+    if engine == "spark":
+        from data.engine import spark_session
+
+        session = spark_session(processes)  # where it does not start, nothing has been touched
     folders = Folders(output.with_name(f"{output.name}.unfinished"))
     plan = _plan(sources, options, block_bytes)
     with _locked(folders.root, plan, restart):
@@ -104,20 +108,13 @@ def _require_sources(sources: list[Path], options: Options) -> None:
         raise DataError("--split last-file: expected at least two files, the last of them for validation and test")
 
 
-def _spark(processes: int) -> Any:
-    from data.engine import spark_session
-
-    return spark_session(processes)
-
-
 @contextmanager
 def _engine(session: Any, processes: int) -> Iterator[Engine]:
     """Of a Spark session, or of `processes` on this machine if there is none."""
     if session is not None:
         from data.criteo.spark import SparkEngine
 
-        with SparkEngine(session) as hands:
-            yield hands
+        yield SparkEngine(session)
     else:
         advice = "repeat the command to go on, with fewer --processes if it dies again"
         with pool(processes, method="forkserver", preload=["data.criteo.work"], advice=advice) as workers:
@@ -125,16 +122,24 @@ def _engine(session: Any, processes: int) -> Iterator[Engine]:
 
 
 def _convert(sources: list[Path], folders: Folders, options: Options, hands: Engine, block_bytes: int) -> Manifest:
-    digests = [hands.submit(sha256_of, source) for source in sources]
-    parts, rows_of_files = _parse(sources, folders, hands, block_bytes)
+    threads = ThreadPoolExecutor(4)
+    try:
+        reading = threads.map(sha256_of, sources)
+        parts, rows_of_files = _parse(sources, folders, hands, block_bytes)
+        digests = list(reading)
+    finally:
+        threads.shutdown(cancel_futures=True)
     partition = _partition(options, rows_of_files)
     empty = tuple(k for k in (VALIDATION, TEST) if options.split == "chronological" and options.fractions[k] == 0)
     partition.check(may_be_empty=empty)
-    hands.count(parts, partition, options.at_least, folders)
+    wanted = [k for k, name in enumerate(CATEGORICAL) if not (folders.vocabulary / f"{name}.ids.npy").exists()]
+    with progress_bar("count ids by feature", len(wanted)) as bar:
+        for _ in hands.count(wanted, parts, partition, options.at_least, folders):
+            bar.advance()
     tallies = _encode(parts, partition, folders, options, hands)
     found = [
-        Source(name=path.name, bytes=path.stat().st_size, sha256=sha256.result(), rows=rows)
-        for path, sha256, rows in zip(sources, digests, rows_of_files, strict=True)
+        Source(name=path.name, bytes=path.stat().st_size, sha256=digest, rows=rows)
+        for path, digest, rows in zip(sources, digests, rows_of_files, strict=True)
     ]
     manifest = _manifest(options, found, partition, folders, tallies, hands)
     manifest.write(folders.result)
@@ -161,8 +166,7 @@ def _parse(sources: list[Path], folders: Folders, hands: Engine, block_bytes: in
             raise DataError(f"{sources[error.file]}, line {line}: {error.what}") from None
     if 0 in rows_of_files:
         raise DataError(f"{sources[rows_of_files.index(0)]} holds no row; expected rows of 40 fields separated by tabs")
-    found = {"parts": [[part.name, part.first, part.rows] for part in parts], "rows_of_files": rows_of_files}
-    write_text_atomically(known, json.dumps(found))
+    write_text_atomically(known, json.dumps({"parts": parts, "rows_of_files": rows_of_files}))
     return parts, rows_of_files
 
 
@@ -188,19 +192,13 @@ def _encode(
         for name, rows in zip(SPLITS, partition.before(partition.rows).tolist(), strict=True):
             work.create_arrays(folders.result / name, rows)
         ready.touch()
-    tallies = np.zeros((len(SPLITS), work.TALLIES), np.int64)
-    tasks = [
-        (part, partition, options.max_rows, folders)
-        for part in parts
-        if not (folders.encoded / f"{part.name}.npy").exists()
-    ]
+    todo = [part for part in parts if not (folders.encoded / f"{part.name}.npy").exists()]
+    tasks = [(part, partition, options.max_rows, folders) for part in todo]
     with progress_bar("encode, blocks", len(tasks)) as bar:
         for (part, *_), _ in hands.in_order(work.encode_part, tasks):
             (folders.spool / f"{part.name}.npy").unlink()
             bar.advance()
-    for part in parts:
-        tallies += load_array(folders.encoded / f"{part.name}.npy")
-    return tallies
+    return np.sum([load_array(folders.encoded / f"{part.name}.npy") for part in parts], axis=0)
 
 
 def _manifest(
@@ -223,19 +221,10 @@ def _manifest(
     for k, name in enumerate(CATEGORICAL):
         vocabulary = Vocabulary.load(folders.vocabulary, k, options.max_rows)
         missing, unknown = (
-            {split: int(tallies[s, first + k]) for s, split in enumerate(SPLITS)}
-            for first in (work.MISSING, work.UNKNOWN)
+            dict(zip(SPLITS, tallies[:, first + k].tolist(), strict=True)) for first in (work.MISSING, work.UNKNOWN)
         )
-        features.append(
-            Feature(
-                name=name,
-                rows=vocabulary.rows,
-                ids=len(vocabulary.ids),
-                hashed=vocabulary.hashed,
-                missing=missing,
-                unknown=unknown,
-            )
-        )
+        size = {"rows": vocabulary.rows, "ids": len(vocabulary.ids)}
+        features.append(Feature(name=name, **size, hashed=vocabulary.hashed, missing=missing, unknown=unknown))
     return Manifest(
         options=options, sources=tuple(sources), splits=splits, dense=DENSE, categorical=tuple(features), files=digests
     )

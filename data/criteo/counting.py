@@ -6,10 +6,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from data.ids import load_array
+
 Counts = tuple[NDArray[np.uint32], NDArray[np.int64]]
 """Distinct ids, ascending, and how often each was seen."""
 
 _RANGES = 256
+_EMPTY: Counts = (np.empty(0, np.uint32), np.empty(0, np.int64))
 
 
 class IdCounter:
@@ -22,8 +25,7 @@ class IdCounter:
     def __init__(self, folder: Path, limit: int = 1 << 21, buffer: int = 1 << 20) -> None:
         self._folder, self._limit, self._buffer = folder, limit, buffer
         self._waiting: list[NDArray[np.uint32]] = []
-        self._run: Counts = (np.empty(0, np.uint32), np.empty(0, np.int64))
-        self._spilled = 0
+        self._run, self._spilled = _EMPTY, 0
 
     def add(self, ids: NDArray[np.uint32]) -> None:
         """Count uint32 [n] ids once each."""
@@ -38,21 +40,19 @@ class IdCounter:
             yield _kept(self._run, at_least)
             return
         self._spill()
-        runs = [self._spilled_run(k) for k in range(self._spilled)]
+        names = [self._folder / f"{k:05d}" for k in range(self._spilled)]
+        runs = [(load_array(Path(f"{name}.ids.npy")), load_array(Path(f"{name}.counts.npy"))) for name in names]
         bounds = np.arange(_RANGES + 1, dtype=np.uint64) * np.uint64(2**32 // _RANGES)
         cuts = [np.searchsorted(ids, bounds) for ids, _ in runs]
         for k in range(_RANGES):
             pieces = [slice(cut[k], cut[k + 1]) for cut in cuts]
-            ids = np.concatenate([run[0][piece] for run, piece in zip(runs, pieces, strict=True)])
-            counts = np.concatenate([run[1][piece] for run, piece in zip(runs, pieces, strict=True)])
-            yield _kept(_summed(ids, counts), at_least)
+            parts = [(ids[piece], counts[piece]) for (ids, counts), piece in zip(runs, pieces, strict=True)]
+            yield _kept(merge(*parts), at_least)
 
     def clear(self) -> None:
         """Remove the spilled runs."""
-        for k in range(self._spilled):
-            for name in ("ids", "counts"):
-                (self._folder / f"{k:05d}.{name}.npy").unlink(missing_ok=True)
-        self._spilled = 0
+        for file in self._folder.glob("*.npy"):
+            file.unlink()
 
     def _count_waiting(self) -> None:
         if not self._waiting:
@@ -68,34 +68,12 @@ class IdCounter:
         np.save(self._folder / f"{self._spilled:05d}.ids.npy", self._run[0])
         np.save(self._folder / f"{self._spilled:05d}.counts.npy", self._run[1])
         self._spilled += 1
-        self._run = (np.empty(0, np.uint32), np.empty(0, np.int64))
-
-    def _spilled_run(self, k: int) -> Counts:
-        ids, counts = (
-            np.load(self._folder / f"{k:05d}.{name}.npy", mmap_mode="r", allow_pickle=False)
-            for name in ("ids", "counts")
-        )
-        return ids, counts
+        self._run = _EMPTY
 
 
-def merge(one: Counts, other: Counts) -> Counts:
-    """The counts of two sorted runs together; linear in their lengths but for the search of the shorter in the
-    longer.
-    """
-    (ids, counts), (fewer, their_counts) = (one, other) if len(one[0]) >= len(other[0]) else (other, one)
-    if not len(fewer):
-        return ids, counts
-    places = np.searchsorted(ids, fewer)
-    known = np.zeros(len(fewer), np.bool_)
-    inside = places < len(ids)
-    known[inside] = ids[places[inside]] == fewer[inside]
-    counts = counts.copy()
-    counts[places[known]] += their_counts[known]
-    new = ~known
-    return np.insert(ids, places[new], fewer[new]), np.insert(counts, places[new], their_counts[new])
-
-
-def _summed(ids: NDArray[np.uint32], counts: NDArray[np.int64]) -> Counts:
+def merge(*runs: Counts) -> Counts:
+    """The counts of sorted runs together; the stable sort finds the runs, so that two cost little more than a copy."""
+    ids, counts = np.concatenate([run[0] for run in runs]), np.concatenate([run[1] for run in runs])
     order = np.argsort(ids, kind="stable")
     ids, counts = ids[order], counts[order]
     starts = np.flatnonzero(np.r_[True, ids[1:] != ids[:-1]][: len(ids)])

@@ -9,7 +9,7 @@ from typing import NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from data.criteo.layout import CATEGORICAL, DENSE, SPLITS
+from data.criteo.layout import CATEGORICAL, SPLITS, arrays_of
 from data.criteo.manifest import Manifest
 from data.criteo.vocabulary import Vocabulary
 from data.errors import DataError
@@ -115,14 +115,9 @@ class CriteoDataset:
         if name not in SPLITS:
             raise DataError(f"split {name!r}: expected one of {', '.join(SPLITS)}")
         folder, rows = self.folder / name, self.manifest.splits[name].rows
-        arrays = {part: load_array(folder / f"{part}.npy") for part in ("dense", "categorical", "label")}
-        expected = {
-            "dense": ((rows, len(DENSE)), np.float32),
-            "categorical": ((rows, len(CATEGORICAL)), np.int32),
-            "label": ((rows,), np.uint8),
-        }
-        for part, (shape, dtype) in expected.items():
-            array = arrays[part]
+        arrays = {}
+        for part, (shape, dtype) in arrays_of(rows).items():
+            arrays[part] = array = load_array(folder / f"{part}.npy")
             if array.shape != shape or array.dtype != dtype:
                 raise DataError(
                     f"{folder / part}.npy: expected {np.dtype(dtype)} {shape} as the manifest says, "

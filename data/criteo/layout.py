@@ -1,12 +1,9 @@
 """What a row of Criteo's text holds, and how a parsed block lies on disk between the passes."""
 
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-
-from data.errors import DataError
 
 DENSE = tuple(f"I{k}" for k in range(1, 14))
 CATEGORICAL = tuple(f"C{k}" for k in range(1, 27))
@@ -31,10 +28,7 @@ def spooled_ids(spool: NDArray[np.uint32], feature: int) -> tuple[NDArray[np.uin
     return spool[SPOOL_IDS + feature], (spool[SPOOL_MISSING] >> np.uint32(feature)) & np.uint32(1) == 1
 
 
-def load_spool(path: Path, mapped: bool = False) -> NDArray[np.uint32]:
-    """A parsed block, read or memory-mapped. Raises DataError where the file is not one."""
-    try:
-        spool: NDArray[np.uint32] = np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"{path}: expected a parsed block, found {error}; convert again with --restart") from error
-    return spool
+def arrays_of(rows: int) -> dict[str, tuple[tuple[int, ...], type[np.generic]]]:
+    """The shape and dtype of the arrays of a split, by name."""
+    wide = {"dense": ((rows, len(DENSE)), np.float32), "categorical": ((rows, len(CATEGORICAL)), np.int32)}
+    return {**wide, "label": ((rows,), np.uint8)}

@@ -1,14 +1,18 @@
-"""What a converted folder says of itself (`manifest.json`): the same bytes for the same rows and options."""
+"""What a converted folder says of itself, the same bytes for the same rows and options: `manifest.json`, and the
+`specification.yaml` that says what the ranker is to make of the columns."""
 
 from pathlib import Path
 from typing import Literal, Self
 
+import yaml
 from pydantic import Field
 
-from data.criteo.layout import SPLITS, SplitKind
+from data.criteo.layout import CATEGORICAL, DENSE, SPLITS, SplitKind
 from data.errors import DataError
 from data.files import write_text_atomically
 from data.settings import Count, Settings, read_json
+
+DIMENSION = 16
 
 
 class Options(Settings):
@@ -70,3 +74,18 @@ class Manifest(Settings):
         if set(manifest.splits) != set(SPLITS):
             raise DataError(f"{path}: expected the splits {', '.join(SPLITS)}, found {', '.join(manifest.splits)}")
         return manifest
+
+
+def write_specification(folder: Path, at_least: int) -> None:
+    """Write `specification.yaml`: 13 integers to be log-transformed, and 26 ids with a table each of their own.
+
+    The dimension is that of DLRM's own run on Kaggle's rows; whoever wants another copies the file.
+    """
+    specification = {
+        "name": "criteo",
+        "dimension": DIMENSION,
+        "dense": [{"name": name, "log": True} for name in DENSE],
+        "item": [{"name": name, "table": name} for name in CATEGORICAL],
+        "tables": {name: {"threshold": at_least} for name in CATEGORICAL},
+    }
+    write_text_atomically(folder / "specification.yaml", yaml.safe_dump(specification, sort_keys=False))

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.errors import DataError
-from data.files import new_folder, write_text_atomically
+from data.files import new_array, new_folder, write_text_atomically
 from data.generators.profile import TraceProfile
 from data.generators.random_data import RandomConfig, bag_lengths, random_batch
 from data.generators.synthetic import AS_IN_PAPER, Support, synthetic_trace
@@ -71,16 +71,15 @@ def write_random(
     _require_room(folder, rows, config.dense, len(names), config.lookups if config.fixed else 1)
     sizes = [min(_BATCH, rows - first) for first in range(0, rows, _BATCH)]
     with new_folder(folder) as beside:
-        offsets = [_new_array(beside, f"{name}.offsets", (rows + 1,), np.int64) for name in names]
+        offsets = [new_array(beside / f"{name}.offsets.npy", (rows + 1,), np.int64) for name in names]
         for number, size in enumerate(sizes):
             first = number * _BATCH
             for table, lengths in enumerate(bag_lengths(config, size, number)):
                 offsets[table][first + 1 : first + size + 1] = offsets[table][first] + np.cumsum(lengths)
-        indices = [
-            _new_array(beside, f"{name}.indices", (int(offsets[k][-1]),), np.int32) for k, name in enumerate(names)
-        ]
-        dense = _new_array(beside, "dense", (rows, config.dense), np.float32)
-        label = _new_array(beside, "label", (rows,), np.uint8)
+        lookups = [int(ends[-1]) for ends in offsets]
+        indices = [new_array(beside / f"{name}.indices.npy", (lookups[k],), np.int32) for k, name in enumerate(names)]
+        dense = new_array(beside / "dense.npy", (rows, config.dense), np.float32)
+        label = new_array(beside / "label.npy", (rows,), np.uint8)
         for number, size in enumerate(sizes):
             first = number * _BATCH
             batch = random_batch(config, size, number)
@@ -141,14 +140,6 @@ def _require_room(folder: Path, rows: int, dense: int, tables: int, lookups: int
             f"{rows:,} rows take {needed / 1e9:,.1f} GB, {there} has {free / 1e9:,.1f} GB left; expected fewer rows, "
             "dense features or lookups"
         )
-
-
-def _new_array(folder: Path, name: str, shape: tuple[int, ...], dtype: type[np.generic]) -> NDArray[Any]:
-    """A zeroed npy file, mapped for writing (in memory if it has no element: there is nothing to map)."""
-    if not all(shape):
-        np.save(folder / f"{name}.npy", np.empty(shape, dtype))
-        return np.empty(shape, dtype)
-    return np.lib.format.open_memmap(folder / f"{name}.npy", mode="w+", dtype=dtype, shape=shape)
 
 
 def _describe(folder: Path, rows: int, dense: int, tables: dict[str, int], how: dict[str, Any]) -> None:
