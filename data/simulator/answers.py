@@ -10,7 +10,7 @@ from data.errors import DataError
 from data.schema import EVENT_KINDS, EVENT_SCHEMA, EventKind
 from data.simulator.browsing import order_factor
 from data.simulator.marketplace import Marketplace
-from data.simulator.randomness import stream_key, uniforms
+from data.simulator.randomness import standard_normals, stream_key, uniforms
 from data.simulator.tables import taken
 
 NO_ITEM = -1
@@ -25,10 +25,10 @@ _SECOND = 1_000_000
 
 @dataclass(frozen=True)
 class _Clicked:
-    """One row per click: where it was, what followed and when (UTC microseconds)."""
+    """One row per click: on what, what followed and when (UTC microseconds)."""
 
     row: NDArray[np.intp]  # of the slates
-    slot: NDArray[np.intp]
+    item: NDArray[np.int64]
     landed: NDArray[np.bool_]
     bought: NDArray[np.bool_]
     value: NDArray[np.float64]
@@ -63,14 +63,11 @@ class Answerer:
                 do not fit.
         """
         which, shown = _checked(self.marketplace, opportunities, slates)
-        if display_ids is not None and len(display_ids) != len(which):
-            raise DataError(f"{len(display_ids)} display ids for {len(which)} displays; expected one each")
-        row, slot = self._clicks(which, shown)
-        if not len(row):
-            return self._nothing
-        clicked = self._followed(which[row], shown[row, slot], row, slot)
         displays = display_ids if display_ids is not None else [f"d{one:08d}" for one in which.tolist()]
-        return self._table(clicked, which, shown, displays)
+        if len(displays) != len(which):
+            raise DataError(f"{len(displays)} display ids for {len(which)} displays; expected one each")
+        clicked = self._clicked(which, shown)
+        return self._table(clicked, which, displays) if len(clicked.row) else self._nothing
 
     def outcomes(self, opportunities: ArrayLike, slates: ArrayLike) -> NDArray[np.float64]:
         """float64 [n, 3]: the landed clicks, sales and order value (METRICS) that `answer` has, added up per display.
@@ -78,10 +75,9 @@ class Answerer:
         Arguments and errors as for `answer`.
         """
         which, shown = _checked(self.marketplace, opportunities, slates)
-        row, slot = self._clicks(which, shown)
-        clicked = self._followed(which[row], shown[row, slot], row, slot)
+        clicked = self._clicked(which, shown)
         columns = (clicked.landed, clicked.bought, clicked.bought * clicked.value)
-        return np.stack([np.bincount(row, column, minlength=len(which)) for column in columns], axis=1)
+        return np.stack([np.bincount(clicked.row, column, minlength=len(which)) for column in columns], axis=1)
 
     def expected(self, opportunities: ArrayLike, slates: ArrayLike) -> NDArray[np.float64]:
         """float64 [n, 3]: the exact mean of landed clicks, sales and order value of each display (METRICS).
@@ -92,14 +88,6 @@ class Answerer:
         chain = self.marketplace.behaviour.chain(*self._context(which, np.maximum(shown, 0)))
         return (chain.expected() * (shown != NO_ITEM)[..., None]).sum(axis=1)
 
-    def _clicks(self, which: NDArray[np.int64], shown: NDArray[np.int64]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """(row, slot) of every click, by row and slot."""
-        items = np.maximum(shown, 0)
-        click = self.marketplace.behaviour.click(*self._context(which, items))
-        drawn = uniforms(self._keys["click"], which[:, None], items)
-        row, slot = np.nonzero((drawn < click) & (shown != NO_ITEM))
-        return row, slot
-
     def _context(
         self, which: NDArray[np.int64], items: NDArray[np.int64], slots: NDArray[np.integer] | None = None
     ) -> tuple[NDArray[np.integer], ...]:
@@ -109,24 +97,26 @@ class Answerer:
             which, slots = which[:, None], np.arange(items.shape[1])
         return at.user[which], items, slots, at.ts[which], at.publisher[which], at.device[which]
 
-    def _followed(
-        self, opportunity: NDArray[np.int64], item: NDArray[np.int64], row: NDArray[np.intp], slot: NDArray[np.intp]
-    ) -> _Clicked:
-        """What followed each click. A landing comes seconds after its click, a sale minutes after its landing."""
+    def _clicked(self, which: NDArray[np.int64], shown: NDArray[np.int64]) -> _Clicked:
+        """Every click, by row and slot. A landing comes seconds after its click, a sale minutes after its landing."""
+        items = np.maximum(shown, 0)
+        click = self.marketplace.behaviour.click(*self._context(which, items))
+        drawn = uniforms(self._keys["click"], which[:, None], items)
+        row, slot = np.nonzero((drawn < click) & (shown != NO_ITEM))
+        opportunity, item = which[row], shown[row, slot]
 
         def draw(purpose: str) -> NDArray[np.float64]:
             return uniforms(self._keys[purpose], opportunity, item)
 
         chain = self.marketplace.behaviour.chain(*self._context(opportunity, item, slot))
         landed = draw("landing") < chain.landing
-        # Box-Muller: two uniforms make one standard normal.
-        noise = np.sqrt(-2 * np.log(draw("value 1"))) * np.cos(2 * np.pi * draw("value 2"))
+        noise = standard_normals(draw("value 1"), draw("value 2"))
         spread = self.marketplace.config.behaviour.order_spread
         click_ts = self.marketplace.opportunities.ts[opportunity] + _seconds(2 - 20 * np.log(draw("click delay")))
         landing_ts = click_ts + _seconds(1 + 4 * draw("landing delay"))
         return _Clicked(
             row=row,
-            slot=slot,
+            item=item,
             landed=landed,
             bought=landed & (draw("sale") < chain.sale),
             value=chain.order_value * order_factor(noise, spread),
@@ -135,20 +125,17 @@ class Answerer:
             sale_ts=landing_ts + _seconds(60 + 540 * draw("sale delay")),
         )
 
-    def _table(
-        self, clicked: _Clicked, which: NDArray[np.int64], shown: NDArray[np.int64], displays: list[str]
-    ) -> pa.Table:
+    def _table(self, clicked: _Clicked, which: NDArray[np.int64], displays: list[str]) -> pa.Table:
         """Rows ordered by display, slot, and click before landing before sale."""
-        count = len(clicked.row)
-        happened = np.stack([np.ones(count, bool), clicked.landed, clicked.bought], axis=1)
+        happened = np.stack([np.ones(len(clicked.row), bool), clicked.landed, clicked.bought], axis=1)
         click, step = np.nonzero(happened)
         ts = np.stack([clicked.click_ts, clicked.landing_ts, clicked.sale_ts], axis=1)[click, step]
-        row = clicked.row[click]
-        item, opportunity = shown[row, clicked.slot[click]], which[row]
+        row, item = clicked.row[click], clicked.item[click]
+        opportunity = which[row]
         user = self.marketplace.opportunities.user[opportunity]
         kind = np.array([EventKind.click, EventKind.landing, EventKind.sale])[step]
         sale = kind == EventKind.sale
-        names = [f"{one}-{which_item}" for one, which_item in zip(opportunity.tolist(), item.tolist(), strict=True)]
+        names = np.array([f"{one}-{its}" for one, its in zip(opportunity.tolist(), item.tolist(), strict=True)], object)
         return pa.table(
             [
                 pa.array([f"{EVENT_KINDS[code]}-{name}" for code, name in zip(kind.tolist(), names, strict=True)]),
@@ -158,17 +145,8 @@ class Answerer:
                 pa.array([self.marketplace.item_ids[one] for one in item.tolist()]),
                 taken(self.marketplace.merchant_ids, self.marketplace.items.merchant[item]),
                 taken(self.marketplace.config.countries, self.marketplace.users.country[user]),
-                pa.array(
-                    [
-                        None if bought else displays[one]
-                        for one, bought in zip(row.tolist(), sale.tolist(), strict=True)
-                    ],
-                    pa.string(),
-                ),
-                pa.array(
-                    [f"order-{name}" if bought else None for name, bought in zip(names, sale.tolist(), strict=True)],
-                    pa.string(),
-                ),
+                pa.array(np.array(displays, object)[row], pa.string(), mask=sale),
+                pa.array("order-" + names, pa.string(), mask=~sale),
                 pa.array(clicked.value[click], mask=~sale),
             ],
             schema=EVENT_SCHEMA,

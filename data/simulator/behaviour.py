@@ -1,13 +1,10 @@
 """The truth: how likely a user clicks, lands and buys, given what is shown. Pure functions of the marketplace."""
 
-import dataclasses
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from data.errors import DataError
 from data.simulator.config import MarketplaceConfig
 from data.simulator.items import PRICE_SPREAD, Items
 from data.simulator.tree import CategoryTree
@@ -50,7 +47,7 @@ class Behaviour:
 
     Attributes:
         crowd: float64 [L], the mean over users of their interest in each leaf.
-        click_base, sale_base: logits, set by `calibrated`.
+        click_base, sale_base: logits, set by `calibration.calibrated`.
     """
 
     config: MarketplaceConfig
@@ -161,46 +158,6 @@ class Behaviour:
         return np.tanh(self.items.quality[items].astype(np.float64))
 
 
-def calibrated(
-    behaviour: Behaviour,
-    users: Integers,
-    slates: Integers,
-    ts: Integers,
-    publishers: Integers,
-    devices: Integers,
-    slots: Integers,
-) -> Behaviour:
-    """The behaviour with the bases at which these reference banners have the config's mean click and sale rates.
-
-    Args:
-        slates: int [n, S], items; the first `slots` of a row are shown. The others: int [n].
-    """
-    target = behaviour.config.behaviour
-    shown = np.arange(slates.shape[1]) < slots[:, None]
-    context = (
-        users[:, None],
-        slates,
-        np.arange(slates.shape[1]),
-        ts[:, None],
-        publishers[:, None],
-        devices[:, None],
-    )
-
-    def banner_click_rate(base: float) -> float:
-        clicks = dataclasses.replace(behaviour, click_base=base).click(*context)
-        return float(np.mean(1 - np.prod(1 - clicks * shown, axis=1)))
-
-    click_base = _root(banner_click_rate, target.banner_click_rate)
-    with_clicks = dataclasses.replace(behaviour, click_base=click_base)
-    chain = with_clicks.chain(*context)
-    landed = chain.click * chain.landing * shown
-
-    def sale_rate(base: float) -> float:
-        return float(np.average(dataclasses.replace(with_clicks, sale_base=base).chain(*context).sale, weights=landed))
-
-    return dataclasses.replace(with_clicks, sale_base=_root(sale_rate, target.sale_rate))
-
-
 def crowd_interest(behaviour_of: Behaviour, sample: int = 5_000) -> Floats:
     """float64 [L]: the mean own interest in each leaf of (at most `sample`) users, over their phases."""
     users = behaviour_of.users
@@ -216,18 +173,3 @@ def crowd_interest(behaviour_of: Behaviour, sample: int = 5_000) -> Floats:
 
 def sigmoid(logit: Floats) -> Floats:
     return 1 / (1 + np.exp(-logit))
-
-
-def _root(rate: Callable[[float], float], target: float) -> float:
-    """The base in [-20, 20] at which an increasing rate reaches its target, by bisection.
-
-    Raises:
-        DataError: the rate cannot be had there.
-    """
-    low, high = -20.0, 20.0
-    if not rate(low) < target < rate(high):
-        raise DataError(f"simulator config: a mean rate of {target} cannot be had; expected one nearer to the default")
-    while high - low > 1e-6:
-        middle = (low + high) / 2
-        low, high = (middle, high) if rate(middle) < target else (low, middle)
-    return (low + high) / 2

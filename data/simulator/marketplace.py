@@ -5,23 +5,21 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from data.ids import IdMap
 from data.request import HISTORY_LIMIT, NO_HISTORY, History
 from data.schema import CATALOG_SCHEMA, EVENT_KINDS, EVENT_SCHEMA, EventKind
-from data.simulator.behaviour import Behaviour, calibrated, crowd_interest
-from data.simulator.browsing import Organic, browse, draw_by_popularity
+from data.simulator.behaviour import Behaviour, crowd_interest
+from data.simulator.browsing import Organic, browse
+from data.simulator.calibration import calibrated
 from data.simulator.config import MarketplaceConfig
 from data.simulator.items import make_items
 from data.simulator.opportunities import Opportunities, make_opportunities
-from data.simulator.randomness import generator
 from data.simulator.storage import load_parts, save_parts
 from data.simulator.tables import names, numbered, taken
 from data.simulator.tree import category_tree
 from data.simulator.users import make_users
-
-_REFERENCE_BANNERS = 4_000
 
 
 class Marketplace:
@@ -44,7 +42,7 @@ class Marketplace:
         behaviour = Behaviour(config, tree, items, users, np.zeros(len(tree)))
         behaviour = Behaviour(config, tree, items, users, crowd_interest(behaviour))
         opportunities = make_opportunities(config, users)
-        behaviour = _calibrated(behaviour, opportunities)
+        behaviour = calibrated(behaviour, opportunities)
         return cls(behaviour, browse(behaviour), opportunities)
 
     def save(self, folder: Path) -> None:
@@ -148,18 +146,6 @@ class Marketplace:
         end = np.searchsorted(self._user_time_keys, self._keys(users, before), side="left")
         return np.maximum(self.organic.user_offsets[users], end - limit), end
 
-    def click_probability(
-        self,
-        users: NDArray[np.integer],
-        items: NDArray[np.integer],
-        positions: NDArray[np.integer],
-        ts: ArrayLike,
-        publishers: ArrayLike = 0,
-        devices: ArrayLike = 0,
-    ) -> NDArray[np.float64]:
-        """The true P(click) of items at slots; all arguments broadcast. `Behaviour.chain` has what follows a click."""
-        return self.behaviour.click(users, items, positions, ts, publishers, devices)
-
     @cached_property
     def _user_time_keys(self) -> NDArray[np.int64]:
         """int64 [N], sorted: user and time in one number, in the order of `organic.by_user`."""
@@ -169,20 +155,3 @@ class Marketplace:
     def _keys(self, users: NDArray[np.integer], ts: NDArray[np.int64]) -> NDArray[np.int64]:
         span = self.config.day_us(self.config.days + 1) - self.config.start_us
         return users.astype(np.int64) * span + np.clip(ts - self.config.start_us, 0, span - 1)
-
-
-def _calibrated(behaviour: Behaviour, opportunities: Opportunities) -> Behaviour:
-    """The bases set on banners of items drawn by popularity, over the first opportunities."""
-    first = slice(0, _REFERENCE_BANNERS)
-    merchant = opportunities.merchant[first]
-    offsets, slots = behaviour.items.merchant_offsets, max(behaviour.config.slot_counts)
-    draws = generator(behaviour.config.seed, "reference banners").random((len(merchant), slots))
-    return calibrated(
-        behaviour,
-        opportunities.user[first],
-        draw_by_popularity(behaviour, offsets[merchant], offsets[merchant + 1], draws),
-        opportunities.ts[first],
-        opportunities.publisher[first],
-        opportunities.device[first],
-        opportunities.slots[first],
-    )

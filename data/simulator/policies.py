@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from data.simulator.answers import NO_ITEM
 from data.simulator.marketplace import Marketplace
-from data.simulator.randomness import stream_key, uniforms
+from data.simulator.randomness import standard_normals, stream_key, uniforms
 
 _BLOCK = 2_000  # opportunities scored at once
 
@@ -72,15 +72,12 @@ class AffinityPolicy:
         pool = np.concatenate([self._head[at.merchant[opportunities]], tail], axis=1)
         items, user = np.maximum(pool, 0), at.user[opportunities][:, None]
         ts = at.ts[opportunities][:, None]
-        click = self._marketplace.click_probability(user, items, np.zeros(1, np.int64), ts)
-        score = np.log(click / (1 - click)) + self._noise * self._standard_normals(user, items)
+        click = self._marketplace.behaviour.click(user, items, np.zeros(1, np.int64), ts)
+        noise = standard_normals(uniforms(self._key, user, items, 0), uniforms(self._key, user, items, 1))
+        score = np.log(click / (1 - click)) + self._noise * noise
         score[pool == NO_ITEM] = -np.inf
         best = np.argsort(-score, axis=1, kind="stable")[:, :slots]
         return _cut_to_slots(self._marketplace, opportunities, np.take_along_axis(pool, best, axis=1))
-
-    def _standard_normals(self, user: NDArray[np.integer], items: NDArray[np.int64]) -> NDArray[np.float64]:
-        radius = np.sqrt(-2 * np.log(uniforms(self._key, user, items, 0)))
-        return radius * np.cos(2 * np.pi * uniforms(self._key, user, items, 1))
 
 
 class _TailSampler:

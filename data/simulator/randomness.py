@@ -36,6 +36,11 @@ def uniforms(key: np.uint64, *counters: ArrayLike) -> NDArray[np.float64]:
     return ((state >> np.uint64(11)).astype(np.float64) + 0.5) * _TO_FRACTION
 
 
+def standard_normals(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Box and Muller's: one standard normal number from two uniform ones in (0, 1)."""
+    return np.sqrt(-2 * np.log(one)) * np.cos(2 * np.pi * other)
+
+
 def pick(cumulative: NDArray[np.floating], draws: NDArray[np.float64]) -> NDArray[np.intp]:
     """For each row of cumulative weights [n, k], the column that draws [n] in [0, 1) fall into; weights need no norm.
 

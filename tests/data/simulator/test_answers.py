@@ -158,7 +158,7 @@ def test_rates_are_of_the_order_asked_for() -> None:
 
 
 def test_lower_slots_are_clicked_less(marketplace: Marketplace) -> None:
-    click = marketplace.click_probability(np.array([3]), np.array([20]), np.arange(6), marketplace.config.test_start_us)
+    click = marketplace.behaviour.click(np.array([3]), np.array([20]), np.arange(6), marketplace.config.test_start_us)
     assert (np.diff(click) < 0).all()
 
 
@@ -166,17 +166,17 @@ def test_at_personalisation_0_every_user_wants_the_same_things() -> None:
     marketplace = Marketplace.generate(preset("small", personalisation=0.0))
     users, items = np.arange(0, 1500, 50)[:, None], np.arange(len(marketplace.items))
     early, late = marketplace.config.test_start_us, marketplace.config.day_us(20)
-    click = marketplace.click_probability(users, items, np.zeros(1, np.int64), early)
+    click = marketplace.behaviour.click(users, items, np.zeros(1, np.int64), early)
     logit = np.log(click / (1 - click))
     np.testing.assert_allclose(logit - logit[:, :1], np.broadcast_to(logit[0] - logit[0, 0], logit.shape), atol=1e-9)
-    np.testing.assert_allclose(marketplace.click_probability(users, items, np.zeros(1, np.int64), late), click)
+    np.testing.assert_allclose(marketplace.behaviour.click(users, items, np.zeros(1, np.int64), late), click)
     chain = marketplace.behaviour.chain(users, items, np.zeros(1, np.int64), early)
     assert np.ptp(chain.sale, axis=0).max() < 1e-12
 
 
 def test_with_personalisation_users_want_different_things(marketplace: Marketplace) -> None:
     users, items = np.arange(0, 1500, 50)[:, None], np.arange(190, 690)
-    click = marketplace.click_probability(users, items, np.zeros(1, np.int64), marketplace.config.test_start_us)
+    click = marketplace.behaviour.click(users, items, np.zeros(1, np.int64), marketplace.config.test_start_us)
     assert len(np.unique(click.argmax(axis=1))) > 15
 
 
