@@ -17,7 +17,7 @@ from data.simulator.config import MarketplaceConfig
 from data.simulator.items import make_items
 from data.simulator.opportunities import Opportunities, make_opportunities
 from data.simulator.storage import load_parts, save_parts
-from data.simulator.tables import names, numbered, taken
+from data.simulator.tables import numbered, taken
 from data.simulator.tree import category_tree
 from data.simulator.users import make_users
 
@@ -76,7 +76,8 @@ class Marketplace:
     @cached_property
     def user_ids(self) -> list[str]:
         """By user, such as "u0000012"; sorted."""
-        return names("u", len(self.users), 7)
+        digits = max(7, len(str(len(self.users))))
+        return [f"u{user:0{digits}d}" for user in range(len(self.users))]
 
     @cached_property
     def _item_map(self) -> IdMap:

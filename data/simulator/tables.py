@@ -8,12 +8,6 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 
-def names(prefix: str, count: int, digits: int) -> list[str]:
-    """prefix + 0-padded numbers 0 .. count - 1, at least so many digits; their sorted order is that of the numbers."""
-    digits = max(digits, len(str(count)))
-    return [f"{prefix}{number:0{digits}d}" for number in range(count)]
-
-
 def taken(strings: Sequence[str], positions: NDArray[np.integer]) -> pa.Array:
     """The string at each position."""
     return pa.array(strings, pa.string()).take(pa.array(np.asarray(positions)))
