@@ -38,9 +38,7 @@ def _click(name: str, **fields: object) -> pb.TrackedEvent:
     return pb.TrackedEvent(**(given | fields))  # type: ignore[arg-type]
 
 
-def test_a_banner_is_answered_logged_and_the_same_as_its_offline_twin(
-    gateway: GatewayProcess, client: GatewayClient
-) -> None:
+def test_a_banner_is_answered_logged_and_the_same_as_offline(gateway: GatewayProcess, client: GatewayClient) -> None:
     asked = context(
         history=pb.History(item_ids=["books-001", "shoes-004"]), publisher="news", device="phone", ts_us=NOON
     )
@@ -48,14 +46,14 @@ def test_a_banner_is_answered_logged_and_the_same_as_its_offline_twin(
     runtime = stand_in_runtime(gateway.files.current)
     experiment = load_experiment(gateway.populations)
     population = experiment.population(experiment.assign("u1"))
-    twin = assemble(runtime, request_of(asked, runtime.items, replay=True), population.sources, 6, per_source=50)
+    offline = assemble(runtime, request_of(asked, runtime.items, replay=True), population.sources, 6, per_source=50)
     assert (answer.population, answer.experiment) == (population.name, "led-launch")
     assert (answer.config_hash, answer.bundle_version) == (experiment.config_hash, runtime.version)
     assert answer.simulated and not answer.degraded
     assert [(slot.position, slot.item_id, tuple(slot.sources)) for slot in answer.slots] == [
-        (slot.position, runtime.items.items.id(slot.item), slot.sources) for slot in twin.slots
+        (slot.position, runtime.items.items.id(slot.item), slot.sources) for slot in offline.slots
     ]
-    assert [slot.score for slot in answer.slots] == [np.float32(slot.score) for slot in twin.slots]
+    assert [slot.score for slot in answer.slots] == [np.float32(slot.score) for slot in offline.slots]
     assert answer.slots[0].title == "Books No. 39" and answer.slots[0].price == 44.0
     stages = [one.stage for one in answer.stage_times]
     assert stages == ["parse", "wait", *population.sources, "pool", "ranker", "fill", "log"]

@@ -86,9 +86,9 @@ def test_similar_items_are_the_offline_ones_of_the_same_merchant(workspace: Work
     found = client.get_similar_items("bikes-20", 6, "FR", exclude_item_ids=["bikes-21", "gone"])
     ids = runtime.items.items
     left_out = np.array([ids.position("bikes-21")], np.int32)
-    twin = runtime.similar.find(ids.position("bikes-20"), "FR", 6, left_out)
-    assert list(found.item_ids) == ids.ids_at(twin.items) and found.basis == "behaviour"
-    np.testing.assert_allclose(found.scores, twin.scores, rtol=1e-6)
+    offline = runtime.similar.find(ids.position("bikes-20"), "FR", 6, left_out)
+    assert list(found.item_ids) == ids.ids_at(offline.items) and found.basis == "behaviour"
+    np.testing.assert_allclose(found.scores, offline.scores, rtol=1e-6)
     assert all(one.startswith("bikes-") for one in found.item_ids)
     assert not {"bikes-20", "bikes-21", "bikes-05"} & set(found.item_ids)
     assert np.mean([abs(int(one[-2:]) - 20) for one in found.item_ids]) < 8  # by chance about 11

@@ -43,7 +43,7 @@ def test_a_trained_bundle_without_a_ranker_serves_all_populations(tmp_path: Path
             proposed = client.get_candidates(context, k=20)
             assert [one.source for one in proposed.sources] == ["gbo", "cbo", "led"]
             stages = [one.stage for one in proposed.stage_times]
-            assert stages == ["parse", "gbo", "cbo", "led", "fill"]  # on the spot: no lane was waited for
+            assert stages == ["parse", "gbo", "cbo", "led", "fill"]  # inline: no worker thread was waited for
             catalog = pq.read_table(workspace.catalog)
             own = set(catalog.filter(pc.equal(catalog["merchant_id"], asker.merchant_id))["item_id"].to_pylist())
             assert all(set(one.item_ids) <= own and len(one.item_ids) == 20 for one in proposed.sources)
