@@ -10,6 +10,9 @@ from pathlib import Path
 from data.criteo.parse import LONGEST_LINE
 from data.errors import DataError
 
+BLOCK_BYTES = 8 << 20
+"""Of text, of a block."""
+
 
 @dataclass(frozen=True)
 class Block:

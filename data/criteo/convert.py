@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from data.console import progress_bar
 from data.criteo import work
-from data.criteo.blocks import in_order_of_days
+from data.criteo.blocks import BLOCK_BYTES, in_order_of_days
 from data.criteo.layout import CATEGORICAL, DENSE, SPLITS, TEST, VALIDATION
 from data.criteo.local import Engine, LocalEngine
 from data.criteo.manifest import Feature, Manifest, Options, Source, SplitSize, write_specification
@@ -31,8 +31,6 @@ from data.files import sha256_of, write_text_atomically
 from data.ids import load_array
 from data.locks import locked
 from data.processes import WorkerDied, pool
-
-BLOCK_BYTES = 8 << 20
 
 
 def convert(

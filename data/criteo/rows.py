@@ -7,7 +7,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from data.criteo.blocks import blocks_of, read_block
+from data.criteo.blocks import BLOCK_BYTES, blocks_of, read_block
 from data.criteo.dataset import CriteoDataset
 from data.criteo.layout import CATEGORICAL, DENSE, MISSING_ROW, SPOOL_DENSE, SPOOL_LABEL, spooled_ids
 from data.criteo.parse import BadLine, parse_block
@@ -16,8 +16,6 @@ from data.errors import DataError
 NO_ID = -1
 RARE_ID = -2
 """Stands for every id that a converted folder keeps no row for."""
-
-_BLOCK_BYTES = 8 << 20
 
 
 @dataclass(frozen=True)
@@ -50,7 +48,7 @@ class CriteoRows:
         if not path.is_file():
             raise DataError(f"{path}: expected a file of Criteo's layout there, found none")
         spools, rows = [], 0
-        for block in blocks_of(0, path, _BLOCK_BYTES):
+        for block in blocks_of(0, path, BLOCK_BYTES):
             try:
                 spools.append(parse_block(read_block(block)))
             except BadLine as error:

@@ -105,7 +105,7 @@ def load_profiles(folder: Path) -> dict[str, TraceProfile]:
 
 
 def _checked(folder: Path, name: str, rows: int) -> TraceProfile:
-    arrays = [np.asarray(load_array(folder / f"{name}.{part}.npy")) for part in ("unique", "distances", "counts")]
+    arrays = [load_array(folder / f"{name}.{part}.npy") for part in ("unique", "distances", "counts")]
     unique, distances, counts = arrays
     sound = (
         all(array.ndim == 1 and array.dtype.kind in "iu" and len(array) for array in arrays)

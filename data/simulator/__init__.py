@@ -2,9 +2,9 @@
 
 config (sizes and strengths) -> randomness (streams that depend on seed and purpose alone) -> tree (categories) ->
 items (catalogues of several merchants) -> users (interests, style, purse) -> behaviour (the true probabilities) ->
-browsing (organic views and sales) -> opportunities (moments at which a banner can be shown) -> marketplace (all of it
-together, saved and loaded) -> answers (what users do with a banner, and what they do on average) -> experiment (A/B
-tests without a gateway).
+opportunities (moments at which a banner can be shown) -> calibration (the mean click and sale rates of banners) ->
+browsing (organic views and sales) -> marketplace (all of it together, saved and loaded) -> answers (what users do with
+a banner, and what they do on average) -> experiment (A/B tests without a gateway).
 
 What is assumed, with every formula, stands in docs/reference/simulator.md.
 """

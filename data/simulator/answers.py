@@ -49,7 +49,6 @@ class Answerer:
         self.marketplace = marketplace
         self.seed = marketplace.config.seed if seed is None else seed
         self._keys = {purpose: stream_key(self.seed, f"answers: {purpose}") for purpose in _PURPOSES}
-        self._nothing = EVENT_SCHEMA.empty_table()
 
     def answer(self, opportunities: ArrayLike, slates: ArrayLike, display_ids: list[str] | None = None) -> pa.Table:
         """The clicks, landings and sales that follow some displays, as a table of EVENT_SCHEMA, by display and slot.
@@ -67,7 +66,7 @@ class Answerer:
         if len(displays) != len(which):
             raise DataError(f"{len(displays)} display ids for {len(which)} displays; expected one each")
         clicked = self._clicked(which, shown)
-        return self._table(clicked, which, displays) if len(clicked.row) else self._nothing
+        return self._table(clicked, which, displays) if len(clicked.row) else EVENT_SCHEMA.empty_table()
 
     def outcomes(self, opportunities: ArrayLike, slates: ArrayLike) -> NDArray[np.float64]:
         """float64 [n, 3]: the landed clicks, sales and order value (METRICS) that `answer` has, added up per display.
