@@ -13,7 +13,7 @@ from candidates.benchmarks.summary import Line, measured, short, with_error
 from candidates.benchmarks.tasks import ModelTask
 from candidates.benchmarks.tuning import Tuned, tune, untuned
 from candidates.errors import CandidatesError
-from candidates.models.model import require_memory
+from candidates.models.model import at_once, require_memory
 from candidates.protocols.splits import Split
 from data.console import console
 
@@ -52,6 +52,7 @@ class Comparison:
         split = self.source.split()
         console.print(f"{self.source.dataset}, {described(split)}", markup=False, soft_wrap=True)
         names = [name for name in self.names if self._fits(name, split)]
+        processes = at_once(map(build_model, names), split.train.shape[1], processes)
         every = {name: self._tasks(name, processes == IN_THIS_PROCESS) for name in names}
         first = {name: several[0] for name, several in every.items()}
         self.tuned = {name: untuned(task) for name, task in first.items()}

@@ -1,7 +1,7 @@
 """What every model of a user-item matrix is: fitted on it, then asked for scores, recommendations, similar items."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -157,6 +157,12 @@ class UserItemModel(SavedInFolder):
         vectors = self._item_vectors()
         lengths = np.maximum(np.linalg.norm(vectors, axis=1), 1e-30)
         return (vectors[items] / lengths[items, None]) @ vectors.T / lengths
+
+
+def at_once(models: Iterable[UserItemModel], items: int, processes: int) -> int:
+    """How many processes, at most as many as asked for, can fit any of these models at a time; at least one."""
+    greatest = max((model.bytes_per_pair * items**2 for model in models), default=0)
+    return max(1, min(processes, available_memory() // greatest)) if greatest and processes else processes
 
 
 def require_memory(model: UserItemModel, items: int) -> None:

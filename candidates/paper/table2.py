@@ -14,7 +14,7 @@ from candidates.benchmarks.summary import Line, markdown, measured, percent, sho
 from candidates.benchmarks.tasks import ModelTask
 from candidates.benchmarks.tuning import Tuned, tune, untuned
 from candidates.errors import CandidatesError
-from candidates.models.model import require_memory
+from candidates.models.model import at_once, require_memory
 from candidates.paper import plots
 from data.files import write_text_atomically
 
@@ -75,7 +75,9 @@ def table_2(
     Args:
         fixed: tune nothing.
     """
-    rows = _rows(source.split().train.shape[1])
+    items = source.split().train.shape[1]
+    rows = _rows(items)
+    processes = at_once((build_model(row.model) for row in rows), items, processes)
     first = {row.model: _task(row, source, seeds[0]) for row in rows}
     tuned = {name: untuned(task) for name, task in first.items()} if fixed else tune(first, folder, processes)
     tasks = {row: tasks_of(row, source, seeds, tuned[row.model]) for row in rows}

@@ -13,9 +13,10 @@ from candidates.baselines.ease import Ease
 from candidates.baselines.ials import Ials
 from candidates.baselines.popularity import Popularity
 from candidates.benchmarks.registry import MODELS, build_model, load_model
+from candidates.benchmarks.runner import IN_THIS_PROCESS
 from candidates.errors import CandidatesError
 from candidates.models import ranking
-from candidates.models.model import UserItemModel
+from candidates.models.model import UserItemModel, at_once
 from tests.support.user_items import SMALL, two_tastes
 
 LEDS = [name for name in MODELS if name.startswith("led")]
@@ -201,3 +202,12 @@ def test_popularity_recommends_the_most_taken_first():
     matrix = csr_matrix(np.array([[1, 1, 0], [0, 1, 0], [0, 1, 1], [0, 0, 1]], np.float32))
     found = Popularity().fit(matrix).recommend(matrix[:2], 2)
     assert found.items.tolist() == [[2, -1], [2, 0]]
+
+
+def test_no_more_processes_run_than_memory_holds_of_the_greatest_model(monkeypatch):
+    monkeypatch.setattr("candidates.models.model.available_memory", lambda: 12 * 100**2 * 3)
+    models = [Popularity(), Ease(), Ials()]
+    assert [at_once(models, 100, processes) for processes in (1, 2, 8)] == [1, 2, 3]
+    assert at_once(models, 1000, 8) == 1  # whether one fits at all is asked before
+    assert at_once([Popularity()], 1000, 8) == 8
+    assert at_once(models, 100, IN_THIS_PROCESS) == IN_THIS_PROCESS
