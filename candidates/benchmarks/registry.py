@@ -9,7 +9,7 @@ from typing import Any
 from candidates.errors import CandidatesError
 from candidates.led.presets import PAPER, WIDE
 from candidates.models.model import UserItemModel
-from candidates.models.saving import read_model
+from candidates.models.saving import saved_model
 from data.settings import checked, parse_yaml
 
 
@@ -83,12 +83,12 @@ def load_model(folder: Path | str) -> UserItemModel:
     Raises:
         CandidatesError: no model there, of an unknown kind, or damaged files.
     """
-    saved = read_model(Path(folder))
-    entry = next((one for one in MODELS.values() if one.model == saved.kind), None)
-    if entry is None:
-        known = sorted({one.model for one in MODELS.values()})
-        raise CandidatesError(f"{folder} holds a model of the kind {saved.kind}; expected one of {', '.join(known)}")
-    return entry.model_type().of_saved(saved, str(folder))
+    entries, kind = {one.model: one for one in MODELS.values()}, saved_model(Path(folder)).kind
+    if kind not in entries:
+        raise CandidatesError(
+            f"{folder} holds a model of the kind {kind}; expected one of {', '.join(sorted(entries))}"
+        )
+    return entries[kind].model_type().load(folder)
 
 
 def _value(where: str, value: Any) -> Any:

@@ -1,13 +1,15 @@
 """Rows of several seeds become one line: means over users with standard errors, and differences user by user."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from candidates.benchmarks.benchmark import Result
+from candidates.benchmarks.runner import Task, run_tasks
 from data.statistics import Mean
 
 
@@ -42,6 +44,15 @@ class Line:
             float(np.mean([result.training_seconds for result in results])),
             float(np.mean(epochs)) if epochs else None,
         )
+
+    @classmethod
+    def of_tasks(
+        cls, what: str, tasks: Mapping[str, Sequence[Task]], folder: Path, processes: int
+    ) -> "dict[str, tuple[Line, Result]]":
+        """Run tasks, by title one for each seed: the titles' lines, and their first seeds' results."""
+        rows = iter(run_tasks(what, [task for several in tasks.values() for task in several], folder, processes))
+        results = {title: [Result.of_row(next(rows)) for _ in several] for title, several in tasks.items()}
+        return {title: (cls.of(title, several), several[0]) for title, several in results.items()}
 
     def mean(self, name: str) -> Mean:
         """Over users, with its standard error."""

@@ -105,7 +105,7 @@ class TrainingState:
         return found
 
     def facts(self) -> dict[str, Any]:
-        return {"rng": self.rng.bit_generator.state, "whole_numbers": self._whole_numbers()}
+        return {"rng": self.rng.bit_generator.state}
 
     def restore(self, tensors: dict[str, "Tensor"], facts: dict[str, Any]) -> None:
         """Everything as it was when `tensors` and `facts` were taken.
@@ -113,6 +113,8 @@ class TrainingState:
         Raises:
             CandidatesError: they are those of a training of another form.
         """
+        import torch
+
         try:
             self.module.load_state_dict(within("module.", tensors))
             for place, optimizer in enumerate(self.optimizers):
@@ -120,7 +122,7 @@ class TrainingState:
                 described["state"] = {}
                 for name, tensor in within(f"optimizer.{place}.", tensors).items():
                     parameter, key = name.split(".", 1)
-                    whole = [place, int(parameter), key] in facts["whole_numbers"]
+                    whole = tensor.ndim == 0 and tensor.dtype == torch.int64  # SparseAdam counts its steps in Python
                     described["state"].setdefault(int(parameter), {})[key] = int(tensor) if whole else tensor
                 optimizer.load_state_dict(described)
             if self.generator is not None:
@@ -130,16 +132,6 @@ class TrainingState:
             raise CandidatesError(
                 f"a checkpoint does not fit this training: {error}; remove it to begin anew"
             ) from error
-
-    def _whole_numbers(self) -> list[list[Any]]:
-        """Which of the optimisers' values are Python's own numbers rather than tensors."""
-        return [
-            [place, parameter, name]
-            for place, optimizer in enumerate(self.optimizers)
-            for parameter, values in optimizer.state_dict()["state"].items()
-            for name, value in values.items()
-            if isinstance(value, int)
-        ]
 
 
 def digest(*parts: Any) -> str:

@@ -28,19 +28,20 @@ class _Description:
 
 @dataclass(frozen=True)
 class SavedModel:
-    """What a folder holds.
+    """What a folder says of its model.
 
     Attributes:
         kind: the name of the model's class.
         config: its settings, of JSON's types.
         items: columns of the matrix that it was fitted on.
-        arrays: by name, what its scores are made of.
+        sha256: of the file of arrays.
     """
 
     kind: str
     config: dict[str, Any]
     items: int
-    arrays: dict[str, NDArray]
+    sha256: str
+    format: int = FORMAT
 
 
 class SavedInFolder(ABC):
@@ -80,8 +81,19 @@ class SavedInFolder(ABC):
         Raises:
             CandidatesError: not fitted yet, a place that cannot be written, or a folder of something else.
         """
-        items = self._fitted()
-        write_model(Path(folder), SavedModel(type(self).__name__, self.settings, items, self._state()))
+        from safetensors.numpy import save_file
+
+        items, folder = self._fitted(), Path(folder)
+        if folder.exists() and not (folder / DESCRIPTION).is_file():
+            raise CandidatesError(f"{folder} exists and holds no model; expected a new folder or that of a saved model")
+        try:
+            with replaced_folder(folder) as beside:
+                arrays = {name: np.ascontiguousarray(one) for name, one in self._state().items()}
+                save_file(arrays, beside / ARRAYS)
+                saved = SavedModel(type(self).__name__, self.settings, items, sha256_of(beside / ARRAYS))
+                (beside / DESCRIPTION).write_text(json.dumps(asdict(saved), indent=2) + "\n")
+        except OSError as error:
+            raise CandidatesError(f"{folder}: expected a place that can be written, found {error}") from error
 
     @classmethod
     def load(cls, folder: Path | str) -> Self:
@@ -90,19 +102,19 @@ class SavedInFolder(ABC):
         Raises:
             CandidatesError: no model there, another kind of model, or damaged files.
         """
-        return cls.of_saved(read_model(Path(folder)), str(folder))
+        from safetensors.numpy import load_file
 
-    @classmethod
-    def of_saved(cls, saved: SavedModel, where: str) -> Self:
-        """`where` names the model in errors: CandidatesError if its kind, settings or arrays do not fit."""
+        saved, folder = saved_model(Path(folder)), Path(folder)
         if saved.kind != cls.__name__:
-            raise CandidatesError(f"{where} holds a model of the kind {saved.kind}; expected {cls.__name__}")
-        model = cls(checked(cls.config_type, saved.config, where, CandidatesError))
+            raise CandidatesError(f"{folder} holds a model of the kind {saved.kind}; expected {cls.__name__}")
+        model = cls(checked(cls.config_type, saved.config, str(folder), CandidatesError))
         model._items = saved.items
         try:
-            model._restore(saved.arrays)
-        except (KeyError, ValueError, RuntimeError) as error:
-            raise CandidatesError(f"{where}: expected the arrays of {cls.__name__}, found {error!r}") from error
+            if sha256_of(folder / ARRAYS) != saved.sha256:
+                raise CandidatesError(f"{folder / ARRAYS} is not the file that was saved: its SHA-256 differs")
+            model._restore(load_file(folder / ARRAYS))
+        except (OSError, KeyError, ValueError, RuntimeError) as error:
+            raise CandidatesError(f"{folder}: expected the arrays of {cls.__name__}, found {error!r}") from error
         return model
 
     def _fitted(self) -> int:
@@ -120,33 +132,11 @@ class SavedInFolder(ABC):
         """Take back what `_state` gave."""
 
 
-def write_model(folder: Path, model: SavedModel) -> None:
-    """Replace the folder as a whole. Raises CandidatesError if the place cannot be written, or holds something else."""
-    from safetensors.numpy import save_file
-
-    if folder.exists() and not (folder / DESCRIPTION).is_file():
-        raise CandidatesError(f"{folder} exists and holds no model; expected a new folder or that of a saved model")
-    try:
-        with replaced_folder(folder) as beside:
-            save_file({name: np.ascontiguousarray(one) for name, one in model.arrays.items()}, beside / ARRAYS)
-            described = _Description(FORMAT, model.kind, model.config, model.items, sha256_of(beside / ARRAYS))
-            (beside / DESCRIPTION).write_text(json.dumps(asdict(described), indent=2) + "\n")
-    except OSError as error:
-        raise CandidatesError(f"{folder}: expected a place that can be written for a model, found {error}") from error
-
-
-def read_model(folder: Path) -> SavedModel:
-    """Raises CandidatesError: no model there, one of another format, or files that differ from what was written."""
-    from safetensors.numpy import load_file
-
+def saved_model(folder: Path) -> SavedModel:
+    """What a folder says of its model. Raises CandidatesError: no model there, or one of another format."""
     missing = f"{folder}: expected the folder of a saved model, found no {DESCRIPTION} in it"
     expected = "the description of a saved model"
-    found = read_json(folder / DESCRIPTION, _Description, missing=missing, expected=expected, error=CandidatesError)
+    found = read_json(folder / DESCRIPTION, SavedModel, missing=missing, expected=expected, error=CandidatesError)
     if found.format != FORMAT:
         raise CandidatesError(f"{folder} is a model of format {found.format}; expected format {FORMAT}")
-    try:
-        if sha256_of(folder / ARRAYS) != found.sha256:
-            raise CandidatesError(f"{folder / ARRAYS} is not the file that was saved: its SHA-256 differs")
-        return SavedModel(found.kind, found.config, found.items, load_file(folder / ARRAYS))
-    except OSError as error:
-        raise CandidatesError(f"{folder / ARRAYS} cannot be read: {error}") from error
+    return found

@@ -6,10 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from candidates.benchmarks.benchmark import Result
 from candidates.benchmarks.datasets import DataSource
 from candidates.benchmarks.registry import build_model
-from candidates.benchmarks.runner import run_tasks
 from candidates.benchmarks.summary import Line, markdown, measured, percent, short
 from candidates.benchmarks.tasks import ModelTask
 from candidates.benchmarks.tuning import Tuned, tune, untuned
@@ -80,12 +78,11 @@ def table_2(
     processes = at_once((build_model(row.model) for row in rows), items, processes)
     first = {row.model: _task(row, source, seeds[0]) for row in rows}
     tuned = {name: untuned(task) for name, task in first.items()} if fixed else tune(first, folder, processes)
-    tasks = {row: tasks_of(row, source, seeds, tuned[row.model]) for row in rows}
-    found = iter(run_tasks("Table 2", [task for row in rows for task in tasks[row]], folder, processes))
-    results = {row: [Result.of_row(next(found)) for _ in tasks[row]] for row in rows}
+    tasks = {row.name: tasks_of(row, source, seeds, tuned[row.model]) for row in rows}
+    found = Line.of_tasks("Table 2", tasks, folder, processes)
     measured_rows = [
-        _Measured(row, Line.of(row.name, several), tuned[row.model], tuned[row.model].words(several[0]))
-        for row, several in results.items()
+        _Measured(row, line, tuned[row.model], tuned[row.model].words(first))
+        for row, (line, first) in zip(rows, found.values(), strict=True)
     ]
     base = next(one.line for one in measured_rows if one.row.model == BASE)
     text = _text(source, seeds, measured_rows, base)

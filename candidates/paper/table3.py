@@ -11,7 +11,6 @@ import pyarrow as pa
 from candidates.baselines.paper_vae import PaperVae
 from candidates.benchmarks.benchmark import Result
 from candidates.benchmarks.registry import build_model
-from candidates.benchmarks.runner import run_tasks
 from candidates.benchmarks.summary import Line, markdown, measured, short
 from candidates.benchmarks.tasks import code_digest
 from candidates.errors import CandidatesError
@@ -133,19 +132,23 @@ class TemporalTask:
 def table_3(log: Log, seeds: Sequence[int], folder: Path, processes: int) -> dict[str, Any]:
     """Fit and measure every row, write table3.md and table3.png into the folder, and return the figures."""
     log.split(seeds[0])  # what no task could divide is told before the first of them
-    tasks = [
-        TemporalTask(log, f"{name}, {start}, {tuning}, seed {seed}", model, _settings(model, start, tuning), seed)
+    tasks = {
+        f"{name}, {start} start, {tuning}": [
+            TemporalTask(
+                log,
+                f"{name}, {start}, {tuning}, seed {seed}",
+                model,
+                (*SETTINGS[model], ("start", start), ("tuning", tuning)),
+                seed,
+            )
+            for seed in seeds
+        ]
         for name, start, tuning, model, _ in ROWS
-        for seed in seeds
-    ]
-    found = [Result.of_row(row) for row in run_tasks("Table 3", tasks, folder, processes)]
-    several = len(seeds)
-    lines = [
-        Line.of(f"{name}, {start} start, {tuning}", found[place * several : (place + 1) * several])
-        for place, (name, start, tuning, *_) in enumerate(ROWS)
-    ]
+    }
+    found = list(Line.of_tasks("Table 3", tasks, folder, processes).values())
+    lines, sizes = [line for line, _ in found], found[0][1].notes
     origin = Workspace(log.workspace).origin()
-    text = _text(log, seeds, lines, found[0].notes, "SIMULATED " * origin.simulated + origin.name)
+    text = _text(log, seeds, lines, sizes, "SIMULATED " * origin.simulated + origin.name)
     write_text_atomically(folder / "table3.md", text, CandidatesError)
     shown = [name for name in ("recall@20", CLICK_RANK) if name in lines[0].per_user]
     plots.dots(folder / "table3.png", "LED paper, Table 3", [(line, None) for line in lines], shown, "")
@@ -157,10 +160,6 @@ def table_3(log: Log, seeds: Sequence[int], folder: Path, processes: int) -> dic
         "rows": [line.figures() for line in lines],
         "markdown": text,
     }
-
-
-def _settings(model: str, start: str, tuning: str) -> tuple[tuple[str, str], ...]:
-    return (*SETTINGS[model], ("start", start), ("tuning", tuning))
 
 
 def _text(log: Log, seeds: Sequence[int], lines: Sequence[Line], sizes: dict[str, Any], data: str) -> str:

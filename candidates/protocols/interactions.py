@@ -87,13 +87,9 @@ def read_item_lists(path: Path) -> tuple[NDArray, NDArray]:
 
 def _encoded(column: pa.ChunkedArray) -> tuple[NDArray, NDArray[np.int32]]:
     """Ascending distinct ids that occur, and each row's position among them."""
-    encoded = column.dictionary_encode().unify_dictionaries()
-    codes = np.concatenate([chunk.indices.to_numpy() for chunk in encoded.chunks])
-    ids = _as_numbers(np.array(encoded.chunk(0).dictionary.to_pylist()))
-    order = np.argsort(ids, kind="stable")
-    position = np.empty(len(order), np.int32)
-    position[order] = np.arange(len(order), dtype=np.int32)
-    return ids[order], position[codes]
+    encoded = column.dictionary_encode().unify_dictionaries().combine_chunks()
+    ids, position = np.unique(_as_numbers(np.array(encoded.dictionary.to_pylist())), return_inverse=True)
+    return ids, position.astype(np.int32)[encoded.indices.to_numpy()]
 
 
 def _as_numbers(ids: NDArray) -> NDArray:
