@@ -16,6 +16,7 @@ from candidates.errors import CandidatesError
 from candidates.models.model import at_once, require_memory
 from candidates.protocols.splits import Split
 from data.console import console
+from data.statistics import Mean
 
 
 @dataclass
@@ -79,24 +80,16 @@ class Comparison:
         }
         return about | {"models": [self._figures(result) for result in self.results]}
 
-    def difference(self, result: Result, name: str) -> str:
-        """To the model that others are compared to, such as "+.0089 ± .0043"; for itself nothing."""
-        base = self._base()
-        if base is None or base.model == result.model:
-            return ""
-        return with_error(Line.of("", [result]).difference(Line.of("", [base]), name), "+")
+    def differences(self, result: Result) -> dict[str, Mean]:
+        """By measure, to the model that others are compared to, user by user; empty if that is not there."""
+        base = next((one.evaluation for one in self.results if one.model == self.compare_to), None)
+        per_user = {} if base is None else base.per_user
+        return {name: Mean.of_difference(result.evaluation.per_user[name], per_user[name]) for name in per_user}
 
     def _figures(self, result: Result) -> dict[str, Any]:
-        base, found = self._base(), result.figures() | self.tuned[result.model].figures()
-        if base is None:
-            return found
-        line, other = Line.of("", [result]), Line.of("", [base])
-        changes = {name: line.difference(other, name) for name in line.per_user}
+        found, changes = result.figures() | self.tuned[result.model].figures(), self.differences(result)
         over = {name: {"mean": change.value, "standard_error": change.error} for name, change in changes.items()}
-        return found | {f"difference to {base.model}": over}
-
-    def _base(self) -> Result | None:
-        return next((one for one in self.results if one.model == self.compare_to), None)
+        return found | ({f"difference to {self.compare_to}": over} if over else {})
 
     def _tasks(self, name: str, show_progress: bool) -> list[ModelTask]:
         """One for each seed; of a model that draws nothing, one."""
@@ -154,7 +147,9 @@ class _Table:
         self._comparison.results.append(result)
         line, compared = Line.of(task.title, [result]), self._comparison.compare_to
         cells = [task.title, *(measured(line, name) for name in self._per_user)]
-        cells += [self._comparison.difference(result, self._first)] if compared else []
+        if compared:
+            change = self._comparison.differences(result).get(self._first)
+            cells.append("" if change is None or compared == result.model else with_error(change, "+"))
         cells += [short(result.evaluation.coverage[name], 3) for name in self._coverage]
         cells += ["" if result.epochs is None else str(result.epochs), _duration(result.training_seconds)]
         self._print([*cells, self._comparison.tuned[result.model].words(result)])

@@ -6,7 +6,6 @@ from typing import Annotated, Any, Literal
 import typer
 
 from candidates.benchmarks.cli import AboveOption, DatasetOption, FixedOption, HeldOutOption, PathOption
-from candidates.errors import CandidatesError
 from data.console import (
     DEFAULT_WORKSPACE,
     JsonOption,
@@ -110,8 +109,6 @@ def table3(
 
 
 def _tell(page: Path, figures: dict[str, Any], json: Path | None) -> None:
-    if not page.is_file():
-        raise CandidatesError(f"{page} was not written")
     console.print(figures["markdown"], markup=False, highlight=False, soft_wrap=True)
     console.print(f"{page} and its plot are written; finished rows are kept beside them", markup=False)
     write_figures(json, {name: value for name, value in figures.items() if name != "markdown"})
