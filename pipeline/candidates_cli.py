@@ -30,6 +30,7 @@ from pipeline.options import (
     LossOption,
     WindowOption,
     plan_of,
+    was_given,
 )
 
 app = typer.Typer(no_args_is_help=True)
@@ -126,8 +127,7 @@ _OF_PUBLIC_DATA = ("path", "dataset", "model", "seed", "json_file")
 def _refuse_given(context: typer.Context, names: list[str]) -> None:
     """Raises CandidatesError for the first of these options that was given: nothing given is passed over silently."""
     for name in names:
-        source = context.get_parameter_source(name)
-        if source is not None and source.name == "COMMANDLINE":
+        if was_given(context, name):
             option = f"--{name.replace('_', '-')}"
             raise CandidatesError(f"{option} is for a workspace; --path takes --dataset, --model, --seed and --json")
 

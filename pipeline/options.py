@@ -52,9 +52,15 @@ _PLACES = {
 
 
 def plan_of(context: typer.Context) -> "TrainingPlan":
-    """The plan that the command's workspace keeps, or that of its --config, with the command's options."""
+    """The plan that the command's workspace keeps, or that of its --config, with the options that were given."""
     from pipeline.settings import TrainingPlan
 
-    given = context.params
-    changes = {place: given[name] for name, places in _PLACES.items() if name in given for place in places}
-    return TrainingPlan.of(Workspace(given["workspace"]), given["config"], changes)
+    found = context.params
+    changes = {place: found[name] for name in found if was_given(context, name) for place in _PLACES.get(name, ())}
+    return TrainingPlan.of(Workspace(found["workspace"]), found["config"], changes)
+
+
+def was_given(context: typer.Context, name: str) -> bool:
+    """Whether an option stands on the command line, be it with its default."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"

@@ -87,6 +87,15 @@ def test_evaluate_reports_both_splits_and_writes_no_bundle(workspace: Workspace,
     assert (sorted(workspace.bundles.glob("*")) if workspace.bundles.exists() else []) == before
 
 
+def test_a_seed_and_an_engine_in_the_file_hold_unless_an_option_is_given(workspace: Workspace, tmp_path: Path) -> None:
+    file, figures = tmp_path / "mine.yaml", tmp_path / "f.json"
+    file.write_text("seed: 7\ncandidates: {embedding: {dimension: 8}, led: {tuning: spectral}}\n")
+    asked = ("evaluate", "-w", str(workspace.root), "--config", str(file), "--json", str(figures))
+    for options, seed in (((), 7), (("--seed", "0"), 0)):
+        run(*asked, *options)
+        assert json.loads(figures.read_text())["figures"]["seed"] == seed
+
+
 def test_pool_writes_examples(workspace: Workspace) -> None:
     run("pool", "-w", str(workspace.root), "--requests", "60")
     assert pq.read_table(workspace.root / "examples.parquet").schema.equals(EXAMPLE_SCHEMA)
