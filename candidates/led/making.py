@@ -78,8 +78,6 @@ class Made:
     def why(self) -> str:
         if len(self.contenders) == 1:
             return "the only one made"
-        if self.chosen.validation is None:
-            return "the cheapest: no validation users"
         return "best on validation users"
 
 
