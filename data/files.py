@@ -8,7 +8,7 @@ import itertools
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -113,6 +113,12 @@ def replaced_folder(folder: Path) -> Iterator[Path]:
             beside.rename(folder)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+
+
+def refuse_others(folder: Path, names: Collection[str], error: type[TandemError] = DataError) -> None:
+    """Before a model replaces a folder: raises `error` where it is a file, or holds anything but these names."""
+    if folder.exists() and not (folder.is_dir() and {one.name for one in folder.iterdir()} <= set(names)):
+        raise error(f"{folder} exists and holds no model alone; expected a new folder or that of a saved model")
 
 
 def force_to_disk(path: Path) -> None:

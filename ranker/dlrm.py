@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from data.files import replaced_folder
+from data.files import refuse_others, replaced_folder
 from data.settings import checked
 from ranker.errors import RankerError
 from ranker.features.examples import Examples
@@ -16,6 +16,9 @@ from ranker.features.specification import Specification, read_specification, wri
 from ranker.features.vocabulary import Vocabulary
 from ranker.training.ranker import DlrmRanker
 from ranker.training.settings import BANNER, TrainingSettings
+
+_SAVED = ("specification.yaml", "vocabularies", "model.json", "weights.safetensors", "tables")
+"""What the folder of a saved model holds."""
 
 Table = Mapping[str, Any]
 """Columns by name: a dict of arrays or lists, a pandas DataFrame, a table of Arrow."""
@@ -91,8 +94,13 @@ class Dlrm:
         return self._fitted().probability(self._examples(rows, None))
 
     def save(self, folder: Path | str) -> None:
-        """Write the fitted model into a folder, in the place of a model saved there before."""
+        """Write the fitted model into a folder, in the place of a model saved there before.
+
+        Raises:
+            RankerError: not fitted yet, or a folder that holds anything else.
+        """
         ranker = self._fitted()
+        refuse_others(Path(folder), _SAVED, RankerError)
         with replaced_folder(Path(folder)) as beside:
             write_specification(self.specification, beside / "specification.yaml")
             (beside / "vocabularies").mkdir()

@@ -10,20 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from candidates.errors import CandidatesError
-from data.files import replaced_folder, sha256_of
+from data.files import refuse_others, replaced_folder, sha256_of
 from data.settings import Settings, checked, read_json
 
 FORMAT = 1
 DESCRIPTION, ARRAYS = "model.json", "arrays.safetensors"
-
-
-@dataclass(frozen=True)
-class _Description:
-    format: int
-    kind: str
-    config: dict[str, Any]
-    items: int
-    sha256: str
 
 
 @dataclass(frozen=True)
@@ -59,10 +50,16 @@ class SavedInFolder(ABC):
         """With a config of `config_type`, or some of its settings by name: `Ials(factors=64)`.
 
         Raises:
-            CandidatesError: no such setting, or a value that it cannot have.
+            CandidatesError: no such setting, a value that it cannot have, both ways at once, or another model's config.
         """
-        made = checked(self.config_type, settings, type(self).__name__, CandidatesError) if config is None else config
-        self.config = made
+        if config is None:
+            config = checked(self.config_type, settings, type(self).__name__, CandidatesError)
+        elif settings or not isinstance(config, self.config_type):
+            found = f"{type(config).__name__}{''.join(f', {name}' for name in settings)}"
+            raise CandidatesError(
+                f"{type(self).__name__} takes its {self.config_type.__name__} or settings by name, found {found}"
+            )
+        self.config = config
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -79,13 +76,12 @@ class SavedInFolder(ABC):
         """Write the fitted model into a folder, in the place of a model saved there before.
 
         Raises:
-            CandidatesError: not fitted yet, a place that cannot be written, or a folder of something else.
+            CandidatesError: not fitted yet, a place that cannot be written, or a folder that holds anything else.
         """
         from safetensors.numpy import save_file
 
         items, folder = self._fitted(), Path(folder)
-        if folder.exists() and not (folder / DESCRIPTION).is_file():
-            raise CandidatesError(f"{folder} exists and holds no model; expected a new folder or that of a saved model")
+        refuse_others(folder, (DESCRIPTION, ARRAYS), CandidatesError)
         try:
             with replaced_folder(folder) as beside:
                 arrays = {name: np.ascontiguousarray(one) for name, one in self._state().items()}

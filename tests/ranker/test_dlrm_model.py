@@ -37,6 +37,10 @@ def test_it_learns_from_numbers_and_ids_and_predicts_the_same_from_disk(tmp_path
     assert found.mean() == pytest.approx(label[2500:].mean(), abs=0.1)
     model.save(tmp_path / "model")
     model.save(tmp_path / "model")
+    (tmp_path / "shop" / "bundles").mkdir(parents=True)
+    with pytest.raises(RankerError, match="holds no model"):
+        model.save(tmp_path / "shop")
+    assert (tmp_path / "shop" / "bundles").is_dir()
     again = Dlrm.load(tmp_path / "model")
     np.testing.assert_array_equal(again.predict(frame[2500:]), found)
     as_arrow, as_dict = pa.Table.from_pandas(frame[2500:]), {name: frame[2500:][name].tolist() for name in frame}
