@@ -61,8 +61,8 @@ class PaperVae(Autoencoder):
                 f"the VAE learns from inputs {inputs.shape} and targets {targets.shape} with {targets.nnz} items; "
                 "expected the same shape and at least one target"
             )
-        self._items = inputs.shape[1]
         self._train(inputs, targets, validation, show_progress)
+        self._items = inputs.shape[1]
         return self
 
     def _start_vectors(self, inputs: csr_matrix) -> "Tensor | None":

@@ -24,14 +24,15 @@ _TITLES = {"multinomial": "Mult", "css": "Mult-CSS", "bpr": "BPR", "negative_sam
 class Led(UserItemModel):
     """s(u, j) = <u, v_j> + b_j with u a mean of the user's item vectors; a user without items is scored by popularity.
 
-    `made` says what was made and chosen; `history` is that of a training. What spectral vectors and starts are made of
-    can be given apart from what is trained on: `pretrain_on`, a matrix of the same items.
+    `made` says what `fit` made and chose, None of a loaded model; `history` is that of a training. What spectral
+    vectors and starts are made of can be given apart from what is trained on: `pretrain_on`, a matrix of the same
+    items.
     """
 
     config: LedConfig
     config_type = LedConfig
     stops_early = True
-    made: Made
+    made: Made | None = None
     vectors: LedVectors
 
     def __init__(self, config: LedConfig | None = None, pretrain_on: csr_matrix | None = None, **settings: Any) -> None:
@@ -43,15 +44,17 @@ class Led(UserItemModel):
 
     @property
     def history(self) -> list[Epoch] | None:
-        """Of the training whose vectors these are; None of spectral ones."""
-        return None if self.made.chosen.tuning == "spectral" else self.made.chosen.history
+        """Of the training whose vectors these are; None of spectral ones, and of a loaded model."""
+        return None if self.made is None or self.made.chosen.tuning == "spectral" else self.made.chosen.history
 
     @property
     def values(self) -> SpectralValues | None:
-        """What spectral vectors were made by."""
-        return self.made.chosen.values
+        """What spectral vectors were made by; None of a loaded model."""
+        return None if self.made is None else self.made.chosen.values
 
     def chosen(self) -> dict[str, Any]:
+        if self.made is None:
+            return {}
         values = {} if self.values is None or self.config.spectral is not None else self.values.model_dump()
         return ({"tuning": self.made.chosen.tuning} if len(self.made.contenders) > 1 else {}) | values
 
@@ -69,9 +72,9 @@ class Led(UserItemModel):
                 f"LED learns from inputs {inputs.shape} and targets {targets.shape} with {targets.nnz} items; "
                 "expected the same shape and at least one target"
             )
-        self._items = inputs.shape[1]
         config = self.config.model_copy(update={"split": "none"})
         self._make(inputs, LedTimelines.of_matrix(inputs, targets), config, validation, show_progress)
+        self._items = inputs.shape[1]
         return self
 
     def _fit(self, user_items: csr_matrix, validation: HeldOutUsers | None, show_progress: bool) -> None:
@@ -93,10 +96,12 @@ class Led(UserItemModel):
             lambda tuning: self.checkpoint if tuning == config.tuning else None,
         )
         scorer = None if validation is None else NdcgScorer(validation, VALIDATION, config.seed)
-        self.made = LedMaker(learning, config, scorer, self.title, show_progress).make()
-        self.vectors = self.made.chosen.vectors
+        made = LedMaker(learning, config, scorer, self.title, show_progress).make()
+        self.made, self.vectors = made, made.chosen.vectors
 
     def _refit(self, user_items: csr_matrix) -> None:
+        if self.made is None:
+            raise CandidatesError(f"{self.title} was loaded; expected one that fit chose settings for")
         config = self.config.model_copy(update={"spectral": self.values})
         maker = LedMaker(Learning([], lambda: user_items, lambda: np.empty((0, 0), np.float32)), config, None)
         self.vectors = maker.make().chosen.vectors

@@ -58,8 +58,9 @@ class UserItemModel(SavedInFolder):
         if validation is not None and validation.targets.shape[1] != items:
             found = validation.targets.shape[1]
             raise CandidatesError(f"validation users have {found} items, the matrix {items}; expected the same")
-        self._items = items
+        self._items = None  # until it is fitted: what stops half way leaves nothing to be asked
         self._fit(user_items, validation, show_progress)
+        self._items = items
         return self
 
     def refit(self, user_items: csr_matrix) -> Self:

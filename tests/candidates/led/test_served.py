@@ -79,7 +79,9 @@ def test_auto_serves_the_best_of_what_it_made_and_the_manifest_says_why(trained:
 def test_of_a_matrix_auto_chooses_too_and_is_spectral_without_validation_users() -> None:
     config = SMALL.led.changed(epochs=2)
     made = Led(config).fit(made_up(), held_out(), show_progress=False).made
+    assert made is not None
     assert [one.tuning for one in made.contenders] == list(CONTENDERS)
     assert made.chosen.quality == max(one.quality for one in made.contenders)
     alone = Led(config).fit(made_up(), show_progress=False).made
+    assert alone is not None
     assert (alone.chosen.tuning, len(alone.contenders), alone.why) == ("spectral", 1, "the only one made")

@@ -9,12 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 
-from candidates.baselines.ease import Ease
-from candidates.baselines.ials import Ials
+from candidates.baselines.ease import Ease, EaseConfig
+from candidates.baselines.ials import Ials, IalsConfig
 from candidates.baselines.popularity import Popularity
 from candidates.benchmarks.registry import MODELS, build_model, load_model
 from candidates.benchmarks.runner import IN_THIS_PROCESS
 from candidates.errors import CandidatesError
+from candidates.led.model import Led
 from candidates.models import ranking
 from candidates.models.model import UserItemModel, at_once
 from tests.support.user_items import SMALL, two_tastes
@@ -130,6 +131,29 @@ def test_settings_may_be_given_by_name():
         Ials(factors=0)
     with pytest.raises(CandidatesError, match="did you mean factors"):
         Ials(factor=3)
+    for config, named in ((IalsConfig(), {"factors": 3}), (EaseConfig(), {}), ({"factors": 3}, {})):
+        with pytest.raises(CandidatesError, match="Ials takes its IalsConfig or settings by name"):
+            Ials(config, **named)
+
+
+def test_a_model_whose_fit_was_interrupted_is_not_fitted(monkeypatch):
+    def interrupted(user_items):
+        raise KeyboardInterrupt
+
+    model = fitted("ease")
+    monkeypatch.setattr("candidates.baselines.ease.item_gram", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(two_tastes(items=30), show_progress=False)
+    with pytest.raises(CandidatesError, match="not fitted yet"):
+        model.recommend(two_tastes(items=30), 3)
+
+
+def test_a_led_that_was_loaded_says_so_instead_of_being_fitted_again(tmp_path):
+    Led(tuning="spectral", dimension=8).fit(two_tastes(), show_progress=False).save(tmp_path / "led")
+    again = Led.load(tmp_path / "led")
+    assert (again.made, again.history, again.values, again.chosen()) == (None, None, None, {})
+    with pytest.raises(CandidatesError, match="LED was loaded; expected one that fit chose settings for"):
+        again.refit(two_tastes())
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -152,6 +176,10 @@ def test_saving_again_replaces_the_folder_and_nothing_else_is_replaced(tmp_path)
     (tmp_path / "other" / "note.txt").write_text("mine")
     with pytest.raises(CandidatesError, match="holds no model"):
         fitted("ease").save(tmp_path / "other")
+    (tmp_path / "other" / "model.json").write_text("also mine")
+    with pytest.raises(CandidatesError, match="holds no model"):
+        fitted("ease").save(tmp_path / "other")
+    assert (tmp_path / "other" / "note.txt").read_text() == "mine"
     (tmp_path / "file").write_text("mine")
     for place in ("file", "file/model"):
         with pytest.raises(CandidatesError, match=r"holds no model|can be written"):
