@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -117,8 +118,9 @@ class Bundle:
             exclude_kinds: leave out items that the history holds with such a kind ("sale": what was bought).
 
         Raises:
-            CandidatesError: an unknown user, merchant, item, source or kind.
+            CandidatesError: an unknown user, merchant, item, source or kind; k below 1; a history that is not in order.
         """
+        _require_some(k)
         request = self._request(user, merchant, country, exclude_kinds)
         names = self.sources if sources is None else tuple(self._known_source(one) for one in sources)
         banner = assemble(self._runtime, request, names, k, candidates_per_source(k))
@@ -135,6 +137,7 @@ class Bundle:
         exclude_kinds: Sequence[str] = (),
     ) -> list[Recommended]:
         """What one source proposes, best first, with its own scores. Arguments and errors as `recommend`."""
+        _require_some(k)
         request = self._request(user, merchant, country, exclude_kinds)
         found = self._runtime.sources[self._known_source(source)].propose(request, k)
         return self._listed(found.items, found.scores, (source,))
@@ -144,8 +147,9 @@ class Bundle:
         took is compared by category.
 
         Raises:
-            CandidatesError: an unknown item, or a bundle without LED.
+            CandidatesError: an unknown item, k below 1, or a bundle without LED.
         """
+        _require_some(k)
         if self._runtime.similar is None:
             raise CandidatesError(f"bundle {self.version} has no source led, by whose vectors items are compared")
         position = self._service.position(item_id)
@@ -184,10 +188,8 @@ class Bundle:
         return self._service.request(Asker(None, told, merchant, country, excluded))
 
     def _history(self, told: UserHistory) -> History:
+        _refuse_unreadable(told)
         count = len(told.item_ids)
-        for name, column in (("kinds", told.kinds), ("ts", told.ts)):
-            if len(column) not in (0, count):
-                raise CandidatesError(f"a history has {count} items and {len(column)} {name}; expected as many or none")
         items = [self._service.position(one) for one in told.item_ids]
         kinds = [_kind(one) for one in told.kinds] or [EventKind.view] * count
         ts = list(told.ts) or [0] * count
@@ -205,6 +207,23 @@ class Bundle:
     def _recommended(self, item: int, score: float, sources: tuple[str, ...]) -> Recommended:
         table = self._runtime.items
         return Recommended(table.items.id(item), table.titles[item], score, sources)
+
+
+def _refuse_unreadable(told: UserHistory) -> None:
+    count = len(told.item_ids)
+    for name, column in (("kinds", told.kinds), ("ts", told.ts)):
+        if len(column) not in (0, count):
+            raise CandidatesError(f"a history has {count} items and {len(column)} {name}; expected as many or none")
+    strange = [one for one in told.item_ids if not isinstance(one, str)]
+    if strange:
+        raise CandidatesError(f"a history holds {strange[0]!r:.80}; expected item ids, which are text")
+    if any(later < earlier for earlier, later in pairwise(told.ts)):
+        raise CandidatesError("a history's ts go back; expected its items oldest first")
+
+
+def _require_some(k: int) -> None:
+    if k < 1:
+        raise CandidatesError(f"k is {k}; expected at least 1 item")
 
 
 def _kind(name: str) -> EventKind:
