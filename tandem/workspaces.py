@@ -36,17 +36,26 @@ def interactions(events: Any, user: str = "user_id", item: str = "item_id") -> I
         user, item: the columns that name users and items.
 
     Raises:
-        DataError: the table lacks one of the two.
+        DataError: the table lacks one of the two, or an id is missing.
     """
     columns = events.column_names if isinstance(events, pa.Table) else list(events)
     for name in (user, item):
         if name not in columns:
             raise DataError(f"the events have no column {name!r}; expected one of {', '.join(map(str, columns))}")
-    return Interactions.of(np.asarray(events[user]), np.asarray(events[item]))
+    users, items = (np.asarray(events[name]) for name in (user, item))
+    if users.ndim != 1 or users.shape != items.shape:
+        raise DataError(f"columns {user} {users.shape} and {item} {items.shape}; expected an id of each in every row")
+    for name, ids in ((user, users), (item, items)):
+        missing = pa.array(ids, from_pandas=True).null_count
+        if missing:
+            raise DataError(f"column {name} has no id in {missing} of {len(ids)} rows; expected one in every row")
+    return Interactions.of(users, items)
 
 
 def train(workspace: Workspace | Path | str, plan: TrainingPlan | None = None) -> Bundle:
     """Train both stages on a workspace's events and put the bundle into service, as `tandem train` does.
+
+    The workspace keeps the plan for its next training.
 
     Args:
         plan: by default what the workspace keeps from its last `tandem train`.
@@ -55,7 +64,10 @@ def train(workspace: Workspace | Path | str, plan: TrainingPlan | None = None) -
         TandemError: no events, or too few to learn from.
     """
     place = _workspace(workspace)
-    return Bundle.open(train_bundle(place, plan or TrainingPlan.of(place)).path)
+    plan = plan or TrainingPlan.of(place)
+    trained = train_bundle(place, plan)
+    plan.keep(place)
+    return Bundle.open(trained.path)
 
 
 def _workspace(place: Workspace | Path | str) -> Workspace:
