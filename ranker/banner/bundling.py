@@ -14,7 +14,7 @@ from data.timelines import Timelines
 from data.workspace import Workspace
 from ranker.banner.log_cursor import LogCursor
 from ranker.banner.logged import matured, read_log
-from ranker.banner.preparation import BundlePart, Division, Prepared, prepare
+from ranker.banner.preparation import BundlePart, Division, Prepared, catalog_digest, prepare
 from ranker.banner.rows import rows_of_examples, rows_of_log
 from ranker.banner.training import INT8, RankerConfig, measured, train_ranker, write_trained
 from ranker.banner.workspace_rows import Origins, read_examples, training_rows
@@ -98,12 +98,17 @@ def export_run_to_bundle(workspace: Workspace, run: Path, tables: TableType | No
     The run was trained on rows of `encode_rows`. Its calibration is that of its validation rows.
 
     Raises:
-        RankerError: the run is of other rows, or has no whole checkpoint. DataError: there is no bundle yet.
+        RankerError: the run is of other rows or another catalog, or has no whole checkpoint. DataError: there is no bundle yet.
     """
     current = Bundle.open(workspace.current)
     items = ItemTable.load(current.catalog)
     ranker = ranker_of_run(run, calibrated=True)
     part = BundlePart.load(run, ranker.specification)
+    if part.catalog != catalog_digest(items):
+        raise RankerError(
+            f"{run}: its rows were encoded for another catalog than that of bundle {current.version}, where the counts "
+            "of its items would be those of others; expected the same items: `tandem ranker encode`, then `fit`"
+        )
     figures: dict[str, Any] = {"examples": {"label": part.label, "from_log": part.from_log}, "run": str(run)}
     if (rows := rows_of_run(run)) is not None:
         figures |= measured(ranker, open_examples(rows).splits["test"])

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from data.files import write_text_atomically
+from data.files import sha256_of_json, write_text_atomically
 from data.items import ItemTable
 from data.timelines import Timelines
 from ranker.banner.log_cursor import LogCursor
@@ -55,6 +55,7 @@ class BundlePart:
         waiting: ids not yet frequent enough for a row, by table.
         statistics: of the items. position_row: the row of the position bias that all candidates are scored with.
         label: what a slot was labelled with. from_log: whether displays were trained on; cursor: up to which.
+        catalog: digest of the items' ids, in whose order the statistics count (`catalog_digest`).
     """
 
     vocabularies: dict[str, Vocabulary]
@@ -64,6 +65,7 @@ class BundlePart:
     label: str
     from_log: bool
     cursor: LogCursor | None
+    catalog: str
 
     @property
     def rows(self) -> dict[str, int]:
@@ -80,6 +82,7 @@ class BundlePart:
         if self.cursor is not None:
             self.cursor.save(folder / "banner")
         told = {"position_row": self.position_row, "label": self.label, "from_log": self.from_log}
+        told["catalog"] = self.catalog
         write_text_atomically(folder / "banner" / "part.json", json.dumps(told, indent=2) + "\n")
 
     @classmethod
@@ -93,6 +96,7 @@ class BundlePart:
         try:
             told = json.loads(path.read_text())
             position_row, label, from_log = int(told["position_row"]), str(told["label"]), bool(told["from_log"])
+            catalog = str(told["catalog"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RankerError(
                 f"{path}: expected a run on rows of `tandem ranker encode`, whose network a bundle can serve; "
@@ -107,6 +111,7 @@ class BundlePart:
             label=label,
             from_log=from_log,
             cursor=LogCursor.load(folder / "banner") if from_log else None,
+            catalog=catalog,
         )
 
 
@@ -170,6 +175,7 @@ def prepare(
         label=division.label,
         from_log=logged is not None,
         cursor=parts.cursor,
+        catalog=catalog_digest(items),
     )
     return Prepared(
         specification=spec,
@@ -179,6 +185,11 @@ def prepare(
         part=part,
         left_out=left_out,
     )
+
+
+def catalog_digest(items: ItemTable) -> str:
+    """Of the items' ids in order of position: two catalogs with the same one count the same items in the same places."""
+    return sha256_of_json(items.items.ids())
 
 
 def _rows(

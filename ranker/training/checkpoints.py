@@ -8,6 +8,7 @@ import json
 import logging
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -40,11 +41,11 @@ class Checkpoints:
     def __init__(self, folder: Path, process: ProcessContext) -> None:
         self.folder, self.process = folder, process
 
-    def save(self, step: int, tensors: Tensors, notes: dict[str, Any], keep: int | None = None) -> None:
+    def save(self, step: int, tensors: Tensors, notes: dict[str, Any]) -> None:
         """Write what is needed to go on after `step` steps; of every process the same call.
 
-        `notes`: JSON values, the same on every process or taken from the first. `keep`: the step of a checkpoint that
-        stays, however old.
+        `notes`: JSON values, the same on every process or taken from the first. Beside the last checkpoints those stay
+        that their notes call the best.
         """
         final = self._place(step)
         beside = self.folder / f".{final.name}.unfinished"
@@ -62,7 +63,7 @@ class Checkpoints:
                 shutil.rmtree(final)
             beside.replace(final)
             force_to_disk(self.folder)
-            self._prune(keep)
+            self._prune()
         distributed.barrier()
 
     def restore(self, tensors: Tensors) -> tuple[int, dict[str, Any]] | None:
@@ -106,9 +107,15 @@ class Checkpoints:
             return int(found.name.removeprefix("step-"))
         return _ALL_DAMAGED if any(self.folder.glob("step-*")) else _NONE
 
-    def _prune(self, keep: int | None) -> None:
-        for old in sorted(self.folder.glob("step-*"))[:-KEPT]:
-            if keep is None or old != self._place(keep):
+    def _prune(self) -> None:
+        *older, last = sorted(self.folder.glob("step-*"))
+        recent = [*older[1 - KEPT :], last]
+        best = set()
+        for one in recent:
+            with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):  # damaged since
+                best.add(self._place(_best_of(one)))
+        for old in older[: 1 - KEPT]:
+            if old not in best:
                 shutil.rmtree(old)
         for left in self.folder.glob(".step-*.unfinished"):  # of a process that was killed while it wrote
             shutil.rmtree(left)
@@ -162,7 +169,12 @@ def best_step(folder: Path) -> int:
     newest = newest_whole(folder)
     if newest is None:
         raise RankerError(f"{folder}: expected a whole checkpoint of `tandem ranker fit`, found none")
-    described = json.loads((newest / _SEAL).read_text())
+    return _best_of(newest)
+
+
+def _best_of(checkpoint: Path) -> int:
+    """The step whose weights a checkpoint calls the best so far: its own without early stopping."""
+    described = json.loads((checkpoint / _SEAL).read_text())
     return int(described["notes"].get("best", described)["step"])
 
 

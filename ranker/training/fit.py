@@ -135,10 +135,9 @@ class Recorder(Watcher):
         trainer = self._trainer
         trainer.require_finite()
         notes: dict[str, Any] = {"window": trainer.window.sums()}
-        best = None
         if trainer.best is not None:
-            notes["best"], best = trainer.best.notes(), trainer.best.step
-        self._checkpoints.save(trainer.done, trainer.tensors(), notes, keep=best)
+            notes["best"] = trainer.best.notes()
+        self._checkpoints.save(trainer.done, trainer.tensors(), notes)
 
     def _restore(self) -> None:
         trainer = self._trainer

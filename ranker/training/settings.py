@@ -35,8 +35,8 @@ def _of_today(found: Mapping[str, Any]) -> dict[str, Any]:
     """Rankers and YAML files of before name the rates of MLPs (AdamW) and tables side by side."""
     today = {name: value for name, value in found.items() if name not in _FORMER and name != "threads"}
     for name in _FORMER.keys() & found.keys():
-        if found[name] is not None:
-            group, field = _FORMER[name]
+        group, field = _FORMER[name]
+        if found[name] is not None and isinstance(today.get(group) or {}, Mapping):
             implied = {"optimizer": "adamw"} if group == "mlps" else {}
             today[group] = implied | dict(today.get(group) or {}) | {field: found[name]}
     return today

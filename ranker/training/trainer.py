@@ -109,8 +109,8 @@ class Trainer:
             )
             stack.callback(feed.close)
             self.window.go_on()
-            if self.best is not None and not self.done:
-                self._validate(watcher)
+            if self.best is not None and not self.done and self._validate(watcher):
+                watcher.checkpoint_due()  # the first weights may stay the best ones
             while self.done < last and not (self.best is not None and self.best.left <= 0):
                 self._step(feed)
                 self._after_step(watcher, bar)

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from data.bundle import Bundle
 from data.workspace import Workspace
-from ranker.banner.bundling import encode_rows, train_bundle
+from ranker.banner.bundling import encode_rows, export_run_to_bundle, train_bundle
 from ranker.banner.scorer import BannerScorer
 from ranker.banner.training import RankerConfig
 from ranker.cli import app
@@ -103,3 +103,15 @@ def test_rows_are_encoded_once_and_keep_their_features(workspace: Workspace, tmp
     job = FitJob(tmp_path / "rows", tmp_path / "run", SMALL.changed(dimension=8), ShardingConstraints(), shown=False)
     with pytest.raises(RankerError, match="these rows are encoded with their features"):
         launch(1, "cpu", 1, fit_all, [job])
+
+
+def test_a_run_on_rows_of_another_catalog_is_not_exported(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its counts per item would be those of other items."""
+    prepared = encode_rows(workspace, tmp_path / "run", "timelines")
+    monkeypatch.setattr("ranker.banner.bundling.ranker_of_run", lambda *_, **__: prepared)
+    part = tmp_path / "run" / "banner" / "part.json"
+    part.write_text(json.dumps({**json.loads(part.read_text()), "catalog": "of yesterday"}))
+    with pytest.raises(RankerError, match="encoded for another catalog"):
+        export_run_to_bundle(workspace, tmp_path / "run")

@@ -1,5 +1,6 @@
 """Early stopping: the best weights by validation are kept, through checkpoints and resumption too."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +59,22 @@ def test_a_run_that_is_gone_on_with_remembers_its_best_weights(folder: Path, tmp
     expected = ranker_of_run(tmp_path / "whole").model.state_dict()
     for name, one in ranker_of_run(tmp_path / "parts").model.state_dict().items():
         np.testing.assert_array_equal(one, expected[name], err_msg=name)
+
+
+def test_the_weights_of_the_beginning_are_kept_where_training_makes_them_worse(folder: Path, tmp_path: Path) -> None:
+    worse = {"mlps": {"optimizer": "adamw", "learning_rate": 3.0}, "epochs": 1, "patience": 2}
+    fitted(folder, tmp_path / "run", **worse)
+    assert ranker_of_run(tmp_path / "run").steps == 0
+    again = fitted(folder, tmp_path / "run", resume=True, **worse)
+    assert again["best_step"] == 0
+
+
+def test_each_kept_checkpoint_has_its_best_one_beside_it(folder: Path, tmp_path: Path) -> None:
+    fitted(folder, tmp_path / "run", epochs=2)
+    kept = {int(one.name[5:]): one for one in (tmp_path / "run" / "checkpoints").glob("step-*")}
+    for one in sorted(kept)[-2:]:
+        notes = json.loads((kept[one] / "checkpoint.json").read_text())["notes"]
+        assert notes["best"]["step"] in kept
 
 
 @pytest.mark.slow
