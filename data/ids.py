@@ -21,6 +21,7 @@ class StringTable:
     def __init__(self, text: NDArray[np.uint8], offsets: NDArray[np.int64]) -> None:
         self.text, self.offsets = text, offsets
         self._view = memoryview(text)  # type: ignore[arg-type]  # its slices cost a tenth of an array's
+        self._bounds = memoryview(offsets)  # type: ignore[arg-type]
 
     @classmethod
     def of(cls, strings: Sequence[str]) -> "StringTable":
@@ -33,10 +34,10 @@ class StringTable:
         return len(self.offsets) - 1
 
     def __getitem__(self, position: int) -> str:
-        return self.bytes_at(position).decode()
+        return str(self._view[self._bounds[position] : self._bounds[position + 1]], "utf-8")
 
     def bytes_at(self, position: int) -> bytes:
-        return bytes(self._view[self.offsets[position] : self.offsets[position + 1]])
+        return bytes(self._view[self._bounds[position] : self._bounds[position + 1]])
 
     def at(self, positions: NDArray[np.integer]) -> list[str]:
         """The strings of many positions at once."""

@@ -1,6 +1,7 @@
 """The slots of a banner: the best items of the pool, by the ranker or, without it, by the sources' own order."""
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +15,7 @@ from gateway.banner.stages import Progress, Stage
 _NO_ROWS = np.empty(0, np.int64)
 
 
-@dataclass(frozen=True, slots=True)
-class Slot:
+class Slot(NamedTuple):
     """One place of a banner. `score`: the ranker's probability; 1 / (1 + best rank) where the ranker is missing."""
 
     position: int
@@ -76,17 +76,12 @@ class Fill(Stage[Filling]):
         else:
             order = np.lexsort((pool.items, -scores))[: state.slot_count]
             values = scores[order]
-        rows = zip(pool.items[order].tolist(), order.tolist(), values.tolist(), strict=True)
-        slots = tuple(
-            Slot(
-                place,
-                item,
-                table.items.id(item),
-                table.categories.id(int(table.category[item])),
-                pool.sources_of(row),
-                score,
-            )
-            for place, (item, row, score) in enumerate(rows)
+        best = pool.items[order]
+        id_of, category_of = table.items.id, table.categories.id
+        found = zip(best.tolist(), table.category[best].tolist(), pool.sources_of(order), values.tolist(), strict=True)
+        state.slots = tuple(
+            Slot(place, item, id_of(item), category_of(category), sources, score)
+            for place, (item, category, sources, score) in enumerate(found)
         )
-        state.slots, state.shown = slots, order
+        state.shown = order
         return state

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import compress
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,8 +29,9 @@ class Pool:
     def __len__(self) -> int:
         return len(self.items)
 
-    def sources_of(self, row: int) -> tuple[str, ...]:
-        return tuple(name for name, one in zip(self.names, self.proposed[row].tolist(), strict=True) if one)
+    def sources_of(self, rows: NDArray[np.int64]) -> list[tuple[str, ...]]:
+        """The names of the sources that proposed the item of each row."""
+        return [tuple(compress(self.names, one)) for one in self.proposed[rows].tolist()]
 
     def own_order(self) -> NDArray[np.int64]:
         """int64 [n]: rows by the sources' own order.

@@ -68,7 +68,9 @@ def test_a_pool_is_the_union_and_remembers_who_proposed_what_at_which_place(list
     for pool in pools:
         assert pool.items.tolist() == expected
         for row, item in enumerate(expected):
-            assert pool.sources_of(row) == tuple(sorted(name for name, items in lists.items() if item in items))
+            assert pool.sources_of(np.array([row])) == [
+                tuple(sorted(name for name, items in lists.items() if item in items))
+            ]
             assert pool.best_rank[row] == min(items.index(item) for items in lists.values() if item in items)
         order = [expected[row] for row in pool.own_order()]
         assert order == sorted(expected, key=lambda item: (pool.best_rank[expected.index(item)], item))
