@@ -89,6 +89,7 @@ class _Job(Generic[StateT, AnswerT]):
     Attributes:
         progress: how far it is. A thread puts the next in its place only if it is still the one that it began with.
         running: the stage and when it began; None while it waits for a thread.
+        dropped: nobody waits for it: not begun if it has not been. ended: its thread has left it.
     """
 
     def __init__(
@@ -102,7 +103,7 @@ class _Job(Generic[StateT, AnswerT]):
         self._threads, self._encode, self.ends, self.answer = threads, encode, ends, answer
         self.progress = progress
         self.running: tuple[Stage[StateT], float] | None = None
-        self.dropped = False
+        self.dropped = self.ended = False
 
     def work(self) -> bool:
         """Run the stages and encode the answer."""
@@ -141,6 +142,7 @@ class _Job(Generic[StateT, AnswerT]):
             threads.hangs(running[0].name, 1)
         threads.start_thread()
         further = _Job(threads, self.progress, self._encode, self.ends, self.answer)
+        further.dropped = self.dropped
         threads.put(further)
         return further
 
@@ -177,11 +179,15 @@ class _Job(Generic[StateT, AnswerT]):
             if not self.answer.done():
                 put()
 
+        self.ended = True
         self.answer.get_loop().call_soon_threadsafe(deliver)
 
 
 class _Watch(Generic[StateT, AnswerT]):
-    """Looks at a job again whenever its present stage might be late."""
+    """Looks at a job again whenever its present stage might be late.
+
+    A job that nobody waits for any more is watched until its thread is free, or given up.
+    """
 
     def __init__(self, job: _Job[StateT, AnswerT], loop: asyncio.AbstractEventLoop) -> None:
         self._job, self._loop = job, loop
@@ -191,12 +197,16 @@ class _Watch(Generic[StateT, AnswerT]):
         self._timer = loop.call_later(first, self._look)
 
     def stop(self) -> None:
-        self._timer.cancel()
         self._job.dropped = True
+        if not self._holds_a_thread():
+            self._timer.cancel()
+
+    def _holds_a_thread(self) -> bool:
+        return self._job.running is not None and not self._job.ended
 
     def _look(self) -> None:
         job = self._job
-        if job.answer.done():
+        if job.answer.done() and not self._holds_a_thread():
             return
         left = job.seconds_left()
         if left <= 0:
