@@ -136,7 +136,7 @@ def export_command(
     `tandem ranker predict` scores rows with.
     """
     if output is not None:
-        _export_run(run, output, tables)
+        _export_run(run, output, tables, json_file)
         return
     from ranker.banner.bundling import export_bundle, export_run_to_bundle
 
@@ -156,7 +156,9 @@ def export_command(
     write_figures(json_file, figures)
 
 
-def _export_run(run: Path | None, output: Path, tables: Literal["float32", "int8"] | None) -> None:
+def _export_run(
+    run: Path | None, output: Path, tables: Literal["float32", "int8"] | None, json_file: Path | None
+) -> None:
     from ranker.errors import RankerError
     from ranker.serving.standalone import export_run
 
@@ -164,6 +166,7 @@ def _export_run(run: Path | None, output: Path, tables: Literal["float32", "int8
         raise RankerError("--output: expected a run of `tandem ranker fit` to write there, found none named")
     compiled = export_run(run, output, tables or "float32")
     console.print(f"{output}: the network of {run}{', compiled for this machine' if compiled else ', not compiled'}")
+    write_figures(json_file, {"folder": str(output), "tables": tables or "float32", "compiled": compiled})
 
 
 @app.command("predict")

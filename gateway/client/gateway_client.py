@@ -15,10 +15,10 @@ from gateway.wire import DOMAIN, HISTORY_LENGTH
 from proto.tandem.v1 import tandem_pb2 as pb
 from proto.tandem.v1 import tandem_pb2_grpc as rpc
 
-# A connection that meets a worker just as it closes is lost. By default the next try would come a second later, and a
-# connection that never completes would be waited for 20 seconds.
 ResponseT = TypeVar("ResponseT", bound=Message)
 
+# A connection that meets a worker just as it closes is lost. By default the next try would come a second later, and a
+# connection that never completes would be waited for 20 seconds.
 _CONNECTION: tuple[tuple[str, object], ...] = (
     ("grpc.use_local_subchannel_pool", 1),
     ("grpc.initial_reconnect_backoff_ms", 50),

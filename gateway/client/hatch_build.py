@@ -6,7 +6,7 @@ They are copied as the wheel is built, so that there is one of each in the repos
 
 import re
 from pathlib import Path
-from tempfile import mkdtemp
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
@@ -36,9 +36,12 @@ class ClientAlone(BuildHookInterface):
     """Hands hatchling the renamed files."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        folder = Path(mkdtemp())
-        write_package(folder)
-        build_data["force_include"][str(folder)] = "tandem_client"
+        self._folder = TemporaryDirectory(prefix="tandem-client-")
+        write_package(Path(self._folder.name))
+        build_data["force_include"][self._folder.name] = "tandem_client"
+
+    def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
+        self._folder.cleanup()
 
 
 def write_package(folder: Path) -> None:

@@ -110,11 +110,15 @@ def export_run_to_bundle(workspace: Workspace, run: Path, tables: TableType | No
             "of its items would be those of others; expected the same items: `tandem ranker encode`, then `fit`"
         )
     figures: dict[str, Any] = {"examples": {"label": part.label, "from_log": part.from_log}, "run": str(run)}
-    if (rows := rows_of_run(run)) is not None:
-        figures |= measured(ranker, open_examples(rows).splits["test"])
+    served, rows = tables or _tables_in_service(current), rows_of_run(run)
+    later = open_examples(rows).splits["test"] if rows is not None else None
+    if later is not None:
+        figures |= measured(ranker, later)
     with BundleDraft(workspace) as draft:
         draft.take(current, ("catalog", "candidates"))
-        write_trained(draft.folder("ranker"), ranker, part, items, tables or _tables_in_service(current))
+        write_trained(draft.folder("ranker"), ranker, part, items, served)
+        if later is not None and served == "int8":
+            figures[INT8] = _measured(draft.folder("ranker"), later)
         draft.metrics["ranker"] = figures
         bundle = draft.seal()
     publish(workspace, bundle, instead_of=current)

@@ -15,7 +15,7 @@ from ranker.training.settings import read_training
 def ranker_of_run(run: Path, calibrated: bool = False) -> DlrmRanker:
     """With the weights of the run's last checkpoint, or of the best one where it stops by validation.
 
-    `calibrated`: with the calibration that its validation rows ask for, once the run is done.
+    `calibrated`: with the calibration that its validation rows ask for, if the run is done with these weights.
 
     Raises:
         RankerError: there is no such run, or no whole checkpoint in it.
@@ -36,7 +36,7 @@ def ranker_of_run(run: Path, calibrated: bool = False) -> DlrmRanker:
     ranker.load_weights(state)
     ranker.steps = step
     done = folder.finished()
-    if calibrated and done is not None and "platt" in done:
+    if calibrated and done is not None and done.get("best_step") == step and "platt" in done:
         ranker.platt = Platt(**done["platt"])
     return ranker
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from ranker.errors import RankerError
+from ranker.evaluation.calibration import Platt
 from ranker.training.checkpoints import newest_whole
 from ranker.training.fit import FitJob
 from ranker.training.from_run import ranker_of_run
@@ -67,6 +68,14 @@ def test_the_weights_of_the_beginning_are_kept_where_training_makes_them_worse(f
     assert ranker_of_run(tmp_path / "run").steps == 0
     again = fitted(folder, tmp_path / "run", resume=True, **worse)
     assert again["best_step"] == 0
+
+
+def test_the_calibration_of_other_weights_is_not_taken(folder: Path, tmp_path: Path) -> None:
+    """A run that was done and is gone on with, and killed, has the summary of before."""
+    found = fitted(folder, tmp_path / "run", epochs=1)
+    assert ranker_of_run(tmp_path / "run", calibrated=True).platt == Platt(**found["platt"])  # type: ignore[arg-type]
+    (tmp_path / "run" / "summary.json").write_text(json.dumps({**found, "best_step": 1}))
+    assert ranker_of_run(tmp_path / "run", calibrated=True).platt == Platt()
 
 
 def test_each_kept_checkpoint_has_its_best_one_beside_it(folder: Path, tmp_path: Path) -> None:
