@@ -98,7 +98,8 @@ def export_run_to_bundle(workspace: Workspace, run: Path, tables: TableType | No
     The run was trained on rows of `encode_rows`. Its calibration is that of its validation rows.
 
     Raises:
-        RankerError: the run is of other rows or another catalog, or has no whole checkpoint. DataError: there is no bundle yet.
+        RankerError: the run is of other rows or another catalog, or has no whole checkpoint.
+        DataError: there is no bundle yet.
     """
     current = Bundle.open(workspace.current)
     items = ItemTable.load(current.catalog)

@@ -188,7 +188,7 @@ def prepare(
 
 
 def catalog_digest(items: ItemTable) -> str:
-    """Of the items' ids in order of position: two catalogs with the same one count the same items in the same places."""
+    """Of the items' ids in order of position: where it is the same, a position is the same item."""
     return sha256_of_json(items.items.ids())
 
 
