@@ -160,7 +160,7 @@ class Bundle:
         """LED's vectors of the items that a country's users took; of the largest country by default.
 
         Raises:
-            CandidatesError: a bundle without LED.
+            CandidatesError: a bundle without LED, or without a model of this country.
         """
         led = self._runtime.sources.get("led")
         if not isinstance(led, Led):

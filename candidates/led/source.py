@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from candidates.best_of.unknown_items import UnknownItems
 from candidates.encoder import CountryItems, read_countries, read_json, user_vector
+from candidates.errors import CandidatesError
 from candidates.explanation import Explanation
 from candidates.index import NEVER, MerchantIndexes, inverse_norms, load_graphs, save_graphs
 from candidates.led.vectors import LedVectors
@@ -144,7 +145,18 @@ class Led:
         return None
 
     def item_vectors(self, country: str) -> tuple[NDArray[np.int32], LedVectors]:
-        """(item positions int32 [R], their vectors) of a country's model; what is not available has the bias NEVER."""
+        """(item positions int32 [R], their vectors) of a country's model; what is not available has the bias NEVER.
+
+        Args:
+            country: "": the largest.
+
+        Raises:
+            CandidatesError: no model of this country.
+        """
+        if not self._countries or (country and country not in self._countries):
+            raise CandidatesError(
+                f"LED has no model of country {country!r}; expected one of {', '.join(self._countries)}"
+            )
         model = self.country(country)
         rows = np.asarray(model.indexes.vectors)
         scales = np.ones(len(rows), np.float32) if model.scales is None else np.asarray(model.scales)

@@ -25,7 +25,6 @@ def export_vectors(
     shown here; an item's score is the inner product of its vector with that, plus its bias.
     """
     from candidates.encoder import read_countries
-    from candidates.errors import CandidatesError
     from candidates.led.source import Led
     from candidates.models.vectors import write_item_vectors
     from candidates.retrieval.questions import InService
@@ -33,13 +32,9 @@ def export_vectors(
 
     service = InService.of(Workspace(workspace))
     led = load_sources(service.bundle, service.items, ["led"])["led"]
-    known = read_countries(service.bundle.candidates / "led")
-    if not isinstance(led, Led) or not known:
-        raise CandidatesError(f"bundle {service.bundle.version} has no model of LED; expected one")
-    chosen = known[0] if country is None else country
-    if chosen not in known:
-        raise CandidatesError(f"LED has no model of country {chosen!r}; expected one of {', '.join(known)}")
-    positions, found = led.item_vectors(chosen)
+    assert isinstance(led, Led)
+    positions, found = led.item_vectors(country or "")
+    chosen = country or read_countries(service.bundle.candidates / "led")[0]
     ids = service.items.items.ids_at(positions)
     write_item_vectors(output, ids, found.vectors, scale=found.scales, bias=found.biases)
     dimension = found.vectors.shape[1]

@@ -53,6 +53,8 @@ def test_what_it_cannot_answer_is_one_sentence(bundle: tandem.Bundle) -> None:
     ):
         with pytest.raises(tandem.TandemError, match=said):
             bundle.recommend(history)
+    with pytest.raises(tandem.TandemError, match="no model of country 'QQ'; expected one of"):
+        bundle.item_vectors("QQ")
     with pytest.raises(tandem.TandemError, match="merchant 'none' is not in the catalog"):
         bundle.recommend(None, "none")
     with pytest.raises(tandem.TandemError, match="no source 'cbo'; expected gbo, led"):
