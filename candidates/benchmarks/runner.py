@@ -8,12 +8,14 @@ checkpoints/<key>.safetensors.
 import json
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from candidates.errors import CandidatesError
+from candidates.models.epochs import interrupted_since
 from data.console import progress_bar
 from data.errors import TandemError
 from data.files import write_text_atomically
@@ -94,9 +96,15 @@ class _Job:
     folder: Path
 
     def run(self) -> dict[str, Any]:
-        """The task's row, kept before it is told, and its checkpoint removed."""
-        checkpoint = self.folder / "checkpoints" / f"{self.key}.safetensors"
+        """The task's row, kept before it is told, and its checkpoint removed.
+
+        Raises:
+            KeyboardInterrupt: one ended a training early; such a row would stand for the whole one for ever.
+        """
+        checkpoint, started = self.folder / "checkpoints" / f"{self.key}.safetensors", time.monotonic()
         row = self.task.run(checkpoint) | {"title": self.task.title}
+        if interrupted_since(started):
+            raise KeyboardInterrupt
         write_text_atomically(self.folder / "rows" / f"{self.key}.json", json.dumps(row) + "\n", CandidatesError)
         checkpoint.unlink(missing_ok=True)
         return row

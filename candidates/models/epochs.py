@@ -1,6 +1,8 @@
 """What models trained by gradient descent share: batches of users, epochs, the best one by validation, and its end."""
 
 import logging
+import math
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -20,6 +22,12 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 logger = logging.getLogger(__name__)
+
+AGAIN_WITHIN = 5.0
+"""Seconds: an interruption so soon after one that ended a training stops everything."""
+
+_interrupted = -math.inf
+"""When an interruption last ended a training (time.monotonic)."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +86,8 @@ def train_epochs(
 ) -> list[Epoch]:
     """Train until `epochs` are over or validation has not improved for `patience` of them; the best stays.
 
-    KeyboardInterrupt ends the training as if its epochs were over; what was best so far stays.
+    KeyboardInterrupt ends the training as if its epochs were over; what was best so far stays. A second one within
+    AGAIN_WITHIN, which may come in the next training, is raised.
 
     Args:
         state: the module and all else that an epoch changes.
@@ -87,6 +96,7 @@ def train_epochs(
         checkpoint: read first, if it exists, and written between epochs.
         measure: the name of what `validate` measures.
     """
+    global _interrupted
     course = Course.begun(state, checkpoint)
     if course.history:
         logger.info("%s: going on after epoch %d", title, len(course.history))
@@ -101,11 +111,15 @@ def train_epochs(
                 bar.advance(note=f"loss {loss:.4f}{note}")
                 course.save(state)
     except KeyboardInterrupt:
+        before, _interrupted = _interrupted, time.monotonic()
+        if _interrupted - before < AGAIN_WITHIN:
+            raise
         logger.warning(
-            "%s: interrupted after %d of %d epochs; going on with the best of them (interrupt again to stop)",
+            "%s: interrupted after %d of %d epochs; going on with the best of them (again within %g s stops all)",
             title,
             len(course.history),
             epochs,
+            AGAIN_WITHIN,
         )
     course.take_best(state)
     if course.best is not None:
@@ -116,6 +130,11 @@ def train_epochs(
         if 1 < number == epochs:
             logger.warning("%s: the best epoch was the last of %d; more of them may help", title, epochs)
     return course.history
+
+
+def interrupted_since(moment: float) -> bool:
+    """Whether an interruption ended a training after this moment (time.monotonic): it is not what was asked for."""
+    return _interrupted >= moment
 
 
 def chosen_device(name: str) -> "torch.device":

@@ -1,6 +1,7 @@
 """Training as a whole: what it reports, that seeds hold, what it refuses, and that it ends when asked."""
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from candidates.led import country_training
 from candidates.led import training as led_training
 from candidates.matrices.embeddings import item_vectors
 from candidates.matrices.statistics import country_statistics, popularity, positioned
+from candidates.models import epochs
 from candidates.sources import load_sources_from
 from candidates.training import train_candidates
 from data.items import ItemTable
@@ -90,6 +92,7 @@ def test_interrupted_training_keeps_the_best_epoch(
         return real(*given)
 
     monkeypatch.setattr(led_training, "run_epoch", interrupted)
+    monkeypatch.setattr(epochs, "_interrupted", -math.inf)
     metrics = train_candidates(tmp_path, trained.items, trained.events, QUICK.changed(minimum_country_users=10**6))
     assert metrics["sources"]["led"]["AA"]["contenders"]["full"]["epochs"] == 1
     assert set(load_sources_from(tmp_path, trained.items)) == {"gbo", "cbo", "led"}

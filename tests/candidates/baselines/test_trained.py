@@ -1,5 +1,8 @@
 """The models trained by gradient descent: their losses against dense tellings, early stopping, seeds, interruption."""
 
+import math
+import time
+
 import numpy as np
 import pytest
 import torch
@@ -12,6 +15,7 @@ from candidates.baselines import autoencoder
 from candidates.baselines.autoencoder import Autoencoder, AutoencoderConfig, css_loss, multinomial_loss
 from candidates.baselines.elsa import Elsa, ElsaConfig, cosine_loss
 from candidates.baselines.network import Network
+from candidates.models import epochs
 from candidates.models.epochs import Batch, shuffled_batches
 from candidates.protocols.metrics import VALIDATION, evaluate
 from candidates.protocols.splits import HeldOutUsers
@@ -185,10 +189,16 @@ def test_an_interrupted_training_goes_on_with_its_best_epoch(monkeypatch, caplog
         return multinomial_loss(logits, batch)
 
     monkeypatch.setattr(autoencoder, "multinomial_loss", interrupting)
+    monkeypatch.setattr(epochs, "_interrupted", -math.inf)
     config = AutoencoderConfig(hidden=8, latent=4, epochs=50, batch_size=20, device="cpu")
     validation = held_out()
     model = Autoencoder(config).fit(made_up(), validation, show_progress=False)
     assert len(model.history) == 3
     assert "interrupted after 3 of 50 epochs" in caplog.text
+    assert "again within 5 s stops all" in caplog.text
     found = evaluate(model.scores, validation, VALIDATION).mean("ndcg@100")
     assert found == pytest.approx(max(epoch.validation for epoch in model.history), abs=1e-6)
+    with pytest.raises(KeyboardInterrupt):  # a second one, in whichever training it comes
+        Autoencoder(config).fit(made_up(), validation, show_progress=False)
+    monkeypatch.setattr(epochs, "_interrupted", time.monotonic() - epochs.AGAIN_WITHIN)
+    assert Autoencoder(config).fit(made_up(), validation, show_progress=False).history == []

@@ -1,6 +1,7 @@
 """`tandem candidates benchmark` on made-up files, and the known level of the closed-form models on real ratings."""
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -124,6 +125,22 @@ def test_an_interrupted_run_keeps_its_finished_rows(ratings, tmp_path, monkeypat
     assert answer.exit_code != 0
     assert "EASE " in answer.output
     assert [row["model"] for row in json.loads(file.read_text())["figures"]["models"]] == ["ease"]
+
+
+def test_a_training_that_was_interrupted_is_no_row(ratings, tmp_path, monkeypatch):
+    def interrupting(vectors, batch):
+        raise KeyboardInterrupt
+
+    file = tmp_path / "figures.json"
+    words = ("--path", str(ratings), "--held-out", "20", "-m", "ease", "-m", "elsa", "--fixed", "--json", str(file))
+    small = ("--set", "elsa.epochs=1", "--set", "elsa.dimension=4", "--set", "elsa.device=cpu")
+    with monkeypatch.context() as patch:
+        patch.setattr("candidates.models.epochs._interrupted", -math.inf)
+        patch.setattr("candidates.baselines.elsa.cosine_loss", interrupting)
+        assert run(*words, *small).exit_code != 0
+    assert [row["model"] for row in json.loads(file.read_text())["figures"]["models"]] == ["ease"]
+    assert run(*words, *small).exit_code == 0
+    assert [row["epochs"] for row in json.loads(file.read_text())["figures"]["models"]] == [None, 1]
 
 
 def test_a_run_goes_on_where_another_ended(ratings, tmp_path, monkeypatch):
