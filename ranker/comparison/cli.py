@@ -11,8 +11,6 @@ from rich.table import Table
 
 from data.console import JsonOption, console, table, write_figures
 
-OUTPUT = Path("build/compare")
-
 if TYPE_CHECKING:
     from ranker.comparison.runs import Summary
 

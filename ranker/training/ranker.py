@@ -33,7 +33,8 @@ class DlrmRanker:
 
     Attributes:
         rows: of each table. model: the network, unsharded. platt: what makes probabilities of its logits.
-        steps: of training, so far. best_epochs: passes over the training rows after which validation was best.
+        steps: of training, so far. best_epochs: passes over the training rows after which validation was best, 0 where
+            training made nothing better; None before `fit`.
     """
 
     name = "DLRM"
@@ -41,7 +42,8 @@ class DlrmRanker:
     def __init__(self, specification: Specification, rows: dict[str, int], config: TrainingSettings = BANNER) -> None:
         """Raises RankerError for a network or a shape that cannot be."""
         self.specification, self.rows, self.config = specification, rows, config
-        self.platt, self.steps, self.best_epochs = Platt(), 0, 0.0
+        self.platt, self.steps = Platt(), 0
+        self.best_epochs: float | None = None
         self.model = build_network(config.network, specification, rows, config.shape).eval()
 
     def fit(
@@ -69,7 +71,7 @@ class DlrmRanker:
         Raises:
             RankerError: not fitted yet.
         """
-        if not self.steps:
+        if self.best_epochs is None:
             raise RankerError(f"{self.name} is not fitted yet; expected a fit that says for how long to train")
         self.rows = rows
         job = ExamplesJob(self.config.changed(seed=seed, patience=None), until=self.best_epochs, title=self.name)

@@ -218,7 +218,7 @@ def _train(running: _Running, parts: Parts, config: UpdateConfig, seed: int) -> 
     ranker.fit(train, validation, seed, warm=True, threads=config.threads)
     ranker.config = old.config  # how it was first trained: the next update goes by that, too
     ranker.take_values_of(read_serving(folder).tables)
-    learnt = ranker.best_epochs > 0
+    learnt = bool(ranker.best_epochs)
     return _Newcomer(ranker, vocabularies, waiting if learnt else waited, learnt)
 
 

@@ -1,5 +1,6 @@
 """One process at a time; a lock ends with its process, however that ends."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -50,6 +51,15 @@ def test_one_may_wait(tmp_path: Path) -> None:
         with refused, locked(tmp_path, "still held", error=_Error, patience_seconds=0.2):
             pass
     assert time.monotonic() - began >= 0.2
+
+
+def test_a_full_disk_does_not_keep_a_lock_from_being_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "pwrite", full)
+    with locked(tmp_path / "lock", "held"):
+        assert lock_if_free(tmp_path / "lock") is None
 
 
 def test_a_free_lock_is_taken_and_let_go(tmp_path: Path) -> None:

@@ -118,6 +118,16 @@ def test_weight_decay_of_the_layers_really_shrinks_them(shop: Shop) -> None:
     assert norms[1] < 0.9 * norms[0]
 
 
+def test_a_fit_that_made_nothing_better_is_a_fit_and_can_be_repeated(shop: Shop) -> None:
+    spec, counts, train, later = banner_examples(shop)
+    ranker = DlrmRanker(spec, counts, BANNER.changed(epochs=1, mlps=BANNER.mlps.changed(learning_rate=30.0)))
+    with pytest.raises(RankerError, match="not fitted yet"):
+        ranker.refit(train, counts, 0)
+    ranker.fit(train, later, 0)
+    assert (ranker.best_epochs, ranker.steps) == (0, 0)
+    ranker.refit(train, counts, 0)
+
+
 def test_drop_out_works_in_training_and_rests_in_prediction() -> None:
     model, examples = DLRM(SPEC, ROWS, DlrmShape(bottom=(8,), top=(64, 64), dropout=0.5)), random_examples()
     batch = tensors_of(SPEC, examples, np.arange(40))
