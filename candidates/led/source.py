@@ -70,14 +70,14 @@ class LedCountry:
     def explain(self, request: Request, positions: NDArray[np.int32]) -> Explanation:
         """What every item of the request's history adds to the score of these item positions."""
         vectors = self.indexes.vectors
-        rows, taken = self.items.rows[positions], self.items.rows_of(request.history.items)
+        rows, history = self.items.rows[positions], self.items.rows_of(request.history.items)
         known = rows >= 0
         known[known] = vectors[rows[known], -1] > NEVER / 2
         chosen = np.zeros((len(rows), vectors.shape[1]), np.float32)
         chosen[known] = vectors[rows[known]]
-        weights = (np.ones(len(taken), np.float32) if self.scales is None else self.scales[taken])[:, None]
-        of_taken = weights * vectors[taken, :-1] / np.float32(max(1, len(taken)) ** self.length_power)
-        return Explanation(self.items.items[taken], known, chosen[:, -1], chosen[:, :-1] @ of_taken.T)
+        weights = (np.ones(len(history), np.float32) if self.scales is None else self.scales[history])[:, None]
+        of_history = weights * vectors[history, :-1] / np.float32(max(1, len(history)) ** self.length_power)
+        return Explanation(self.items.items[history], known, chosen[:, -1], chosen[:, :-1] @ of_history.T)
 
     def similar(self, position: int, k: int, exclude: NDArray[np.int32]) -> Proposal | None:
         """The merchant's available items whose vectors point the way of this item's, by cosine; scale and bias, what an

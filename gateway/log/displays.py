@@ -24,11 +24,11 @@ class LogDisplay(Stage[Filling]):
 
     def run(self, progress: Progress[Filling]) -> Filling:
         display_id = os.urandom(16).hex()
-        record = display_record(display_id, progress, self._assigned, self._runtime)
         try:
-            self._writer.append_display(record)
-        except EventLogError as error:
-            self._failures.error(error)
+            self._writer.append_display(display_record(display_id, progress, self._assigned, self._runtime))
+        except Exception as error:
+            known = isinstance(error, EventLogError)
+            self._failures.error(error if known else EventLogError(f"a display is not logged: {error!r}"))
             raise LeftOut("not written") from None
         state = progress.state.copied()
         state.display_id = display_id
