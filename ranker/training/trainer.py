@@ -109,7 +109,7 @@ class Trainer:
             )
             stack.callback(feed.close)
             self.window.go_on()
-            if self.best is not None and not self.done and self._validate(watcher):
+            if self.best is not None and self.best.log_loss == math.inf and self._validate(watcher):
                 watcher.checkpoint_due()  # the first weights may stay the best ones
             while self.done < last and not (self.best is not None and self.best.left <= 0):
                 self._step(feed)

@@ -1,6 +1,7 @@
 """Early stopping: the best weights by validation are kept, through checkpoints and resumption too."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -64,10 +65,12 @@ def test_a_run_that_is_gone_on_with_remembers_its_best_weights(folder: Path, tmp
 
 def test_the_weights_of_the_beginning_are_kept_where_training_makes_them_worse(folder: Path, tmp_path: Path) -> None:
     worse = {"mlps": {"optimizer": "adamw", "learning_rate": 3.0}, "epochs": 1, "patience": 2}
-    fitted(folder, tmp_path / "run", **worse)
+    found = fitted(folder, tmp_path / "run", **worse)
     assert ranker_of_run(tmp_path / "run").steps == 0
+    for one in (tmp_path / "run" / "checkpoints").glob("step-*[1-9]*"):
+        shutil.rmtree(one)  # as if killed after the first one, which is gone on with to the same end
     again = fitted(folder, tmp_path / "run", resume=True, **worse)
-    assert again["best_step"] == 0
+    assert (again["best_step"], again["steps"]) == (0, found["steps"])
 
 
 def test_the_calibration_of_other_weights_is_not_taken(folder: Path, tmp_path: Path) -> None:
