@@ -1,8 +1,8 @@
 """The candidate sources of a bundle behind one interface: `load_sources(bundle, items)["led"].propose(request, k)`.
 
 A new source is one module with `train(training, folder)` and `load(folder, items)` (and `extend`, if it takes new items
-without training), and one line in SOURCES. Loading
-maps arrays and computes next to nothing; a source is never changed after loading, so threads may share it.
+without training), and one line in SOURCES. Loading maps arrays and computes next to nothing; a source is never changed
+after loading, so threads may share it.
 """
 
 import importlib

@@ -100,11 +100,11 @@ def _preparation(
 
 
 def check_sources(names: tuple[str, ...]) -> None:
-    """Raises CandidatesError for a source that does not exist, or one that stands on another that is missing."""
+    """Raises CandidatesError for a source that does not exist or stands twice, or one whose base is missing."""
     unknown = [name for name in names if name not in SOURCES]
-    if unknown or not names:
+    if unknown or not names or len(set(names)) < len(names):
         raise CandidatesError(
-            f"sources to train must be some of {', '.join(SOURCES)}, found {', '.join(names) or 'none'}"
+            f"sources to train must be some of {', '.join(SOURCES)}, each once, found {', '.join(names) or 'none'}"
         )
     if "cbo" in names and "gbo" not in names:
         raise CandidatesError("source cbo stands on gbo (its back-off): train gbo with it")

@@ -109,8 +109,9 @@ def test_without_events_of_known_items_there_is_nothing_to_train(trained: Any, t
         train_candidates(tmp_path, trained.items, strangers, QUICK)
     with pytest.raises(CandidatesError, match="needs at least 2 events"):
         train_candidates(tmp_path, trained.items, trained.events[:0], QUICK)
-    with pytest.raises(CandidatesError, match="sources to train"):
-        train_candidates(tmp_path, trained.items, trained.events, QUICK.changed(sources=("gbo", "magic")))
+    for sources in (("gbo", "magic"), ("gbo", "led", "led"), ()):
+        with pytest.raises(CandidatesError, match="sources to train"):
+            train_candidates(tmp_path, trained.items, trained.events, QUICK.changed(sources=sources))
 
 
 @pytest.mark.parametrize("users", [1, 2, 5])
