@@ -114,8 +114,7 @@ class _Preparation:
         return validation_and_test(requests_of_users(theirs.cast(EVENT_SCHEMA), self.items), self.seed)
 
     def training_set(self, validation: list[HeldOut], clock: Stopwatch) -> TrainingSet:
-        events = self._events()
-        count = events.count()
+        count = self._events().count()
         if not count:
             raise CandidatesError(f"none of the events names an item of the catalog of {len(self.items)} items")
         relation = self.connection.read_parquet(f"{self.stages.folder}/events")
@@ -124,7 +123,7 @@ class _Preparation:
         pairs = self._pairs(relation)
         clock.stop("statistics")
         countries = [
-            self._country(country, events, pairs, validation)
+            self._country(country, pairs, validation)
             for rank, (country, users) in enumerate(sorted(behaviour.by_country.items(), key=lambda x: (-x[1], x[0])))
             if rank == 0 or users >= self.config.minimum_country_users
         ]
@@ -132,7 +131,7 @@ class _Preparation:
         known: Behaviour = behaviour
         return TrainingSet(self.items, known, popular, countries, self.config, self.seed)
 
-    def _country(self, country: str, events: Any, pairs: Any, validation: list[HeldOut]) -> CountryTraining:
+    def _country(self, country: str, pairs: Any, validation: list[HeldOut]) -> CountryTraining:
         from pyspark.sql import functions as F
 
         items = self._known_items(country)
