@@ -106,9 +106,10 @@ def _run(name: str, command: str, out: Path) -> None:
 def _shown(command: str) -> str:
     """The command as a reader would type it: without the places of this machine."""
     words = shlex.split(command.replace("{data}/", "").replace("{work}/", ""))
-    if "--json" in words:
-        at = words.index("--json")
-        del words[at : at + 2]
+    for option in ("--json", "--output"):
+        if option in words:
+            at = words.index(option)
+            del words[at : at + 2]
     return shlex.join(words).replace("'", "")
 
 
