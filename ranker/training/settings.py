@@ -36,7 +36,7 @@ def _of_today(found: Mapping[str, Any]) -> dict[str, Any]:
     today = {name: value for name, value in found.items() if name not in _FORMER and name != "threads"}
     for name in _FORMER.keys() & found.keys():
         group, field = _FORMER[name]
-        if found[name] is not None and isinstance(today.get(group) or {}, Mapping):
+        if found[name] is not None and isinstance(today.get(group) or {}, (Mapping, BaseModel)):
             implied = {"optimizer": "adamw"} if group == "mlps" else {}
             today[group] = implied | dict(today.get(group) or {}) | {field: found[name]}
     return today
