@@ -8,7 +8,7 @@ as they do in serving.
 """
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from candidates.config import CandidatesConfig
 from candidates.errors import CandidatesError
-from candidates.proposals import CandidateSource, Proposal
+from candidates.pool import pool_proposals
+from candidates.proposals import CandidateSource
 from candidates.sources import load_sources_from
 from candidates.training import train_candidates
 from data.console import progress_bar
@@ -56,7 +57,7 @@ def pool_examples(
 
     Returns:
         A table of EXAMPLE_SCHEMA, requests in order of time; the items of a request as they would stand without a
-        ranker (`in_own_order`).
+        ranker (`Pool.own_order`).
     """
     rng = np.random.default_rng(seed)
     rows = _moments(timelines, items, cut_ts, max_requests, rng)
@@ -66,7 +67,8 @@ def pool_examples(
         for row in rows.tolist():
             bar.advance()
             request, taken = _request_at(timelines, items, int(user_of_row[row]), row, horizon_us)
-            pooled = in_own_order([source.propose(request, k) for source in sources.values()])
+            pool = pool_proposals({name: source.propose(request, k) for name, source in sources.items()})
+            pooled = pool.items[pool.own_order()]
             kept = _sample(np.sort(pooled), taken, negatives, rng)
             pooled = pooled[np.isin(pooled, kept)]
             parts.append((row, pooled, np.isin(pooled, taken)))
@@ -129,16 +131,6 @@ def _request_at(
         history=timelines.history(user, before=ts),
     )
     return request, timelines.items[first:last]
-
-
-def in_own_order(proposals: Sequence[Proposal]) -> NDArray[np.int32]:
-    """int32 [n]: the distinct items of the proposals. Every source's first items come first, then every source's
-    second, and so on; within a place by item position."""
-    items = np.concatenate([one.items for one in proposals])
-    place = np.concatenate([np.arange(len(one.items)) for one in proposals])
-    items = items[np.lexsort((items, place))]
-    _, first = np.unique(items, return_index=True)
-    return items[np.sort(first)]
 
 
 def _sample(

@@ -6,8 +6,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from candidates.pool import EMPTY_POOL, Pool, pool_proposals
 from data.items import ItemTable
-from gateway.banner.pooling import EMPTY_POOL, Pool, pool_proposals
 from gateway.banner.proposing import Proposing
 from gateway.banner.ranking import Ranking
 from gateway.banner.stages import Progress, Stage

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from candidates.pool import pool_proposals
 from candidates.proposals import Proposal
 from data.items import ItemTable
 from data.request import Request
 from gateway.banner.assembly import assemble, candidate_stages
-from gateway.banner.pooling import pool_proposals
 from gateway.banner.proposing import Proposing
 from gateway.banner.runtime import Runtime
 from gateway.banner.stages import run, start
