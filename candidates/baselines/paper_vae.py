@@ -7,8 +7,8 @@ import numpy as np
 from scipy.sparse import csr_matrix
 
 from candidates.baselines.autoencoder import Autoencoder, AutoencoderConfig
-from candidates.errors import CandidatesError
 from candidates.matrices.embeddings import svd_vectors
+from candidates.models.user_items import check_targets
 from candidates.protocols.splits import HeldOutUsers
 from data.settings import Count, Share
 
@@ -56,11 +56,7 @@ class PaperVae(Autoencoder):
         Raises:
             CandidatesError: matrices of different shapes, or no target.
         """
-        if inputs.shape != targets.shape or not targets.nnz:
-            raise CandidatesError(
-                f"the VAE learns from inputs {inputs.shape} and targets {targets.shape} with {targets.nnz} items; "
-                "expected the same shape and at least one target"
-            )
+        check_targets("the VAE", inputs, targets)
         self._train(inputs, targets, validation, show_progress)
         self._items = inputs.shape[1]
         return self

@@ -15,6 +15,7 @@ from candidates.led.vectors import LedVectors
 from candidates.matrices.embeddings import svd_vectors
 from candidates.models.epochs import Epoch
 from candidates.models.model import UserItemModel
+from candidates.models.user_items import check_targets
 from candidates.protocols.metrics import VALIDATION
 from candidates.protocols.splits import HeldOutUsers
 
@@ -67,11 +68,7 @@ class Led(UserItemModel):
         Raises:
             CandidatesError: matrices of different shapes, or no target.
         """
-        if inputs.shape != targets.shape or not targets.nnz:
-            raise CandidatesError(
-                f"LED learns from inputs {inputs.shape} and targets {targets.shape} with {targets.nnz} items; "
-                "expected the same shape and at least one target"
-            )
+        check_targets("LED", inputs, targets)
         config = self.config.model_copy(update={"split": "none"})
         self._make(inputs, LedTimelines.of_matrix(inputs, targets), config, validation, show_progress)
         self._items = inputs.shape[1]

@@ -37,3 +37,13 @@ def item_gram(user_items: csr_matrix) -> NDArray[np.float32]:
     for start in range(0, items, GRAM_ROWS):  # the sparse product of all rows at once would take three times the memory
         gram[start : start + GRAM_ROWS] = (by_item[start : start + GRAM_ROWS] @ user_items).toarray()
     return gram
+
+
+def check_targets(model: str, inputs: csr_matrix, targets: csr_matrix) -> None:
+    """Raises CandidatesError unless both are matrices [users, items] of one shape and there is a target; `model` is
+    what the sentence begins with."""
+    if inputs.shape != targets.shape or not targets.nnz:
+        raise CandidatesError(
+            f"{model} learns from inputs {inputs.shape} and targets {targets.shape} with {targets.nnz} items; "
+            "expected the same shape and at least one target"
+        )
