@@ -18,7 +18,7 @@ from candidates.baselines.network import Network
 from candidates.models import epochs
 from candidates.models.epochs import Batch, shuffled_batches
 from candidates.protocols.metrics import VALIDATION, evaluate
-from candidates.protocols.splits import HeldOutUsers
+from tests.support.led import held_out, made_up
 
 CPU = torch.device("cpu")
 
@@ -30,22 +30,6 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
-
-
-def made_up(users: int = 120, items: int = 30, seed: int = 0) -> csr_matrix:
-    """Users of three tastes; each has an item at least."""
-    rng = np.random.default_rng(seed)
-    taste = rng.integers(0, 3, users)[:, None] == (np.arange(items) % 3)[None]
-    dense = rng.random((users, items)) < np.where(taste, 0.6, 0.05)
-    dense[np.arange(users), rng.integers(0, items, users)] = True
-    return csr_matrix(dense.astype(np.float32))
-
-
-def held_out(seed: int = 50, items: int = 30) -> HeldOutUsers:
-    dense = made_up(60, items, seed).toarray()
-    hidden = dense * (np.random.default_rng(seed).random(dense.shape) < 0.3)
-    asked = hidden.any(axis=1)
-    return HeldOutUsers(csr_matrix((dense - hidden)[asked]), csr_matrix(hidden[asked]))
 
 
 @settings(deadline=None, max_examples=30)
@@ -66,7 +50,7 @@ def test_elsas_loss_without_the_output_is_the_loss_of_the_output(seed, items, di
 
 
 def test_elsas_scores_are_its_linear_map():
-    users = made_up()
+    users = made_up(120)
     model = Elsa(ElsaConfig(dimension=6, epochs=2, device="cpu")).fit(users, show_progress=False)
     a = model.vectors
     assert np.linalg.norm(a, axis=1) == pytest.approx(np.ones(30), abs=1e-5)
@@ -152,7 +136,7 @@ CONFIGS = {
 
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
 def test_training_finds_the_tastes_and_keeps_the_best_epoch(config):
-    users, validation = made_up(), held_out()
+    users, validation = made_up(120), held_out()
     model = (Elsa(config) if isinstance(config, ElsaConfig) else Autoencoder(config)).fit(users, validation, False)
     found = evaluate(model.scores, validation, VALIDATION).mean("ndcg@100")
     assert found == pytest.approx(max(epoch.validation for epoch in model.history), abs=1e-6)
@@ -162,7 +146,7 @@ def test_training_finds_the_tastes_and_keeps_the_best_epoch(config):
 
 def test_one_seed_is_one_model_and_another_another():
     config = {"hidden": 8, "latent": 4, "epochs": 2, "device": "cpu"}
-    users = made_up()
+    users = made_up(120)
     once, again, other = (
         Autoencoder(AutoencoderConfig(**config, seed=seed)).fit(users, show_progress=False).scores(users)
         for seed in (1, 1, 2)
@@ -173,7 +157,7 @@ def test_one_seed_is_one_model_and_another_another():
 
 def test_patience_ends_a_training_that_no_longer_improves():
     config = ElsaConfig(dimension=8, epochs=200, patience=2, batch_size=20, learning_rate=0.3, device="cpu")
-    model = Elsa(config).fit(made_up(), held_out(), show_progress=False)
+    model = Elsa(config).fit(made_up(120), held_out(), show_progress=False)
     best = max(range(len(model.history)), key=lambda k: model.history[k].validation)
     assert len(model.history) == best + 3 < 200
 
@@ -192,13 +176,13 @@ def test_an_interrupted_training_goes_on_with_its_best_epoch(monkeypatch, caplog
     monkeypatch.setattr(epochs, "_interrupted", -math.inf)
     config = AutoencoderConfig(hidden=8, latent=4, epochs=50, batch_size=20, device="cpu")
     validation = held_out()
-    model = Autoencoder(config).fit(made_up(), validation, show_progress=False)
+    model = Autoencoder(config).fit(made_up(120), validation, show_progress=False)
     assert len(model.history) == 3
     assert "interrupted after 3 of 50 epochs" in caplog.text
     assert "again within 5 s stops all" in caplog.text
     found = evaluate(model.scores, validation, VALIDATION).mean("ndcg@100")
     assert found == pytest.approx(max(epoch.validation for epoch in model.history), abs=1e-6)
     with pytest.raises(KeyboardInterrupt):  # a second one, in whichever training it comes
-        Autoencoder(config).fit(made_up(), validation, show_progress=False)
+        Autoencoder(config).fit(made_up(120), validation, show_progress=False)
     monkeypatch.setattr(epochs, "_interrupted", time.monotonic() - epochs.AGAIN_WITHIN)
-    assert Autoencoder(config).fit(made_up(), validation, show_progress=False).history == []
+    assert Autoencoder(config).fit(made_up(120), validation, show_progress=False).history == []
