@@ -6,6 +6,7 @@ Each step is a function of one block of users whose results add up, so it runs o
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol, TypeAlias
 
 import numpy as np
@@ -26,7 +27,7 @@ class UserItems:
     Attributes:
         offsets: int64 [U + 1]; user u owns the rows offsets[u] .. offsets[u + 1] - 1.
         items: int32 [N], item positions.
-        beyond_view: bool [N], whether the newest event with the item was more than a view.
+        beyond_view: bool [N], whether any event with the item was more than a view.
     """
 
     offsets: NDArray[np.int64]
@@ -114,9 +115,16 @@ class LocalBehaviour:
         return np.arange(self.users) if country is None else np.flatnonzero(self._countries == country)
 
     def _user_items(self, users: NDArray[np.int64]) -> UserItems:
-        user, item, row = distinct_pairs(self._timelines, users, self._items)
+        user, item, _ = distinct_pairs(self._timelines, users, self._items)
         offsets = np.searchsorted(user, np.arange(len(users) + 1)).astype(np.int64)
-        return UserItems(offsets, item, self._timelines.kinds[row] != EventKind.view)
+        return UserItems(offsets, item, np.isin(users[user] * self._items + item, self._beyond_view))
+
+    @cached_property
+    def _beyond_view(self) -> NDArray[np.int64]:
+        """Every pair of user and item with an event that is more than a view, as user * items + item."""
+        rows = np.flatnonzero(self._timelines.kinds != EventKind.view)
+        users = self._timelines.user_of_event()[rows].astype(np.int64)
+        return np.unique(users * self._items + self._timelines.items[rows])
 
 
 def spark_xxhash64(text: str) -> int:

@@ -8,7 +8,8 @@ Every function takes tables and returns a table; nothing is computed before `eng
         -> by..., views, clicks, landings, sales, users
     decayed_item_users(events, until, half_life_days, start=None) -> item_id, users    (users: float64)
     user_timelines(events, kinds=("view",), limit=50, start=None, end=None)
-        -> user_id, country, item_id, merchant_id, kind, ts, event_id, age  (distinct user-item pairs; age 0: newest)
+        -> user_id, country, item_id, merchant_id, kind, ts, event_id, beyond_view, age
+           (distinct user-item pairs; age 0: newest)
     cooccurrences(timelines, at_least=1) -> country, item_i, item_j, users  (item_i < item_j: each pair once)
     banner_clicks(events) -> user_id, merchant_id, display_id, item_id, ts, event_id, landed
     attributed_sales(events, window_days=30, same_item=False, rule="last click", clicks=None)
@@ -95,14 +96,17 @@ def user_timelines(
 ) -> Table:
     """The newest `limit` distinct items of each user, of start <= ts < end, ties in time broken by event id.
 
-    A row is the newest event of its user with its item. `age` (int64) counts from the newest item, which has 0;
-    `country` is that of the user's newest item, so a timeline lies in one country, as in `data/timelines.py`.
+    A row is the newest event of its user with its item; `beyond_view` says whether any of these was more than a view.
+    `age` (int64) counts from the newest item, which has 0; `country` is that of the user's newest item, so a timeline
+    lies in one country, as in `data/timelines.py`.
     """
     events = events.filter(events["kind"].isin(list(kinds)), *_within(events, start, end))
     columns = ["user_id", "country", "item_id", "merchant_id", "kind", "ts", "event_id"]
     newest_first = [ibis.desc("ts"), ibis.desc("event_id")]
     per_item = ibis.window(group_by=["user_id", "item_id"], order_by=newest_first)
-    items = events.select(*columns, again=ibis.row_number().over(per_item))
+    of_pair = ibis.window(group_by=["user_id", "item_id"])
+    beyond_view = (events["kind"] != "view").any().over(of_pair)
+    items = events.select(*columns, beyond_view=beyond_view, again=ibis.row_number().over(per_item))
     items = items.filter(items["again"] == 0).drop("again")
     per_user = ibis.window(group_by="user_id", order_by=newest_first)
     items = items.mutate(age=ibis.row_number().over(per_user), country=items["country"].first().over(per_user))

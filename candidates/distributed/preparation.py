@@ -181,7 +181,7 @@ class _Preparation:
         from pyspark.sql import functions as F
 
         timelines = self._spark(user_timelines(relation, kinds=EVENT_KINDS, limit=10**9))
-        event = F.struct(F.expr("-age").alias("order"), "item_id", (F.col("kind") != "view").alias("beyond_view"))
+        event = F.struct(F.expr("-age").alias("order"), "item_id", "beyond_view")
         users = timelines.groupBy("user_id", "country").agg(F.sort_array(F.collect_list(event)).alias("events"))
         return users.select(
             "user_id",

@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from candidates.behaviour import LocalBehaviour, UserItems
 from candidates.best_of.cbo import ClusterVisits
 from candidates.best_of.cbo_training import ClusteredVisits, nearest
-from data.schema import EventKind
+from data.schema import EVENT_SCHEMA, EventKind
 from data.timelines import Timelines
 
 
@@ -64,14 +65,29 @@ def test_a_sample_is_the_same_whoever_else_is_there_and_a_shard_holds_everyone(t
     assert len(shard) == timelines.countries.count("AA")
     first = timelines.countries.index("AA")
     own = slice(timelines.offsets[first], timelines.offsets[first + 1])
-    newest = dict(zip(timelines.items[own].tolist(), timelines.kinds[own].tolist(), strict=True))
-    assert dict(zip(shard.items.tolist(), shard.beyond_view.tolist(), strict=False)).keys() >= newest.keys()
-    assert shard.beyond_view[: shard.offsets[1]].sum() == sum(kind != EventKind.view for kind in newest.values())
+    strongest: dict[int, bool] = {}
+    for item, kind in zip(timelines.items[own].tolist(), timelines.kinds[own].tolist(), strict=True):
+        strongest[item] = strongest.get(item, False) or kind != EventKind.view
+    end = shard.offsets[1]
+    assert dict(zip(shard.items[:end].tolist(), shard.beyond_view[:end].tolist(), strict=True)) == strongest
     ten, twenty = behaviour.sample("AA", 10), behaviour.sample("AA", 20)
     assert (len(ten), len(twenty)) == (10, 20)
     rows = [twenty.items[a:b].tolist() for a, b in zip(twenty.offsets[:-1], twenty.offsets[1:], strict=True)]
     assert all(ten.items[a:b].tolist() in rows for a, b in zip(ten.offsets[:-1], ten.offsets[1:], strict=True))
     assert len(behaviour.sample("AA", 10**6)) == len(shard)
+
+
+def test_an_item_clicked_and_then_viewed_again_was_clicked(trained: Any) -> None:
+    names = trained.items.items.ids()[:3]
+    rows = [(names[0], "click"), (names[1], "view"), (names[0], "landing"), (names[2], "view"), (names[0], "view")]
+    same = {"user_id": "u", "merchant_id": "m", "country": "AA"}
+    events = pa.Table.from_pylist(
+        [{"event_id": f"{n}", "ts": n, "item_id": item, "kind": kind, **same} for n, (item, kind) in enumerate(rows)],
+        EVENT_SCHEMA,
+    )
+    (shard,) = LocalBehaviour(Timelines.of(events, trained.items), trained.items).shards("AA")
+    assert shard.items.tolist() == trained.items.items.positions([names[1], names[2], names[0]]).tolist()
+    assert shard.beyond_view.tolist() == [False, False, True]
 
 
 @pytest.mark.parametrize("users", [0, 1, 100_000])

@@ -97,6 +97,9 @@ def test_timelines_hold_the_newest_distinct_items(connection, limit, logs):
         assert row["age"] == len(by_user[row["user_id"]])
         by_user[row["user_id"]].append((row["item_id"], row["ts"], row["event_id"]))
     assert by_user == expected
+    for row in found:
+        mine = [r for r in rows if (r["user_id"], r["item_id"]) == (row["user_id"], row["item_id"])]
+        assert row["beyond_view"] == any(r["kind"] == "click" for r in mine)
 
 
 def test_cooccurrences_count_timelines_that_hold_both_items(connection, logs):
