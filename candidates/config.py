@@ -17,13 +17,13 @@ Fraction = Annotated[float, Field(gt=0, lt=1)]
 class EmbeddingConfig(Settings):
     """Item vectors from the PMI of view timelines (LED paper, section 4.1)."""
 
-    dimension: Count = 100
+    dimension: Count = 100  # of the item vectors
     timeline_limit: Count = 50  # the newest distinct items of a user that make pairs
-    context_power: AtLeastZero = 0.75
-    oversampling: Whole = 30
-    power_iterations: Whole = 2
+    context_power: AtLeastZero = 0.75  # of the context items' shares (word2vec's 0.75)
+    oversampling: Whole = 30  # columns of the random sketch beyond the dimension
+    power_iterations: Whole = 2  # of the randomised SVD
     value_power: AtLeastZero = 0.5  # item vectors are left singular vectors times values ** this
-    block_rows: Count = 50_000
+    block_rows: Count = 50_000  # of a matrix product at a time: bounds memory
 
 
 class GboConfig(Settings):
@@ -68,7 +68,7 @@ class SpectralGrid(Settings):
     ridges: Values = (0.02, 0.16, 1.28, 5.12)
     dimensions: Annotated[tuple[Count, ...], Field(min_length=1)] = (100,)
     wider: tuple[Count, ...] = ()
-    first_dimension: Count = 100
+    first_dimension: Count = 100  # of the vectors that powers and ridges are compared with
 
     @property
     def middle_ridge(self) -> float:
@@ -85,7 +85,14 @@ class SpectralGrid(Settings):
 
 
 class SpectralValues(Settings):
-    """One choice of a grid: a, b, l, c, e of `matrices/spectral.py`, and the biases. Defaults: of MovieLens-1M."""
+    """One choice of a grid: a, b, l, c, e of `matrices/spectral.py`, and the biases. Defaults: of MovieLens-1M.
+
+    Attributes:
+        user_power: a, on the number of a user's items. item_power: b, on an item's number of users.
+        ridge: l, a multiple of the largest squared singular value. output_power: c, on the output side.
+        length_normalisation: e, the power of an output vector's length that it is divided by.
+        bias: of log popularity, beside an item's mean score. dimension: vectors kept.
+    """
 
     user_power: AtLeastZero = 0.4
     item_power: AtLeastZero = 0.4
@@ -132,10 +139,10 @@ class LedConfig(Settings):
     value_power: AtLeastZero = 0.5
     bias_scale: AtLeastZero = 0.5
     targets: Literal["auto", "clicks", "all"] = "auto"
-    enough_clicks: Count = 200_000
+    enough_clicks: Count = 200_000  # clicks, landings and sales of a country
     timeline_limit: Count = 100
     split: Literal["auto", "random", "cut", "none"] = "random"
-    target_share: Fraction = 0.5
+    target_share: Fraction = 0.5  # of a user's items that "random" hides
     negatives: Count = 512
     dropout: Share = 0.5
     length_power: AtLeastZero = 1.0
@@ -143,13 +150,13 @@ class LedConfig(Settings):
     adam: Literal["auto", "adam", "lazy-adam"] = "lazy-adam"
     batch_size: Whole = 256
     passes: Count = 1
-    learning_rate: Positive = 2.5e-3
+    learning_rate: Positive = 2.5e-3  # Adam's
     epochs: Whole = 60
     patience: Count = 3
     grid: SpectralGrid = SpectralGrid()
     spectral: SpectralValues | None = None
     threads: Count = 1
-    seed: Seed = 0
+    seed: Seed = 0  # of everything random in a training
 
 
 class IndexConfig(Settings):
@@ -157,24 +164,24 @@ class IndexConfig(Settings):
 
     exact_up_to: Count = 20_000  # items of a merchant that are scanned exactly; more get an HNSW index
     links: Count = 16  # M of HNSW
-    ef_construction: Count = 400
+    ef_construction: Count = 400  # of HNSW: candidates kept while a graph is built
     most_scanned: Count = 4_096  # rows of the largest norms that may be scanned beside a graph
-    recall_at: Count = 50
+    recall_at: Count = 50  # how many nearest items the calibration asks for
     recall: Annotated[float, Field(gt=0, le=1)] = 0.95  # what ef is calibrated to
-    queries: Count = 500
+    queries: Count = 500  # vectors of users that ef is calibrated on
 
 
 class CandidatesConfig(Settings):
     """Everything `train_candidates` takes besides the events."""
 
-    sources: tuple[str, ...] = ("gbo", "cbo", "led")
+    sources: tuple[str, ...] = ("gbo", "cbo", "led")  # what is trained and served, in this order
     embedding: EmbeddingConfig = EmbeddingConfig()
     gbo: GboConfig = GboConfig()
     cbo: CboConfig = CboConfig()
     led: LedConfig = LedConfig()
     index: IndexConfig = IndexConfig()
     held_out: Fraction = 0.1  # users kept out of training: half choose models, half measure recall
-    max_held_out: Count = 2_000
+    max_held_out: Count = 2_000  # users at most
     minimum_country_users: Count = 50  # a country with fewer is served by the model of the largest
     threads: Count = 1  # more only help on cores that nothing else uses: idle ones of them wait by spinning
 

@@ -50,7 +50,7 @@ def _tables(model: type, path: str, shown: set[type], meanings: dict[str, str]) 
     rows, nested = [], []
     for name, kind, default, described in _fields(model):
         inner = [one for one in _classes(kind) if one not in shown]
-        about = meanings.get(f"{path}{name}") or described or notes.get(name, "")
+        about = meanings.get(f"{path}{name}") or described or notes.get(name, "") or _of_classes(kind)
         rows.append([f"`{path}{name}`", cell(_kind(kind)), cell(default), cell(about)])
         dictionary = get_origin(_bare(kind)) is dict
         nested += [(one, f"{path}{name}.{'NAME.' if dictionary else ''}") for one in inner]
@@ -145,6 +145,11 @@ def _summary(model: type) -> str:
     if own.startswith(f"{model.__name__}("):  # a dataclass's own, when it has none
         return ""
     return re.split(r"\n\s*\n(?:Attributes|Raises|Args):", own)[0]
+
+
+def _of_classes(kind: Any) -> str:
+    """The first sentence about the settings class that a field holds."""
+    return " ".join(_summary(one).split("\n\n")[0].replace("\n", " ") for one in _classes(kind)[:1])
 
 
 def _notes(model: type) -> dict[str, str]:

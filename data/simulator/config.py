@@ -17,20 +17,20 @@ _Rate = Annotated[float, Field(gt=0, lt=1)]
 class BehaviourConfig(Settings):
     """How users answer banners. Weights are on the logit scale; docs/reference/simulator.md has the formulas."""
 
-    affinity_weight: float = 2.5
+    affinity_weight: float = 2.5  # of the user's interest in the item's leaf category
     affinity_saturation: Positive = 0.3  # the affinity at which about half of its weight is reached
-    quality_weight: float = 0.4
-    familiarity_weight: float = 0.4
+    quality_weight: float = 0.4  # of the quality that no model sees
+    familiarity_weight: float = 0.4  # of the log popularity rank within the merchant
     style_width: Positive = 1.4  # distance in style at which the match falls to exp(-1/2)
     style_floor: Fraction = 0.25  # what is left of affinity where style does not match at all
     price_width: Positive = 0.6  # in log price; dearer than the user's level hurts, cheaper hardly does
     propensity_spread: float = 0.4  # standard deviation over users of the tendency to click anything
     banner_click_rate: _Rate = 0.045  # of a banner drawn by popularity; the base of the click logit is set to give it
-    landing_logit: float = 1.6
-    landing_affinity_weight: float = 1.0
+    landing_logit: float = 1.6  # base of the logit that a click lands
+    landing_affinity_weight: float = 1.0  # of affinity, on the landing
     sale_rate: _Rate = 0.13  # of landings of such banners; the base of the sale logit is set to give it
-    sale_affinity_weight: float = 1.0
-    sale_quality_weight: float = 0.3
+    sale_affinity_weight: float = 1.0  # of affinity, on the sale
+    sale_quality_weight: float = 0.3  # of the quality, on the sale
     sale_price_weight: float = 0.3  # per standard deviation of log price within the leaf
     order_spread: float = 0.25  # standard deviation of log order value around the log price
     organic_sale_rate: Fraction = 0.1  # of the sale probability of a landing, for an organic view
@@ -44,37 +44,38 @@ class MarketplaceConfig(Settings):
         personalisation: 0 (every user wants the same things) to 1 (only their own).
         sessions_per_user, opportunities_per_user: means over users; both are heavy-tailed.
         train_days: organic events a model may learn from; the test period of `test_days` follows.
+        publishers: the pages that show banners.
     """
 
     model_config = ConfigDict(title="simulator config")
 
-    seed: Seed = 1
+    seed: Seed = 1  # of everything random
     merchant_sizes: Annotated[tuple[Annotated[int, Field(ge=10)], ...], Field(min_length=1, max_length=99)] = (
         60, 200, 500, 1200, 2400, 4000,
     )  # fmt: skip
-    users: Annotated[int, Field(ge=10)] = 24_000
-    countries: Annotated[tuple[str, ...], Field(min_length=1)] = ("DE", "FR", "GB")
-    start: str = "2026-01-05"
+    users: Annotated[int, Field(ge=10)] = 24_000  # in all countries
+    countries: Annotated[tuple[str, ...], Field(min_length=1)] = ("DE", "FR", "GB")  # of the users, distinct
+    start: str = "2026-01-05"  # day 0, UTC
     train_days: Count = 28
-    test_days: Count = 14
+    test_days: Count = 14  # when banners are shown
     personalisation: Fraction = 0.6
     sessions_per_user: Positive = 8.0
-    views_per_session: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 3.5
+    views_per_session: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 3.5  # mean
     opportunities_per_user: Positive = 2.5
-    interests: Count = 3
+    interests: Count = 3  # leaf categories that a user cares about at a time
     phase_days: Positive = 14.0  # how long an interest lasts before it may change
     drift: Fraction = 0.25  # the chance that it does
-    style_dimensions: Count = 4
-    zipf_exponent: float = 0.9
+    style_dimensions: Count = 4  # of the space in which items and users have a style
+    zipf_exponent: float = 0.9  # of popularity over the ranks of a merchant
     quality_in_popularity: Fraction = 0.5  # correlation of quality with the score that items are ranked by
-    unavailable_share: Fraction = 0.02
+    unavailable_share: Fraction = 0.02  # of the items
     related_share: Fraction = 0.25  # sessions about something near an interest in the tree
     best_seller_share: Fraction = 0.25  # views of the merchant's best-sellers, whatever the session is about
     considered: Count = 8  # items on the shelf of which a view is the one liked best
     late_arrivals: Fraction = 0.2  # users who turn up only during the period
     publishers: Annotated[tuple[str, ...], Field(min_length=1)] = ("news", "weather", "forum", "recipes", "sport")
-    slot_counts: Annotated[tuple[Count, ...], Field(min_length=1)] = (2, 3, 4, 6)
-    behaviour: BehaviourConfig = BehaviourConfig()
+    slot_counts: Annotated[tuple[Count, ...], Field(min_length=1)] = (2, 3, 4, 6)  # of banners
+    behaviour: BehaviourConfig = BehaviourConfig()  # how users answer banners
 
     @field_validator("countries")
     @classmethod

@@ -15,7 +15,11 @@ from ranker.training.settings import Changes
 
 
 class Smoothing(Settings):
-    """`prior`: rows of the base rate added to every id. `folds`: parts that the training rows are cut into."""
+    """`prior`: rows of the base rate added to every id. `folds`: parts that the training rows are cut into.
+
+    Attributes:
+        prior: rows of the base rate added to every id. folds: parts of the rows; each takes the others' counts.
+    """
 
     prior: AtLeastZero = 12.0
     folds: Annotated[int, Field(ge=2)] = 5
@@ -34,6 +38,7 @@ class PreparationSettings(Settings):
             `rows_per_pair` training rows: fewer rows cannot tell which pairs say something.
         smoothing: of the statistics.
         dimensions: of embeddings, by id column, where it is not the common one.
+        rows_per_pair: training rows that each pair of columns needs.
     """
 
     threshold: Count = 4

@@ -27,7 +27,11 @@ class Feature(Settings):
 
 
 class TableFeature(Feature):
-    """Features that name the same table share its rows and its vocabulary."""
+    """Features that name the same table share its rows and its vocabulary.
+
+    Attributes:
+        name: of the column.
+    """
 
     table: str
 
@@ -72,6 +76,7 @@ class Specification(Settings):
             request, `item` features one per candidate; a table of plain rows (Criteo) lists everything under `item`.
         tables: by name.
         positions: slots whose position has a bias of its own, an additive term of the logit; 0 for none.
+        name: of the whole, for people.
     """
 
     name: str

@@ -23,6 +23,7 @@ class DlrmShape(Settings):
         deviation: of the embeddings' first, random values.
         members: networks side by side with columns of their own in every table, each trained by its own loss; the
             logit is their mean (`ranker/networks/members.py`).
+        bottom, top: widths of the hidden layers, from the input on. dropout: share of hidden units dropped.
     """
 
     bottom: tuple[Count, ...] = (512, 256, 64)

@@ -48,6 +48,10 @@ class TableSettings(Settings):
     `weight_decay` is decoupled: after a step the rows that it read, and no others, shrink by learning rate times decay
     (`table_decay`). fbgemm has one of its own, which its kernels ignore on CPUs for a table that one feature reads,
     without a word, whatever the optimizer and the mode (measured on fbgemm 1.8.0); it is not used.
+
+    Attributes:
+        optimizer: fused into the backward pass. learning_rate: of the rows that a step read.
+        weight_decay: decoupled, of those rows. epsilon: of Adagrad's denominator.
     """
 
     optimizer: TableOptimizer = "sgd"
@@ -69,6 +73,10 @@ class MlpSettings(Settings):
     """How everything but the tables learns.
 
     `weight_decay` is L2 for sgd and adagrad, decoupled for adamw; biases, norms and the position bias do not decay.
+
+    Attributes:
+        optimizer: of every weight outside the tables. learning_rate: its first value, before the schedule.
+        weight_decay: L2 or decoupled, as above. epsilon: of the denominator of adagrad and adamw.
     """
 
     optimizer: MlpOptimizer = "sgd"
@@ -82,6 +90,10 @@ class ScheduleSettings(Settings):
 
     `decay` 0 means none: the rate stays. DLRM's own code decays with power 2. `final_rate`: beside that, the rates fall
     linearly to this share of themselves at the end of the last epoch.
+
+    Attributes:
+        warmup: steps. decay_start: the step at which decay begins. decay: steps of it.
+        power: of the polynomial. final_rate: share of the rates left at the end of the last epoch.
     """
 
     warmup: Annotated[int, Field(ge=0)] = 0
@@ -109,6 +121,7 @@ class TrainingSettings(Settings):
         log_every, evaluate_every, checkpoint_every: steps; 0 means at the end of every epoch (or its checks) only.
         evaluation_batch: rows of an evaluation step. evaluation_rows: evaluate on at most so many validation rows
             while training, spread evenly; the last evaluation takes all.
+        epochs: at most. seed: of the first weights and the order of the rows.
     """
 
     network: NetworkName = "dlrm"

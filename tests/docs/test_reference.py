@@ -17,6 +17,10 @@ def test_every_command_and_every_option_says_what_it_is_for():
     assert [line for line in silent if "--port" not in line] == []
 
 
+def test_every_field_of_a_settings_file_says_what_it_means():
+    assert [line for line in PAGES["configuration.md"]().splitlines() if line.endswith("|  |")] == []
+
+
 def test_the_meaning_of_a_field_is_read_from_the_docstring_and_from_comments():
     docstring = """Rows.
 
