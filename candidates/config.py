@@ -119,9 +119,14 @@ class LedConfig(Settings):
         timeline_limit: the newest distinct items of a user that are learnt from, in a bundle.
         split: how each epoch divides a user's items into inputs and targets: "random" hides `target_share` of them,
             "cut" the later ones, "none" asks for what is told; "auto": random for BPR, none for others (section 5.2).
-        negatives: drawn per batch and shared by its rows.
+        negatives: how many items of a row's merchant are drawn.
+        negatives_per: "batch": they are shared by a batch's rows, as one matrix product; "user": each row has its own
+            (section 5.2), as it needs where they are few.
+        own_negatives: a target's own item counts among its negatives, as in the authors' code and not in the paper.
+        reduction: "paper": BPR is a sum over negatives, as it is printed; "mean": their mean.
         dropout: share of the input items that are dropped.
         length_power: u = sum / T ** this: 1, or 0.5 (section 9.3).
+        projection_start: of "project": the identity, or "random" (normal, variance 1 / dimension), as in Algorithm 1.
         transposition: project a user once instead of every item (the same scores; only for measuring what it saves).
         adam: "lazy-adam" updates only what a batch touches; "auto": lazy from 50,000 items on, for sampled losses.
         batch_size: rows; 0: users / 80, at least 64, at most the published 512.
@@ -144,8 +149,12 @@ class LedConfig(Settings):
     split: Literal["auto", "random", "cut", "none"] = "random"
     target_share: Fraction = 0.5  # of a user's items that "random" hides
     negatives: Count = 512
+    negatives_per: Literal["batch", "user"] = "batch"
+    own_negatives: bool = False
+    reduction: Literal["mean", "paper"] = "mean"
     dropout: Share = 0.5
     length_power: AtLeastZero = 1.0
+    projection_start: Literal["identity", "random"] = "identity"
     transposition: bool = True
     adam: Literal["auto", "adam", "lazy-adam"] = "lazy-adam"
     batch_size: Whole = 256

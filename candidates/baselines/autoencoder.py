@@ -7,6 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, hstack
 
+from candidates.led.examples import own_draws
+from candidates.led.losses import Scores, complementarity_sum_sampling
 from candidates.models.checkpoints import TrainingState
 from candidates.models.epochs import Batch, Epoch, chosen_device, ndcg_on, shuffled_batches, train_epochs
 from candidates.models.model import UserItemModel
@@ -28,6 +30,7 @@ class AutoencoderConfig(Settings):
         loss: "multinomial" over all items, or "css": the same with its partition function estimated from `negatives`
             drawn items (LED paper, section 4.3), so that the output layer is computed for the batch's own items and the
             drawn ones alone.
+        negatives_per: as LED's.
         dropout: share of a user's items the model is not told in training.
         kl_cap, kl_epochs: the KL term's weight grows linearly to kl_cap over so many epochs.
         weight_decay: L2 penalty, times the sum of squared weights per batch (Mult-DAE's published 0.01 / 500).
@@ -42,6 +45,7 @@ class AutoencoderConfig(Settings):
     kl_epochs: Count = 50
     weight_decay: AtLeastZero = 0.0
     negatives: Count = 1000
+    negatives_per: Literal["batch", "user"] = "batch"
     batch_size: Count = 100
     learning_rate: Positive = 1e-3
     epochs: Count = 100
@@ -131,12 +135,26 @@ class Autoencoder(UserItemModel):
         return reconstruction + kl_weight * kl + penalty
 
     def _sampled(self, hidden: "Tensor", batch: Batch, generator: "torch.Generator") -> "Tensor":
-        """Mult-CSS. The drawn items are shared by the batch's users, so that their scores are one matrix product."""
+        """Mult-CSS, the sum over a user's items, mean over users. Drawn items are scored by one matrix product."""
         import torch
 
-        items = self.network.items
-        drawn = torch.randint(items, (self.config.negatives,), generator=generator, device=hidden.device)
-        return css_loss(self.network.logits_of(hidden, batch), self.network.logits(hidden, drawn), batch, items)
+        items, users, count = self.network.items, len(hidden), self.config.negatives
+        shape = (users, count) if self.config.negatives_per == "user" else (count,)
+        found = torch.randint(items, shape, generator=generator, device=hidden.device).sort().values
+        negatives, drawn = found, None
+        if found.ndim == 2:
+            negatives, drawn = torch.unique(found, return_inverse=True)
+        parts = (negatives, drawn, batch.rows, batch.items)
+        own = own_draws(*(None if one is None else one.cpu().numpy() for one in parts))  # type: ignore[arg-type]
+        scores = self.network.logits(hidden, negatives)
+        told = Scores(
+            self.network.logits_of(hidden, batch),
+            scores if drawn is None else scores.gather(1, drawn),
+            batch.rows,
+            torch.full((users,), items, device=hidden.device),
+            own=None if own is None else torch.from_numpy(own).to(hidden.device),
+        )
+        return complementarity_sum_sampling(told) * (len(batch.items) / users)
 
     def _scores(self, user_items: csr_matrix) -> NDArray[np.float32]:
         import torch
@@ -163,17 +181,3 @@ def multinomial_loss(logits: "Tensor", batch: Batch) -> "Tensor":
     """- sum over a user's items of log softmax(logits)_i, mean over users (equation 2). logits: float [R, items]."""
     chosen = logits.flatten().index_select(0, batch.rows * logits.shape[1] + batch.items)
     return ((logits.logsumexp(1) * batch.lengths).sum() - chosen.sum()) / len(batch.lengths)
-
-
-def css_loss(positive: "Tensor", negative: "Tensor", batch: Batch, items: int) -> "Tensor":
-    """The multinomial loss with Z_i = exp(s_i) + (I - 1) / N sum over n of exp(s_n) (LED paper, section 4.3).
-
-    Args:
-        positive: float [N], the score of each of the batch's items. negative: float [R, negatives], of the drawn items.
-        items: I, the size of the catalogue.
-    """
-    import torch
-
-    rest = negative.logsumexp(1) + math.log(max(items - 1, 1e-30) / negative.shape[1])
-    partition = torch.logaddexp(positive, rest.index_select(0, batch.rows))
-    return (partition - positive).sum() / len(batch.lengths)

@@ -12,8 +12,9 @@ class Network(nn.Module):
     """Encoder items -> hidden -> latent, decoder latent -> hidden; `logits` is the last layer, hidden -> items.
 
     The first layer is a bag of embeddings (a user has a hundred items, not twenty thousand), the last one can be asked
-    for some items alone. Item vectors of the first and the last layer may be given; kept as they are (`project`), each
-    layer learns a hidden x hidden matrix behind them instead (LED paper, section 4.3).
+    for some items alone. Item vectors of the first and the last layer may be given, and one table may serve both
+    (`tied`; LED paper, section 9.2). Kept as they are (`project`), a hidden x hidden matrix P is learnt instead: item
+    vectors are P v_i (section 4.4), with a P of its own for each table.
     """
 
     def __init__(
@@ -24,6 +25,7 @@ class Network(nn.Module):
         variational: bool,
         vectors: Tensor | None = None,
         project: bool = False,
+        tied: bool = False,
     ) -> None:
         """`vectors`: float32 [items, hidden], what both layers begin with; None: at random."""
         super().__init__()
@@ -32,7 +34,7 @@ class Network(nn.Module):
         self.first_bias = nn.Parameter(torch.empty(hidden))
         self.encoder = nn.Linear(hidden, 2 * latent if variational else latent)
         self.decoder = nn.Linear(latent, hidden)
-        self.last = nn.Parameter(torch.empty(items, hidden))
+        self.last = self.first if tied else nn.Parameter(torch.empty(items, hidden))
         self.last_bias = nn.Parameter(torch.empty(items))
         for weight in self.weights():
             nn.init.xavier_normal_(weight)
@@ -41,12 +43,13 @@ class Network(nn.Module):
         if vectors is not None:
             for layer in (self.first, self.last):
                 layer.data.copy_(vectors)
-        self.projections = nn.ParameterList(torch.eye(hidden) for _ in range(2 * project))
+        self.projections = nn.ParameterList(torch.eye(hidden) for _ in range(2 - tied) if project)
         self.first.requires_grad_(not project)
         self.last.requires_grad_(not project)
 
     def weights(self) -> list[Tensor]:
-        return [self.first, self.encoder.weight, self.decoder.weight, self.last]
+        own = [] if self.last is self.first else [self.last]
+        return [self.first, self.encoder.weight, self.decoder.weight, *own]
 
     def squared_weights(self) -> Tensor:
         return torch.stack([weight.square().sum() for weight in self.weights()]).sum()
@@ -64,7 +67,7 @@ class Network(nn.Module):
             share = share * kept / (1 - dropout)
         bag = embedding_bag(batch.items, self.first, batch.offsets, mode="sum", per_sample_weights=share)
         if len(self.projections):
-            bag = bag @ self.projections[0]
+            bag = bag @ self.projections[0].T
         latent = self.encoder(torch.tanh(bag + self.first_bias))
         divergence = latent.new_zeros(())
         if self.variational:
@@ -75,12 +78,12 @@ class Network(nn.Module):
                 noise = torch.randn(mean.shape, generator=generator, device=mean.device)
                 latent = mean + noise * (0.5 * log_variance).exp()
         hidden = torch.tanh(self.decoder(latent))
-        return hidden @ self.projections[1] if len(self.projections) else hidden, divergence
+        return hidden @ self.projections[-1] if len(self.projections) else hidden, divergence
 
     @torch.inference_mode()
     def output_vectors(self) -> Tensor:
         """Float32 [items, hidden]: those whose inner products with the decoder's layer are scores, but for the bias."""
-        return self.last @ self.projections[1].T if len(self.projections) else self.last.clone()
+        return self.last @ self.projections[-1].T if len(self.projections) else self.last.clone()
 
     def logits(self, hidden: Tensor, items: Tensor | None = None) -> Tensor:
         """float [R, items]: the scores of all items, or of the given positions int64 [n]."""

@@ -1,5 +1,11 @@
-"""Mult-VAE as the LED paper compares it on data with views and clicks (its Table 3): item vectors of the first and the
-last layer at random or from the SVD of the PMI, trained whole or projected, inputs and targets apart."""
+"""Mult-VAE as the LED paper compares it on data with views and clicks (its Table 3 and section 9.2): Mult-CSS, one
+table of item vectors for the first and the last layer, at random or from the SVD of the PMI, trained whole or
+projected, inputs and targets apart.
+
+What still differs: negatives are drawn uniformly, where the paper takes a banner's items that were not clicked; Adam
+updates every item, where the paper's LazyAdam updates those of a batch; and one epoch is one pass over the users, where
+the paper counts 100,000 steps.
+"""
 
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -22,14 +28,18 @@ class PaperVaeConfig(AutoencoderConfig):
     """As Mult-VAE; `hidden` is the dimension of the item vectors.
 
     Attributes:
-        start: of both layers' item vectors: random, or "svd" (LED paper, section 4.1), scaled as random ones are.
+        tied: one table of item vectors serves the first and the last layer.
+        start: of the item vectors: random, or "svd" (LED paper, section 4.1), scaled as random ones are.
         tuning: "full" trains them, "project" keeps them and trains a matrix behind each.
         context_power, value_power: of the SVD, as LED's.
     """
 
+    loss: Literal["multinomial", "css"] = "css"
+    negatives_per: Literal["batch", "user"] = "user"
     hidden: Count = 100
     latent: Count = 100
     dropout: Share = 0.0
+    tied: bool = True
     start: Literal["random", "svd"] = "random"
     tuning: Literal["full", "project"] = "full"
     context_power: float = 0.75
@@ -79,4 +89,4 @@ class PaperVae(Autoencoder):
 
         config = self.config
         project = config.tuning == "project"
-        return Network(items, config.hidden, config.latent, config.variational, vectors, project)
+        return Network(items, config.hidden, config.latent, config.variational, vectors, project, config.tied)

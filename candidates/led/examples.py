@@ -74,9 +74,12 @@ class Batch:
     Attributes:
         input_items: int64 [E], row by row; input_starts: int64 [R].
         target_rows, target_items: int64 [P], rows ascending.
-        negatives: int64 [N], shared by the batch: drawn, or for the multinomial loss all items of its merchants.
+        negatives: int64 [N], items that are scored for every row, ascending: drawn, or for the multinomial loss all
+            items of the batch's merchants.
         allowed: bool [R, N], the negatives of the row's own merchant; None: all.
         catalogue: int64 [R], how many items the row's merchant has.
+        drawn: int64 [R, N'], each row's own negatives, as places in `negatives`; None: the batch shares them all.
+        own: int64 [2, C], (target, column) of each draw that is the target's own item; None: it may be a negative.
     """
 
     input_items: "Tensor"
@@ -86,6 +89,8 @@ class Batch:
     negatives: "Tensor"
     allowed: "Tensor | None"
     catalogue: "Tensor"
+    drawn: "Tensor | None" = None
+    own: "Tensor | None" = None
 
 
 def split_timelines(
@@ -150,7 +155,7 @@ def batches(
             (timelines.items[events[kept]], np.searchsorted(event_rows[kept], np.arange(len(rows)))),
             (target_rows, timelines.items[where[by_row[picked]]]),
             keys[rows] % merchants,
-            None if config.loss == "multinomial" else config.negatives,
+            config,
             rng,
         )
 
@@ -160,36 +165,75 @@ def _batch(
     told: tuple[NDArray[np.integer], NDArray[np.int64]],
     asked: tuple[NDArray[np.int64], NDArray[np.integer]],
     merchant: NDArray[np.int64],
-    count: int | None,
+    config: LedConfig,
     rng: np.random.Generator,
 ) -> Batch:
     import torch
 
-    negatives = _negatives(timelines, merchant, count, rng)
-    several = (merchant != merchant[0]).any()
-    allowed = merchant[:, None] == timelines.merchant[negatives][None, :] if several else None
+    drawn = None
+    if config.loss == "multinomial":
+        negatives = _all_items(timelines, merchant)
+    elif config.negatives_per == "user":
+        each = np.sort(_draws(timelines, np.repeat(merchant, config.negatives), rng).reshape(len(merchant), -1))
+        negatives, drawn = np.unique(each, return_inverse=True)
+        drawn = drawn.reshape(each.shape)
+    else:
+        negatives = np.sort(_draws(timelines, merchant[rng.integers(0, len(merchant), config.negatives)], rng))
+    allowed = None
+    if drawn is None and (merchant != merchant[0]).any():
+        allowed = torch.from_numpy(merchant[:, None] == timelines.merchant[negatives][None, :])
+    own = None
+    if config.loss != "multinomial" and not config.own_negatives:
+        own = own_draws(negatives, drawn, *asked)
     return Batch(
         input_items=torch.from_numpy(told[0].astype(np.int64)),
         input_starts=torch.from_numpy(told[1]),
         target_rows=torch.from_numpy(asked[0]),
         target_items=torch.from_numpy(asked[1].astype(np.int64)),
         negatives=torch.from_numpy(negatives),
-        allowed=None if allowed is None else torch.from_numpy(allowed),
+        allowed=allowed,
         catalogue=torch.from_numpy(np.diff(timelines.merchant_offsets)[merchant]),
+        drawn=None if drawn is None else torch.from_numpy(drawn),
+        own=None if own is None else torch.from_numpy(own),
     )
 
 
-def _negatives(
-    timelines: LedTimelines, merchant: NDArray[np.int64], count: int | None, rng: np.random.Generator
-) -> NDArray[np.int64]:
-    """Uniform over the items of the rows' merchants, a merchant as often as it has rows; positives stay in, as in the
-    authors' code. None: all their items, every one once."""
+def _all_items(timelines: LedTimelines, merchant: NDArray[np.int64]) -> NDArray[np.int64]:
+    """All items of the rows' merchants, every one once."""
     bounds = timelines.merchant_offsets
-    if count is None:
-        return np.concatenate([np.arange(bounds[one], bounds[one + 1]) for one in np.unique(merchant).tolist()])
-    drawn = merchant[rng.integers(0, len(merchant), count)]
-    start, end = bounds[drawn], bounds[drawn + 1]
-    return start + (rng.random(count) * (end - start)).astype(np.int64)
+    return np.concatenate([np.arange(bounds[one], bounds[one + 1]) for one in np.unique(merchant).tolist()])
+
+
+def _draws(timelines: LedTimelines, merchant: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
+    """int64, one for each merchant named: uniform over its items, with replacement."""
+    start, end = timelines.merchant_offsets[merchant], timelines.merchant_offsets[merchant + 1]
+    return start + (rng.random(len(merchant)) * (end - start)).astype(np.int64)
+
+
+def own_draws(
+    negatives: NDArray[np.int64],
+    drawn: NDArray[np.int64] | None,
+    rows: NDArray[np.int64],
+    items: NDArray[np.integer],
+) -> NDArray[np.int64] | None:
+    """int64 [2, C]: (target, column) of the draws that are the target's own item, by target; None where C is 0.
+
+    Args:
+        negatives: int64 [N], ascending. drawn: int64 [R, N'], each row's draws as places in `negatives`, ascending too.
+        rows, items: [P], of the targets.
+    """
+    firsts: NDArray[np.int64] | int = 0
+    if drawn is None:
+        keys, wanted = negatives, items
+    else:
+        # a row's places are keyed by the row; an item that nobody drew has the place of another, which is not its own
+        place = np.minimum(np.searchsorted(negatives, items), len(negatives) - 1)
+        keys = (drawn + len(negatives) * np.arange(len(drawn))[:, None]).ravel()
+        wanted = np.where(negatives[place] == items, place + len(negatives) * rows, -1)
+        firsts = rows * drawn.shape[1]
+    starts, ends = np.searchsorted(keys, wanted), np.searchsorted(keys, wanted, side="right")
+    columns, targets = _ragged(starts - firsts, ends - firsts)
+    return np.stack([targets, columns]) if len(targets) else None
 
 
 def _ragged(starts: NDArray[np.int64], ends: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

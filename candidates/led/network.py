@@ -4,7 +4,7 @@ Tuning `full` trains every item vector; `project` (LED paper, section 4.4) keeps
 d x d matrix P, v_i = P v_i^start, and the biases.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -13,12 +13,15 @@ from torch.nn.functional import embedding_bag
 
 from candidates.config import LedConfig
 from candidates.led.examples import Batch
-from candidates.led.losses import LOSSES
+from candidates.led.losses import LOSSES, Scores
 from candidates.led.vectors import LedVectors
 from candidates.matrices.inner_products import pair_scores
 
 LAZY_FROM = 50_000
 """Items from which on `adam = "auto"` updates only what a batch touches."""
+
+_DENSE = 32
+"""A matrix product of so many times what is needed costs no more than looking the vectors up pair by pair."""
 
 
 @dataclass(frozen=True)
@@ -32,16 +35,18 @@ class LedTable:
 
 
 class LedNetwork(nn.Module):
-    """What is trained, beginning at `start`; P begins at the identity. An item's scale stays as it is."""
+    """What is trained, beginning at `start`; P begins at the identity, or at `projection`. An item's scale stays as it
+    is."""
 
     scales: Tensor | None
 
-    def __init__(self, start: LedVectors, project: bool) -> None:
+    def __init__(self, start: LedVectors, project: bool, projection: Tensor | None = None) -> None:
         super().__init__()
         self.length_power = start.length_power
         self.vectors = nn.Parameter(torch.from_numpy(start.vectors.copy()), requires_grad=not project)
         self.biases = nn.Parameter(torch.from_numpy(start.biases.copy()))
-        self.projection = nn.Parameter(torch.eye(start.vectors.shape[1])) if project else None
+        first = torch.eye(start.vectors.shape[1]) if projection is None else projection.clone()
+        self.projection = nn.Parameter(first) if project else None
         scaled = (start.scales != 1).any()
         self.register_buffer("scales", torch.from_numpy(start.scales.copy()) if scaled else None, persistent=False)
 
@@ -62,20 +67,31 @@ def batch_loss(table: LedTable, batch: Batch, config: LedConfig) -> Tensor:
     For `project`, s(u, i) = <P u, P v_i> + b_i. With the transposition trick (section 4.4) this is <P^T P u, v_i> +
     b_i: one product per user. Without it every user, target and negative vector is projected for itself.
     """
-    queries, projection = _users(table, batch, config.length_power), table.projection
-    negatives = table.vectors.index_select(0, batch.negatives)
-    if projection is not None:
-        queries = queries @ projection.T
+    queries, vectors, projection = _users(table, batch, config.length_power), table.vectors, table.projection
     if projection is None or config.transposition:
-        queries = queries if projection is None else queries @ projection
-        positive = pair_scores(queries, table.vectors, batch.target_rows, batch.target_items)
+        queries = queries if projection is None else queries @ projection.T @ projection
+        positive = pair_scores(queries, vectors, batch.target_rows, batch.target_items)
+        negatives = vectors.index_select(0, batch.negatives)
     else:
-        negatives = negatives @ projection.T
-        targets = table.vectors.index_select(0, batch.target_items) @ projection.T
+        queries = queries @ projection.T
+        targets = vectors.index_select(0, batch.target_items) @ projection.T
         positive = (queries.index_select(0, batch.target_rows) * targets).sum(1)
+        negatives = vectors.index_select(0, batch.negatives) @ projection.T
     positive = positive + table.biases.index_select(0, batch.target_items)
-    negative = torch.addmm(table.biases.index_select(0, batch.negatives), queries, negatives.T)
-    return LOSSES[config.loss](positive, negative, batch.target_rows, batch.allowed, batch.catalogue)
+    negative = _negative_scores(queries, negatives, table.biases.index_select(0, batch.negatives), batch.drawn)
+    scores = Scores(positive, negative, batch.target_rows, batch.catalogue, batch.allowed, batch.own)
+    return LOSSES[config.loss](scores, config.reduction)
+
+
+def _negative_scores(queries: Tensor, vectors: Tensor, biases: Tensor, drawn: Tensor | None) -> Tensor:
+    """float [R, N]: every row with all negatives [N, d], or with those that it drew, int64 [R, N]."""
+    if drawn is None:
+        return torch.addmm(biases, queries, vectors.T)
+    if len(vectors) <= _DENSE * drawn.shape[1]:
+        return torch.addmm(biases, queries, vectors.T).gather(1, drawn)
+    rows = torch.arange(len(drawn)).repeat_interleave(drawn.shape[1])
+    pairs = pair_scores(queries, vectors, rows, drawn.flatten()) + biases.index_select(0, drawn.flatten())
+    return pairs.view(drawn.shape)
 
 
 def _users(table: LedTable, batch: Batch, length_power: float) -> Tensor:
@@ -145,4 +161,4 @@ def _within(batch: Batch, touched: Tensor) -> Batch:
     inputs, targets, negatives = (
         torch.searchsorted(touched, one) for one in (batch.input_items, batch.target_items, batch.negatives)
     )
-    return Batch(inputs, batch.input_starts, batch.target_rows, targets, negatives, batch.allowed, batch.catalogue)
+    return replace(batch, input_items=inputs, target_items=targets, negatives=negatives)

@@ -45,7 +45,7 @@ def train(
         validate: what epochs are compared by, and `measure` its name; None: the last epoch stays.
     """
     rng = np.random.default_rng(config.seed)
-    network = LedNetwork(start, config.tuning == "project")
+    network = LedNetwork(start, config.tuning == "project", _projection(config, start.vectors.shape[1]))
     lazy = is_lazy(config, len(start.vectors))
     optimizers = optimizers_of(network, lazy, config.learning_rate)
 
@@ -83,6 +83,14 @@ def run_epoch(
                 losses.append(float(torch.stack(steps).mean()))
                 users.append(len(timelines))
     return float(np.average(losses, weights=users)) if losses else float("nan")
+
+
+def _projection(config: LedConfig, dimension: int) -> torch.Tensor | None:
+    """P at the start, float32 [d, d]; None: the identity."""
+    if config.projection_start == "identity":
+        return None
+    drawn = np.random.default_rng([config.seed, 1]).standard_normal((dimension, dimension)) / np.sqrt(dimension)
+    return torch.from_numpy(drawn.astype(np.float32))
 
 
 def split_of(config: LedConfig) -> Split:

@@ -20,17 +20,25 @@ def views(users: int = 120, items: int = 24, seed: int = 0) -> csr_matrix:
     return csr_matrix((rng.random((users, items)) < np.where(taste, 0.4, 0.05)).astype(np.float32))
 
 
-def test_from_a_random_start_it_is_mult_vae():
+def test_by_default_it_is_what_section_9_2_describes():
+    model = PaperVae(PaperVaeConfig(**SIZES)).fit(views(), show_progress=False)
+    assert model.title == "Mult-VAE CSS"
+    assert model.network.last is model.network.first
+    assert sum(one.numel() for one in model.network.parameters() if one.shape == (24, 6)) == 24 * 6
+
+
+def test_from_a_random_start_with_two_tables_and_all_items_it_is_mult_vae():
     matrix = views()
-    ours = PaperVae(PaperVaeConfig(**SIZES)).fit(matrix, show_progress=False)
+    ours = PaperVae(PaperVaeConfig(**SIZES, tied=False, loss="multinomial")).fit(matrix, show_progress=False)
     theirs = Autoencoder(AutoencoderConfig(**SIZES, dropout=0.0)).fit(matrix, show_progress=False)
     np.testing.assert_array_equal(ours.scores(matrix), theirs.scores(matrix))
 
 
+@pytest.mark.parametrize("tied", [True, False])
 @pytest.mark.parametrize("tuning", ["full", "project"])
-def test_projecting_keeps_the_vectors_of_the_svd_and_training_does_not(tuning):
+def test_projecting_keeps_the_vectors_of_the_svd_and_training_does_not(tuning, tied):
     matrix = views()
-    model = PaperVae(PaperVaeConfig(**SIZES, start="svd", tuning=tuning)).fit(matrix, show_progress=False)
+    model = PaperVae(PaperVaeConfig(**SIZES, start="svd", tuning=tuning, tied=tied)).fit(matrix, show_progress=False)
     found = svd_vectors(matrix, 6, model.config.context_power, model.config.value_power, 0)
     start = found * np.sqrt(2 / (24 + 6)) / found.std()
     kept = [
@@ -38,17 +46,18 @@ def test_projecting_keeps_the_vectors_of_the_svd_and_training_does_not(tuning):
     ]
     assert kept == [tuning == "project"] * 2
     moved = [not torch.equal(one.detach(), torch.eye(6)) for one in model.network.projections]
-    assert moved == ([True, True] if tuning == "project" else [])
+    assert moved == ([True] * (2 - tied) if tuning == "project" else [])
 
 
-def test_a_projected_network_scores_as_the_dense_formula_does():
+@pytest.mark.parametrize("tied", [True, False])
+def test_a_projected_network_scores_as_the_dense_formula_does(tied):
     matrix = views()
-    model = PaperVae(PaperVaeConfig(**SIZES, start="svd", tuning="project")).fit(matrix, show_progress=False)
+    model = PaperVae(PaperVaeConfig(**SIZES, start="svd", tuning="project", tied=tied)).fit(matrix, show_progress=False)
     network = model.network
     with torch.no_grad():
         told = torch.from_numpy(matrix.toarray())
         told = told / told.norm(dim=1, keepdim=True).clamp(min=1e-9)
-        first, last = network.first @ network.projections[0], network.last @ network.projections[1].T
+        first, last = network.first @ network.projections[0].T, network.last @ network.projections[-1].T
         latent = network.encoder(torch.tanh(told @ first + network.first_bias))[:, : model.config.latent]
         expected = torch.tanh(network.decoder(latent)) @ last.T + network.last_bias
     np.testing.assert_allclose(model.scores(matrix), expected.numpy(), atol=1e-5)

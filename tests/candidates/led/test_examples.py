@@ -41,9 +41,9 @@ def test_every_user_keeps_an_input_and_only_allowed_events_are_targets(
 
 
 @settings(deadline=None, max_examples=80)
-@given(timelines_of(), st.integers(1, 5), st.integers(0, 1000))
+@given(timelines_of(), st.integers(1, 5), st.sampled_from(["user", "batch"]), st.integers(0, 1000))
 def test_an_epoch_holds_every_hidden_event_once_with_its_own_input_and_its_merchants_negatives(
-    timelines: LedTimelines, batch_rows: int, seed: int
+    timelines: LedTimelines, batch_rows: int, per: str, seed: int
 ) -> None:
     rng = np.random.default_rng(seed)
     told, hidden = split_timelines(timelines, "random", 0.5, rng)
@@ -51,7 +51,7 @@ def test_an_epoch_holds_every_hidden_event_once_with_its_own_input_and_its_merch
     expected = sorted(zip(user[hidden].tolist(), timelines.items[hidden].tolist(), strict=True))
     inputs = {u: sorted(timelines.items[(user == u) & ~hidden].tolist()) for u in range(len(timelines))}
     found = []
-    config = LedConfig(negatives=6, dropout=0.0)
+    config = LedConfig(negatives=6, dropout=0.0, negatives_per=per)  # type: ignore[arg-type]
     for batch in batches(timelines, told, hidden, config, batch_rows, rng):
         ends = [*batch.input_starts[1:].tolist(), len(batch.input_items)]
         for row, (start, end) in enumerate(zip(batch.input_starts.tolist(), ends, strict=True)):
@@ -60,6 +60,7 @@ def test_an_epoch_holds_every_hidden_event_once_with_its_own_input_and_its_merch
             targets = batch.target_items[batch.target_rows == row].tolist()
             (merchant,) = set(timelines.merchant[targets].tolist())
             own = batch.negatives if batch.allowed is None else batch.negatives[batch.allowed[row]]
+            own = own if batch.drawn is None else own[batch.drawn[row]]
             assert (timelines.merchant[own] == merchant).all()
             assert batch.catalogue[row] == np.diff(timelines.merchant_offsets)[merchant]
             owner = next(u for u in owners if all((u, item) in expected for item in targets))

@@ -53,14 +53,15 @@ def dense_loss(table: LedTable, batch: Batch, config: LedConfig) -> torch.Tensor
     terms = []
     for row, item in zip(batch.target_rows.tolist(), batch.target_items.tolist(), strict=True):
         score = [users[row] @ v[i] + biases[i] for i in range(len(v))]
-        drawn = torch.stack([score[n] for n in batch.negatives.tolist()]) if len(batch.negatives) else None
+        own = batch.negatives if batch.drawn is None else batch.negatives[batch.drawn[row]]
+        drawn = torch.stack([score[n] for n in own.tolist() if n != item or config.loss == "multinomial"])
         if config.loss == "multinomial":
             terms.append(torch.log(torch.stack(score).exp().sum()) - score[item])
         elif config.loss == "css":
             z = score[item].exp() + (len(v) - 1) / len(drawn) * drawn.exp().sum()
             terms.append(z.log() - score[item])
         elif config.loss == "bpr":
-            terms.append(-torch.log(torch.sigmoid(score[item] - drawn)).mean())
+            terms.append(-torch.log(torch.sigmoid(score[item] - drawn)).sum())
         else:
             # 1 - sigmoid(x) as sigmoid(-x), which is not 0 for a large x
             terms.append(-torch.log(torch.sigmoid(score[item])) - torch.log(torch.sigmoid(-drawn)).sum())
@@ -73,11 +74,14 @@ def dense_loss(table: LedTable, batch: Batch, config: LedConfig) -> torch.Tensor
     project=st.booleans(),
     transposition=st.booleans(),
     scaled=st.booleans(),
+    per=st.sampled_from(["user", "batch"]),
     power=st.sampled_from([1.0, 0.5]),
     seed=st.integers(0, 999),
 )
-def test_loss_and_gradients_are_those_of_the_papers_formulas(loss, project, transposition, scaled, power, seed):
-    config = SMALL.changed(loss=loss, transposition=transposition, length_power=power)
+def test_loss_and_gradients_are_those_of_the_papers_formulas(loss, project, transposition, scaled, per, power, seed):
+    config = SMALL.changed(
+        loss=loss, transposition=transposition, length_power=power, negatives_per=per, reduction="paper"
+    )
     batch = batch_of(made_up(4, 7, seed), config, seed)
     generator = torch.Generator().manual_seed(seed)
     tables = [0.5 * torch.randn(shape, generator=generator, dtype=torch.float64) for shape in ((7, 3), (7,))]
@@ -137,7 +141,7 @@ def test_every_loss_finds_what_users_of_a_taste_take(loss):
 @pytest.mark.parametrize("tuning", ["full", "project"])
 def test_lazy_adam_is_adam_where_every_item_is_touched(tuning):
     config = SMALL.changed(loss="bpr", tuning=tuning, negatives=400)
-    batch = batch_of(made_up(60), config)
+    batch = batch_of(made_up(60), config, seed=1)
     assert len(touched_items(batch)) == 30
     generator = torch.Generator().manual_seed(0)
     vectors, biases = torch.randn(30, 8, generator=generator), torch.randn(30, generator=generator)
@@ -172,6 +176,28 @@ def test_project_keeps_the_start_and_serves_projected_vectors():
     projection = np.linalg.lstsq(before, model.item_vectors, rcond=None)[0]
     assert model.item_vectors == pytest.approx(before @ projection, abs=1e-3)
     assert not np.allclose(model.item_vectors, before, atol=1e-2)
+
+
+def test_a_projection_can_begin_at_random_as_in_algorithm_1():
+    users = made_up()
+    before = svd_vectors(users, 8, 0.75, 0.5, 0)
+    untrained = SMALL.changed(start="svd", tuning="project", learning_rate=1e-12, epochs=1)
+    same = Led(untrained).fit(users, show_progress=False).item_vectors
+    assert same == pytest.approx(before, abs=1e-5)
+    found = Led(untrained.changed(projection_start="random")).fit(users, show_progress=False).item_vectors
+    projection = np.linalg.lstsq(before, found, rcond=None)[0]
+    assert found == pytest.approx(before @ projection, abs=1e-4)
+    assert projection.std() == pytest.approx(8**-0.5, rel=0.3)
+
+
+def test_a_rows_own_negatives_are_scored_alike_by_product_and_by_pairs(monkeypatch):
+    config = SMALL.changed(loss="css", negatives_per="user", negatives=3)
+    users = made_up(40)
+    batch, table = batch_of(users, config), LedTable(torch.randn(30, 8), torch.randn(30))
+    assert len({tuple(row) for row in batch.negatives[batch.drawn].tolist()}) > 20
+    found = batch_loss(table, batch, config)
+    monkeypatch.setattr("candidates.led.network._DENSE", 0)
+    torch.testing.assert_close(batch_loss(table, batch, config), found)
 
 
 def test_a_start_can_be_pre_trained_on_other_users():
