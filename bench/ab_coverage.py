@@ -11,9 +11,13 @@ logs as `tandem report` does. The truth is the simulator's: the mean over all us
 """
 
 import math
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Annotated
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # else bench/gateway.py is found for the package of that name
 
 import numpy as np
 import typer

@@ -8,8 +8,11 @@ Every opportunity is answered once under each population by the workspace's bund
 deals the users anew and lets them answer; the truth is the mean over all users, had all been in the population.
 """
 
+import sys
 from pathlib import Path
 from typing import Annotated
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # else bench/gateway.py is found for the package of that name
 
 import numpy as np
 import typer

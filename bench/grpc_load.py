@@ -11,8 +11,11 @@ from typing import Any
 import grpc
 import numpy as np
 
-_METHOD = "/tandem.v1.CandidateService/GetCandidates"
+CANDIDATES = "/tandem.v1.CandidateService/GetCandidates"
 _OWN_CONNECTION = [("grpc.use_local_subchannel_pool", 1)]
+_WARM_UP_SECONDS = 0.25
+_KEPT = 50
+"""Of so many answers one is kept, for the bytes to be looked at afterwards."""
 
 CONNECTIONS = 2
 """Of each call in flight, used in turn: the kernel gives a connection to one worker for good, and of a few connections
@@ -21,16 +24,33 @@ most may fall to one worker. Users are many."""
 
 @dataclass(frozen=True)
 class Load:
-    """What one client process does: for `seconds`, keep `in_flight` of the ready requests going."""
+    """What one client process does for `seconds`.
+
+    Attributes:
+        in_flight: closed loop: so many calls are kept going. rate: open loop: calls per second, each at its own moment
+            whether those before it are answered or not; its time counts from that moment. At most `in_flight` wait.
+    """
 
     address: str
+    method: str
     requests: list[bytes]
     seconds: float
     in_flight: int
+    rate: float | None = None
+
+
+@dataclass
+class Played:
+    """Microseconds of every call after the warm-up; how many were answered in all, and refused; some answers."""
+
+    taken: list[float]
+    answered: int = 0
+    refused: int = 0
+    answers: list[bytes] | None = None
 
 
 def play(load: Load, results: Any) -> None:
-    """In a process of its own: the microseconds of every call after a quarter second of warm-up."""
+    """In a process of its own: what `Load` says."""
     try:
         results.put(asyncio.run(_play(load)))
     except BaseException as error:  # whoever waits for the figures must hear of it
@@ -38,45 +58,51 @@ def play(load: Load, results: Any) -> None:
         raise
 
 
-async def _play(load: Load) -> tuple[list[float], int]:
-    taken: list[float] = []
-    refused = [0]
+async def _play(load: Load) -> Played:
+    played = Played([], answers=[])
     async with AsyncExitStack() as open_channels:
         channels = [
             await open_channels.enter_async_context(grpc.aio.insecure_channel(load.address, options=_OWN_CONNECTION))
             for _ in range(load.in_flight * CONNECTIONS)
         ]
-        starts = time.perf_counter() + 0.25
-        ends = starts + load.seconds
+        began = time.perf_counter()
+        starts, ends = began + _WARM_UP_SECONDS, began + _WARM_UP_SECONDS + load.seconds
 
         async def hand(number: int) -> None:
-            calls = [channel.unary_unary(_METHOD) for channel in channels[number :: load.in_flight]]
+            calls = [channel.unary_unary(load.method) for channel in channels[number :: load.in_flight]]
             while True:
                 before = time.perf_counter()
+                if load.rate is not None:
+                    due = began + number / load.rate
+                    if due > before:
+                        await asyncio.sleep(due - before)
+                    before = due
                 if before > ends:
                     return
                 try:
                     turn = number // load.in_flight % CONNECTIONS
-                    await calls[turn](load.requests[number % len(load.requests)])
+                    answer = await calls[turn](load.requests[number % len(load.requests)])
                 except grpc.aio.AioRpcError as error:
                     if error.code() != grpc.StatusCode.RESOURCE_EXHAUSTED:
                         raise
-                    refused[0] += 1
+                    played.refused += 1
                 else:
+                    played.answered += 1
                     if before > starts:
-                        taken.append(1e6 * (time.perf_counter() - before))
+                        played.taken.append(1e6 * (time.perf_counter() - before))
+                    if number % _KEPT == 0:
+                        played.answers.append(answer)
                 number += load.in_flight
 
         await asyncio.gather(*(hand(k) for k in range(load.in_flight)))
-    return taken, refused[0]
+    return played
 
 
-def under_load(address: str, requests: list[bytes], seconds: float, clients: int, in_flight: int) -> dict[str, Any]:
-    """Answered calls per second, percentiles over all clients, and how many calls were refused."""
+def under_load(loads: list[Load]) -> tuple[dict[str, Any], Played]:
+    """One client process per load, all at once: calls per second, percentiles and refusals; and what they saw."""
     context = multiprocessing.get_context("spawn")
     results = context.SimpleQueue()
-    load = Load(address, requests, seconds, in_flight)
-    processes = [context.Process(target=play, args=(load, results)) for _ in range(clients)]
+    processes = [context.Process(target=play, args=(load, results)) for load in loads]
     for process in processes:
         process.start()
     found = [results.get() for _ in processes]
@@ -84,17 +110,39 @@ def under_load(address: str, requests: list[bytes], seconds: float, clients: int
         process.join()
     if failures := [one for one in found if isinstance(one, str)]:
         raise RuntimeError(f"a client failed: {failures[0]}")
-    taken = [one for times, _ in found for one in times]
-    return {
-        "qps": len(taken) / seconds,
-        "clients": clients,
-        "in_flight": in_flight,
-        "refused": sum(refused for _, refused in found),
-        **percentiles(taken),
+    everything = Played(
+        [one for part in found for one in part.taken],
+        sum(part.answered for part in found),
+        sum(part.refused for part in found),
+        [one for part in found for one in part.answers],
+    )
+    figures = {
+        "qps": len(everything.taken) / loads[0].seconds,
+        "clients": len(loads),
+        "in_flight": sum(load.in_flight for load in loads),
+        "refused": everything.refused,
+        **percentiles(everything.taken),
     }
+    return figures, everything
 
 
-def echo(port: int, answer: bytes) -> None:
+def spread(
+    address: str,
+    method: str,
+    requests: list[bytes],
+    seconds: float,
+    in_flight: int,
+    rate: float | None = None,
+    clients: int = 2,
+) -> list[Load]:
+    """The load of so many client processes, of fewer where fewer calls are in flight."""
+    clients = min(clients, in_flight)
+    share = None if rate is None else rate / clients
+    own = [requests[k::clients] or requests for k in range(clients)]
+    return [Load(address, method, own[k], seconds, in_flight // clients, share) for k in range(clients)]
+
+
+def echo(port: int, method: str, answer: bytes) -> None:
     """A worker of the echo server: the same stack, no work."""
 
     async def serve() -> None:
@@ -103,10 +151,9 @@ def echo(port: int, answer: bytes) -> None:
         async def handle(message: bytes, context: Any) -> bytes:
             return answer
 
-        method = grpc.unary_unary_rpc_method_handler(handle)
-        server.add_generic_rpc_handlers(
-            [grpc.method_handlers_generic_handler("tandem.v1.CandidateService", {"GetCandidates": method})]
-        )
+        _, service, name = method.split("/")
+        handler = grpc.unary_unary_rpc_method_handler(handle)
+        server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(service, {name: handler})])
         server.add_insecure_port(f"127.0.0.1:{port}")
         await server.start()
         await server.wait_for_termination()
@@ -114,19 +161,24 @@ def echo(port: int, answer: bytes) -> None:
     asyncio.run(serve())
 
 
-def echoed(answer: bytes, requests: list[bytes], workers: int, shape: tuple[float, int, int]) -> dict[str, Any]:
+def echoed(answer: bytes, workers: int, method: str, requests: list[bytes], *shape: Any) -> dict[str, Any]:
+    """The figures of an echo server of so many workers that answers every call with these bytes.
+
+    Args:
+        shape: what `spread` is given after the requests.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     context = multiprocessing.get_context("spawn")
-    servers = [context.Process(target=echo, args=(port, answer), daemon=True) for _ in range(workers)]
+    servers = [context.Process(target=echo, args=(port, method, answer), daemon=True) for _ in range(workers)]
     for server in servers:
         server.start()
     try:
         with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
             grpc.channel_ready_future(channel).result(30)
         time.sleep(1)  # the other workers
-        return under_load(f"127.0.0.1:{port}", requests, *shape)
+        return under_load(spread(f"127.0.0.1:{port}", method, requests, *shape))[0]
     finally:
         for server in servers:
             server.terminate()

@@ -8,11 +8,14 @@ clicks, and updates the ranker as `tandem ranker update` does. Then both rankers
 from all sources, and the simulator tells the exact expected number of landed clicks of each.
 """
 
+import sys
 import tempfile
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # else bench/gateway.py is found for the package of that name
 
 import numpy as np
 import typer

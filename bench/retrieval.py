@@ -12,17 +12,20 @@ those of faiss and usearch where they are installed (bench/knn.py says how; --no
 
 import json
 import os
+import sys
 import tempfile
 import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
+sys.path.insert(0, str(Path(__file__).parents[1]))  # else bench/gateway.py is found for the package of that name
+
 import grpc
 import numpy as np
 import pyarrow as pa
 import typer
-from grpc_load import echoed, percentiles, under_load
+from grpc_load import CANDIDATES, echoed, percentiles, spread, under_load
 from knn import compare
 from rich.table import Table
 from vectors import DIMENSION, HISTORY, clustered_vectors, histories
@@ -150,16 +153,16 @@ def measure(
             ).SerializeToString()
             for one in histories(vectors, 200, seed + 3).tolist()
         ]
-        shape = (seconds, clients, in_flight)
+        load = (CANDIDATES, requests, seconds, clients * in_flight, None, clients)
         with running_gateway(place, populations, workers) as address:
             with grpc.insecure_channel(address) as channel:
                 stub = rpc.CandidateServiceStub(channel)
                 answer = stub.GetCandidates(pb.GetCandidatesRequest.FromString(requests[0]))
             if len(answer.sources[0].item_ids) != K:
                 raise RuntimeError(f"the gateway answered {len(answer.sources[0].item_ids)} items; expected {K}")
-            figures["one_call"] = under_load(address, requests, min(seconds, 3.0), 1, 1)
-            figures["call"] = under_load(address, requests, *shape)
-        figures["echo"] = echoed(answer.SerializeToString(), requests, workers, shape)
+            figures["one_call"] = under_load(spread(address, CANDIDATES, requests, min(seconds, 3.0), 1))[0]
+            figures["call"] = under_load(spread(address, *load))[0]
+        figures["echo"] = echoed(answer.SerializeToString(), workers, *load)
         return figures
 
 
@@ -191,7 +194,7 @@ def main(
 def _table(items: int, found: dict[str, Any], workers: int) -> Table:
     table = Table(
         title=f"{items:,} items, d = {DIMENSION}, k = {K}, recall@{K} {found['recall']:.3f} (ef {found['ef']}); "
-        f"{workers} workers, {found['call']['clients']} clients x {found['call']['in_flight']} on the same cores"
+        f"{workers} workers, {found['call']['in_flight']} calls of {found['call']['clients']} clients, same cores"
     )
     for name in ("", "p50 µs", "p99 µs", "calls/s"):
         table.add_column(name, justify="right" if name else "left")
