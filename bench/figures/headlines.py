@@ -17,12 +17,11 @@ def headline(figure: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _banner(results: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    for clients, one in results["latency"].items():
-        times = f"p50 {milliseconds(one['banner_us']['p50'])}, p99 {milliseconds(one['banner_us']['p99'])}"
-        yield (
-            f"a whole banner over gRPC, {clients.replace('1 clients', '1 client')}",
-            f"{times}, {one['qps']:,.0f} banners/s",
-        )
+    for one in results["gateway"]["banner"]:
+        calls = "1 call" if one["in_flight"] == 1 else f"{one['in_flight']} calls"
+        rate = f"{one['per_second']:,.0f} banners/s, {fraction(one['ratio_to_health'], 2)} of a health check's rate"
+        times = f"p50 {milliseconds(1e3 * one['p50_ms'])}, p99 {milliseconds(1e3 * one['p99_ms'])}"
+        yield f"a whole banner over gRPC, {calls} in flight", f"{rate}; {times}"
 
 
 def _retrieval(results: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -56,7 +55,7 @@ def _rsvd(results: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 _LINES = {
-    "banner_latency": _banner,
+    "gateway": _banner,
     "retrieval": _retrieval,
     "ranker_inference": _inference,
     "ranker_training": _training,
