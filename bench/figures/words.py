@@ -27,6 +27,11 @@ def signed_error(value: float | None, standard_error: float | None, digits: int 
     return signed(value, digits) + ("" if standard_error is None else f" ± {fraction(standard_error, digits)}")
 
 
+def figure(value: float) -> str:
+    """Three digits: 1,340 or 0.42."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
 def percent(value: float | None, digits: int = 1) -> str:
     """12.3 %."""
     return "" if value is None else f"{100 * value:.{digits}f} %"
@@ -91,6 +96,7 @@ def _machine(made: Mapping[str, Any]) -> str:
 
 
 FILTERS = {
+    "figure": figure,
     "fraction": fraction,
     "signed": signed,
     "error": error,
