@@ -25,10 +25,7 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 from data.console import JsonOption, SeedOption, console, progress_bar, set_up_logging, write_figures
-from data.simulator.config import preset
-from data.simulator.experiment import Experiment
-from data.simulator.marketplace import Marketplace
-from data.simulator.policies import AffinityPolicy, PopularPolicy
+from data.simulator import AffinityPolicy, Experiment, Marketplace, PopularPolicy, preset
 from gateway.experiment.aggregates import metric_moments, open_logs, per_user
 from gateway.experiment.build import true_uplift
 from gateway.experiment.model import METRICS
@@ -291,13 +288,12 @@ def _print(title: str, rows: list[Coverage]) -> None:
     for name in ("truth", "held it", "coverage", "missed", "none", "all"):
         table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
-        known = row.rate is not None and row.standard_error is not None
+        known = None not in (row.rate, row.standard_error)
         coverage = f"{100 * row.rate:.1f} ± {100 * row.standard_error:.1f} %" if known else "–"
         everything = f"{row.rate_of_all:.1%}" if row.normalised else ""
-        held, missed = f"{row.covered}/{row.tests}", f"{row.below}+{row.above}"
-        table.add_row(row.figure, f"{row.truth:.3f}", held, coverage, missed, str(row.not_estimable), everything)
-    console.print()
-    console.print(table)
+        cells = f"{row.truth:.3f}", f"{row.covered}/{row.tests}", coverage, f"{row.below}+{row.above}"
+        table.add_row(row.figure, *cells, str(row.not_estimable), everything)
+    console.print("", table)
 
 
 if __name__ == "__main__":
