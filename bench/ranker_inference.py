@@ -152,10 +152,10 @@ def main(
             figures["whole path"] = _measured_paths(place, counts, requests, seed, bar.advance)
         for name, network in NETWORKS.items():
             with tempfile.TemporaryDirectory() as folder:
-                competing, sizes = ways(network(), Path(folder), seed)
+                competing, sizes = ways(network, Path(folder), seed)
                 found = {}
                 for count in counts:
-                    given = questions(network(), count, requests + WARM_UP, seed)
+                    given = questions(network, count, requests + WARM_UP, seed)
                     found[str(count)] = networks_alone(given, competing)
                     bar.advance(note=f"{name}, {count} candidates")
             figures[name] = {"ways": found, "bytes": sizes}

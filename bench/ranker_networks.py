@@ -2,7 +2,6 @@
 
 import logging
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -13,9 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ranker.features.specification import Specification, banner_specification
+from ranker.features.specification import Specification
 from ranker.networks.quantisation import TableType
-from ranker.networks.shape import BANNER_SHAPE, DlrmShape
+from ranker.profiling.workloads import Workload, workload
 from ranker.serving.compiled import CompiledGraph, padded_bags
 from ranker.serving.export import write_serving
 from ranker.serving.graph import ServingGraph, Wiring
@@ -23,41 +22,10 @@ from ranker.training.ranker import DlrmRanker
 from ranker.training.settings import BANNER
 
 _ROWS = 100_000
-"""Of every table that is not small by nature."""
+"""Of every table, at most."""
 
-
-@dataclass(frozen=True)
-class Network:
-    """A specification, the rows of its tables, and a shape."""
-
-    specification: Specification
-    rows: dict[str, int]
-    shape: DlrmShape
-
-
-def banner() -> Network:
-    """The banner's own features and network."""
-    specification = banner_specification()
-    few = {"merchant": 1_000, "category": 1_000, "country": 250, "publisher": 1_000, "device": 16}
-    return Network(specification, {name: few.get(name, _ROWS) for name in specification.tables}, BANNER_SHAPE)
-
-
-def kaggle() -> Network:
-    """DLRM's network for Kaggle (paper, section 5.1), 26 tables of 100,000 x 16, all features the candidate's."""
-    names = [f"C{k}" for k in range(1, 27)]
-    specification = Specification.model_validate(
-        {
-            "name": "kaggle",
-            "dimension": 16,
-            "dense": [{"name": f"I{k}"} for k in range(1, 14)],
-            "item": [{"name": name, "table": name} for name in names],
-            "tables": {name: {} for name in names},
-        }
-    )
-    return Network(specification, dict.fromkeys(names, _ROWS), DlrmShape())
-
-
-NETWORKS: dict[str, Callable[[], Network]] = {"banner": banner, "kaggle": kaggle}
+NETWORKS: dict[str, Workload] = {name: workload(name).cut(_ROWS) for name in ("banner", "kaggle")}
+"""The banner's own network, and DLRM's for Kaggle (paper, section 5.1), all features the candidate's."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +38,7 @@ class Question:
     bags: list[NDArray[np.int32]]
 
 
-def questions(network: Network, candidates: int, count: int, seed: int) -> list[Question]:
+def questions(network: Workload, candidates: int, count: int, seed: int) -> list[Question]:
     """Random rows, bags full."""
     rng, specification = np.random.default_rng(seed), network.specification
     of = network.rows
@@ -92,7 +60,7 @@ class Way(Protocol):
     def run(self, question: Question) -> NDArray[np.float32]: ...
 
 
-def ways(network: Network, folder: Path, seed: int) -> tuple[dict[str, Way], dict[str, int]]:
+def ways(network: Workload, folder: Path, seed: int) -> tuple[dict[str, Way], dict[str, int]]:
     """All ways to run one random model, and the bytes of its tables; it is written into `folder` and compiled."""
     torch.manual_seed(seed)
     config = BANNER.changed(shape=network.shape)

@@ -45,8 +45,8 @@ def generate_random(
     table_rows: Annotated[
         str, typer.Option(help="Rows of each table, separated by commas; 1000000x8 is eight such tables.")
     ] = "1000000x8",
-    lookups: Annotated[int, typer.Option(min=1, help="Distinct rows looked up per bag.")] = 100,
-    fixed: Annotated[bool, typer.Option("--fixed/--up-to", help="Exactly --lookups, or 1 up to as many.")] = True,
+    lookups: Annotated[int, typer.Option(min=1, help="Distinct rows looked up per bag, at most.")] = 100,
+    fixed: Annotated[bool, typer.Option("--fixed/--up-to", help="Exactly --lookups, or 1 up to as many.")] = False,
     dense: DenseOption = 512,
     dense_distribution: Annotated[
         Distribution, typer.Option(help="Uniform on [0, 1), or standard normal.")
@@ -58,7 +58,8 @@ def generate_random(
 ) -> None:
     """Write random dense features, bags of lookups and labels (DLRM paper, section 4.1).
 
-    The defaults are the paper's random configuration: 8 tables of a million rows, 100 lookups, 512 dense features.
+    The defaults are the paper's random configuration: 8 tables of a million rows, 1 to 100 lookups, 512 dense
+    features (section 5.2, footnote 10).
     """
     from data.generators.random_data import RandomConfig
     from data.generators.storage import write_random

@@ -54,7 +54,7 @@ DLRM_ALONE = DLRM_DEFAULT.changed(shape=DLRM_DEFAULT.shape.changed(members=1))
 
 _CROSS = DLRM_DEFAULT.changed(
     network="dcn",
-    shape=DlrmShape(bottom=(), top=(256, 128), dropout=0.5, deviation=0.01),
+    shape=DlrmShape(top=(256, 128), dropout=0.5, cross_layers=3, deviation=0.01),
     mlps=DLRM_DEFAULT.mlps.changed(learning_rate=1e-3),
 )
 

@@ -12,14 +12,12 @@ from ranker.networks.dlrm import Network, OverArch, Standardised, table_configs
 from ranker.networks.layers import BatchNorm, Lookups
 from ranker.networks.shape import DlrmShape
 
-CROSS_LAYERS = 3
-
 
 class DCN(Network):
     """The standardised dense features and all embeddings, one vector x per row, B x n, go both ways:
 
     - cross layers: x_(l+1) = x_0 (x_l . w_l) + b_l + x_l, or with `matrix` (DCNv2) x_0 * (W_l x_l + b_l) + x_l;
-    - the deep network: the bottom and top widths of the shape, one after another.
+    - the deep network: the shape's `top` widths. There is no bottom MLP.
 
     A linear layer over both results gives the logit (the parallel structure of the DCNv2 paper, its figure 1b). Tables
     of different dimensions need no projection here: the vectors only stand side by side.
@@ -40,10 +38,9 @@ class DCN(Network):
         self.dense = Standardised(len(specification.dense))
         widths_of_ids = [specification.dimension_of(one.table) for one in specification.table_features]
         inputs = len(specification.dense) + sum(widths_of_ids)
-        self.cross = (CrossNet if matrix else VectorCrossNet)(inputs, CROSS_LAYERS)
-        widths = (*shape.bottom, *shape.top)
-        self.deep = _deep(inputs, widths, shape)
-        self.over = OverArch(inputs + (widths[-1] if widths else inputs), (), shape)
+        self.cross = (CrossNet if matrix else VectorCrossNet)(inputs, shape.cross_layers)
+        self.deep = _deep(inputs, shape.top, shape)
+        self.over = OverArch(inputs + (shape.top[-1] if shape.top else inputs), (), shape)
         self.position = nn.Embedding(specification.positions + 1, 1)
         nn.init.zeros_(self.position.weight)
 

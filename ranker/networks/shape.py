@@ -20,6 +20,7 @@ class DlrmShape(Settings):
         first_order: columns of every embedding, the last ones, that take no part in interactions: their sum is the
             id's own weight in the logit (the linear part of a factorisation machine or of wide and deep).
         dense_to_top: also hand the standardised dense features to the top MLP and, linearly, to the logit.
+        cross_layers: of DCN and DCNv2, whose deep network has the widths of `top`. The default is the paper's.
         deviation: of the embeddings' first, random values.
         members: networks side by side with columns of their own in every table, each trained by its own loss; the
             logit is their mean (`ranker/networks/members.py`).
@@ -35,6 +36,7 @@ class DlrmShape(Settings):
     itself: bool = False
     first_order: Annotated[int, Field(ge=0)] = 0
     dense_to_top: bool = False
+    cross_layers: Annotated[int, Field(ge=1, le=32)] = 6
     deviation: Positive = 0.05
     members: Annotated[int, Field(ge=1, le=32)] = 1
 

@@ -26,7 +26,7 @@ def add_commands(app: typer.Typer) -> None:
 def profile_command(
     network: Annotated[
         list[str] | None,
-        typer.Option(help="kaggle and random (the paper's), banner (our own); repeat for several. [all]"),
+        typer.Option(help="kaggle, kaggle-full, random (the paper's), banner (our own); repeat. [all but kaggle-full]"),
     ] = None,
     rows: Annotated[int | None, typer.Option(help="Cut every table to so many rows; random's take 2 GB whole.")] = None,
     batch: Annotated[int, typer.Option(min=1, help="Rows of a step.")] = 2048,

@@ -10,6 +10,13 @@ from ranker.features.specification import Bag, Specification, banner_specificati
 from ranker.networks.shape import BANNER_SHAPE, DlrmShape
 from ranker.training.source import HostRows
 
+KAGGLE_ROWS = (
+    *(1_460, 583, 10_131_227, 2_202_608, 305, 24, 12_517, 633, 3, 93_145, 5_683, 8_351_593, 3_194, 27, 14_992),
+    *(5_461_306, 10, 5_652, 2_173, 4, 7_046_547, 18, 15, 286_181, 105, 142_572),
+)
+"""Distinct ids of C1 .. C26 over all seven days of Criteo Kaggle, as DLRM's own code counts them: 33,762,577 in all,
+which at dimension 16 make the paper's 540M parameters (section 5.1)."""
+
 _LEAST_ROWS = 16
 
 
@@ -20,12 +27,14 @@ class Workload:
     Attributes:
         rows: of each table, by name.
         shape: of the network.
+        full: whether every bag is as long as it may be; otherwise each length from 1 on is as likely.
     """
 
     name: str
     specification: Specification
     rows: dict[str, int]
     shape: DlrmShape
+    full: bool = True
 
     def cut(self, most: int | None) -> "Workload":
         """The same with at most so many rows per table.
@@ -41,7 +50,7 @@ class Workload:
 
     @property
     def lookups(self) -> int:
-        """Table rows that one training row reads."""
+        """Table rows that one training row reads, at most."""
         return sum(_ids(one) for one in self.specification.table_features)
 
     @property
@@ -50,11 +59,17 @@ class Workload:
         return sum(4 * rows * self.specification.dimension_of(name) for name, rows in self.rows.items())
 
     def draw(self, count: int, seed: int) -> HostRows:
-        """`count` random rows: normal dense features, every id equally likely, every bag full, half of them clicked."""
+        """`count` random rows: normal dense features, every id equally likely, half of the rows clicked."""
         random = np.random.default_rng(seed)
         features = self.specification.table_features
-        values = [random.integers(0, self.rows[one.table], count * _ids(one)) for one in features]
-        lengths = [np.full(count, _ids(one), np.int32) for one in features]
+        least = [_ids(one) if self.full else 1 for one in features]
+        lengths = [
+            random.integers(low, _ids(one), count, np.int32, endpoint=True)
+            for one, low in zip(features, least, strict=True)
+        ]
+        values = [
+            random.integers(0, self.rows[one.table], own.sum()) for one, own in zip(features, lengths, strict=True)
+        ]
         dense = random.standard_normal((count, len(self.specification.dense)), np.float32)
         label: NDArray[np.float32] = (random.random(count) < 0.5).astype(np.float32)
         return HostRows(dense, np.concatenate(values), np.concatenate(lengths), label)
@@ -69,30 +84,39 @@ def workload(name: str) -> Workload:
 
 
 def workloads() -> dict[str, Workload]:
-    """The Kaggle network (DLRM paper, section 5.1), its random configuration (5.4), and the banner's own, by name."""
+    """The Kaggle network (DLRM paper, section 5.1), its random configuration (5.2), and the banner's own, by name.
+
+    `kaggle` has equal tables, `kaggle-full` those of all ids of the seven days: 2.2 GB.
+    The random configuration is that of footnote 10: bottom MLP 512-512-64, top MLP 1024-1024-1024-1, sums of 1 to 100
+    lookups, since the command there does not say `--num-indices-per-lookup-fixed` (footnote 4).
+    """
     banner = banner_specification()
     few = {"merchant": 1_000, "category": 1_000, "country": 250, "publisher": 1_000, "device": 16}
     return {
-        "kaggle": _of_equal_tables("kaggle", 26, 500_000, 16, 1, 13, DlrmShape()),
-        "random": _of_equal_tables("random", 8, 1_000_000, 64, 100, 512, DlrmShape(bottom=(512, 512), top=(1024,) * 3)),
+        "kaggle": _of_tables("kaggle", (500_000,) * 26, 16, 1, 13, DlrmShape()),
+        "kaggle-full": _of_tables("kaggle-full", KAGGLE_ROWS, 16, 1, 13, DlrmShape()),
+        "random": _of_tables("random", (1_000_000,) * 8, 64, 100, 512, DlrmShape(bottom=(512,), top=(1024,) * 3)),
         "banner": Workload("banner", banner, {name: few.get(name, 100_000) for name in banner.tables}, BANNER_SHAPE),
     }
 
 
-def _of_equal_tables(
-    name: str, tables: int, rows: int, dimension: int, lookups: int, dense: int, shape: DlrmShape
+def _of_tables(
+    name: str, rows: tuple[int, ...], dimension: int, lookups: int, dense: int, shape: DlrmShape
 ) -> Workload:
-    names = [f"table{k}" for k in range(tables)]
+    """A single id is a feature of its own kind; of several the embeddings are added up, as in the paper's code."""
+    names = [f"table{k}" for k in range(len(rows))]
+    ids = [{"name": one, "table": one} for one in names]
+    bags = [{**one, "length": lookups, "pooling": "sum"} for one in ids]
     specification = Specification.model_validate(
         {
             "name": name,
             "dimension": dimension,
             "dense": [{"name": f"dense{k}"} for k in range(dense)],
-            "bags": [{"name": one, "table": one, "length": lookups} for one in names],
+            **({"item": ids} if lookups == 1 else {"bags": bags}),
             "tables": {one: {} for one in names},
         }
     )
-    return Workload(name, specification, dict.fromkeys(names, rows), shape)
+    return Workload(name, specification, dict(zip(names, rows, strict=True)), shape, full=lookups == 1)
 
 
 def _ids(feature: object) -> int:

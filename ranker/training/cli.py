@@ -1,13 +1,18 @@
 """`tandem ranker fit` and `figure5`."""
 
 import math
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.table import Table
 
 from data.console import JsonOption, console, table, write_figures
+
+if TYPE_CHECKING:
+    from ranker.training.plan import ShardingConstraints
+    from ranker.training.settings import TrainingSettings
 
 _ROWS = "A folder of `tandem data criteo`, of `tandem data generate` or of `tandem ranker encode`."
 RunOption = Annotated[Path, typer.Option("--output", "-o", help="The run's folder.", show_default=False)]
@@ -43,6 +48,9 @@ def fit_command(
     epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the rows, instead of the config's.")] = None,
     batch: Annotated[int | None, typer.Option(min=1, help="Rows per step over all processes.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Of everything random.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show where the tables will be and the memory they take; train nothing.")
+    ] = False,
     json_file: JsonOption = None,
 ) -> None:
     """Train a network on columnar rows, its tables spread over processes; stop and go on at any time.
@@ -68,6 +76,9 @@ def fit_command(
     given = {"epochs": epochs, "batch": batch, "seed": seed}
     settings = settings.changed(**{name: value for name, value in given.items() if value is not None})
     constraints = ShardingConstraints.read(sharding) if sharding else own.constraints if own else ShardingConstraints()
+    if dry_run:
+        _show_memory(folder, settings, constraints, processes, json_file)
+        return
     job = FitJob(folder.resolve(), output.resolve(), settings, constraints, resume)
     figures = launch(processes, device, threads, fit, job)
     if under_torchrun() and not figures:
@@ -78,6 +89,24 @@ def fit_command(
         calibration_plot(measured, output / "calibration.png")
         console.print(f"calibration: {output / 'calibration.png'}")
     write_figures(json_file, figures)
+
+
+def _show_memory(
+    folder: Path,
+    settings: "TrainingSettings",
+    constraints: "ShardingConstraints",
+    processes: int,
+    json_file: Path | None,
+) -> None:
+    from ranker.training.memory import memory_plan, memory_table
+    from ranker.training.plan import plan_table
+    from ranker.training.sources import open_source
+
+    source = open_source(folder, settings.features, settings.dimension)
+    found = memory_plan(source, settings, constraints, processes)
+    console.print(plan_table(found.placements, processes))
+    console.print(memory_table(found))
+    write_figures(json_file, asdict(found))
 
 
 def figure5_command(

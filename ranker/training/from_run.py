@@ -32,8 +32,8 @@ def ranker_of_run(run: Path, calibrated: bool = False) -> DlrmRanker:
         rows = {name: len(state[table_key(name)]) for name in specification.tables}
     except KeyError as missing:
         raise RankerError(f"{run}: expected a checkpoint with all tables, found none of {missing}") from None
-    ranker = DlrmRanker(specification, rows, read_training(run / "settings.yaml"))
-    ranker.load_weights(state)
+    del whole  # optimizer states may be as large as the weights
+    ranker = DlrmRanker(specification, rows, read_training(run / "settings.yaml"), state)
     ranker.steps = step
     done = folder.finished()
     if calibrated and done is not None and done.get("best_step") == step and "platt" in done:

@@ -21,7 +21,10 @@ _HELD_OUT = 10
 
 
 class GeneratedSource(Source):
-    """Generated rows: dense features as they are, a bag of lookups per table. The last tenth is held out."""
+    """Generated rows: dense features as they are, a bag of lookups per table, added up as in the paper's code.
+
+    Where every row looks up exactly one of each table, they are single ids. The last tenth of the rows is held out.
+    """
 
     def __init__(self, folder: Path, changes: FeatureSettings, dimension: int | None) -> None:
         if changes.integers is not None:
@@ -36,12 +39,15 @@ class GeneratedSource(Source):
         self._dense, self._label = self._generated.array("dense"), self._generated.array("label")
         self._offsets = [self._generated.array(f"{name}.offsets") for name in names]
         self._indices = [self._generated.array(f"{name}.indices") for name in names]
-        longest = max(int(np.diff(offsets).max(initial=1)) for offsets in self._offsets)
+        lengths = [np.diff(offsets) for offsets in self._offsets]
+        longest = max(int(own.max(initial=1)) for own in lengths)
+        single = all((own == 1).all() for own in lengths)
+        ids = [{"name": name, "table": name} for name in names]
         features = {
             "name": "generated",
             "dimension": GENERATED_DIMENSION,
             "dense": [{"name": f"dense{k}"} for k in range(self._generated.dense)],
-            "bags": [{"name": name, "table": name, "length": longest} for name in names],
+            **({"item": ids} if single else {"bags": [{**one, "length": longest, "pooling": "sum"} for one in ids]}),
             "tables": {name: {} for name in names},
         }
         described = checked(Specification, features, str(folder), RankerError)

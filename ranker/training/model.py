@@ -13,7 +13,7 @@ from torchrec.distributed.model_parallel import (
     DefaultDataParallelWrapper,
     DistributedModelParallel,
 )
-from torchrec.distributed.types import ShardingEnv
+from torchrec.distributed.types import ShardingEnv, ShardingPlan
 
 from ranker.features.specification import Specification
 from ranker.networks.dlrm import Network
@@ -137,17 +137,12 @@ def sharded_network(
         start: the weights to go on from, instead of drawn ones.
     """
     device = process.device
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(settings.seed)
-        network = build_network(settings.network, specification, tables, settings.shape, "meta")
+    network, sharder, plan = planned_network(specification, tables, settings, process, constraints)
     if start is not None:
         network.load_state_dict({name: one for name, one in start.items() if "embeddings." not in name}, strict=False)
     if standardisation is not None:
         standardise(network, standardisation, started=start is not None)
     configs = network.embeddings.embedding_bag_configs()
-    sharder = RowWiseToo(fused_params=fused_parameters(settings.tables))
-    each = -(-settings.batch // process.world)
-    plan = make_plan(network, tables, settings.tables, constraints or ShardingConstraints(), sharder, process, each)
     found = placements(plan, network)
     rows = StepRows(process.rank)
     with_shared_dropout(network, rows)
@@ -163,6 +158,23 @@ def sharded_network(
     sharded = ShardedNetwork(model, found, rows)
     fill_tables(sharded, configs, settings.seed, start)
     return sharded
+
+
+def planned_network(
+    specification: Specification,
+    tables: dict[str, int],
+    settings: TrainingSettings,
+    process: ProcessContext,
+    constraints: ShardingConstraints | None = None,
+) -> tuple[Network, RowWiseToo, ShardingPlan]:
+    """The network, whose tables are not allocated yet, torchrec's sharder for them, and where they will be."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed)
+        network = build_network(settings.network, specification, tables, settings.shape, "meta")
+    sharder = RowWiseToo(fused_params=fused_parameters(settings.tables))
+    each = -(-settings.batch // process.world)
+    plan = make_plan(network, tables, settings.tables, constraints or ShardingConstraints(), sharder, process, each)
+    return network, sharder, plan
 
 
 @torch.no_grad()
@@ -187,25 +199,41 @@ def fill_tables(
 ) -> None:
     """Give every table its first values: those of `start`, or its own draw.
 
-    A draw is a function of the seed and the table alone, not of where its shards are.
+    A draw is a function of the seed and the table alone, not of where its shards are. It is made in blocks of rows, and
+    a process draws only those it holds a part of.
     """
     weights = sharded.weights()
     for number, config in enumerate(configs):
         key = TABLE_KEY.format(config.name)
         weight = weights[key]
-        shards = weight.local_shards() if isinstance(weight, ShardedTensor) else None
-        if shards == []:
-            continue
-        if start is not None:
-            values = start[key]
-        else:
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed((seed * 1_000_003 + number + 1) % 2**63)
-                values = torch.empty(config.num_embeddings, config.embedding_dim)
-                config.init_fn(values)
-        if shards is None:
-            weight.copy_(values)
-            continue
-        for shard in shards:
-            (row, column), (rows, columns) = shard.metadata.shard_offsets, shard.metadata.shard_sizes
-            shard.tensor.copy_(values[row : row + rows, column : column + columns])
+        parts = [(0, 0, weight)] if not isinstance(weight, ShardedTensor) else []
+        if isinstance(weight, ShardedTensor):
+            for one in weight.local_shards():
+                row, column = one.metadata.shard_offsets
+                parts.append((row, column, one.tensor))
+        for block, first in enumerate(range(0, config.num_embeddings, _DRAWN_ROWS)):
+            count = min(_DRAWN_ROWS, config.num_embeddings - first)
+            held = [one for one in parts if one[0] < first + count and one[0] + len(one[2]) > first]
+            if not held:
+                continue
+            if start is not None:
+                values = start[key][first : first + count]
+            else:
+                values = _drawn(config, count, (seed * 1_000_003 + number + 1 + block * 2_147_483_629) % 2**63)
+            for row, column, tensor in held:
+                low, high = max(row, first), min(row + len(tensor), first + count)
+                columns = slice(column, column + tensor.shape[1])
+                tensor[low - row : high - row] = values[low - first : high - first, columns]
+
+
+_DRAWN_ROWS = 1 << 20
+"""Rows of a table that are drawn at once: what bounds the memory beside it."""
+
+
+def _drawn(config: EmbeddingBagConfig, rows: int, seed: int) -> Tensor:
+    """First values of `rows` rows, float32 [rows, columns]."""
+    values = torch.empty(rows, config.embedding_dim)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        config.init_fn(values)
+    return values

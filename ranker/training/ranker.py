@@ -20,7 +20,7 @@ from ranker.training.batch import batch_of
 from ranker.training.examples_source import ExamplesSource, host_rows
 from ranker.training.model import State
 from ranker.training.model_file import ModelFile
-from ranker.training.on_examples import ExamplesJob, Trained, train_on_examples
+from ranker.training.on_examples import ExamplesJob, train_on_examples
 from ranker.training.settings import BANNER, TrainingSettings
 from ranker.training.source import Split
 from ranker.training.table_decay import TABLE_KEY
@@ -39,12 +39,21 @@ class DlrmRanker:
 
     name = "DLRM"
 
-    def __init__(self, specification: Specification, rows: dict[str, int], config: TrainingSettings = BANNER) -> None:
-        """Raises RankerError for a network or a shape that cannot be."""
+    def __init__(
+        self,
+        specification: Specification,
+        rows: dict[str, int],
+        config: TrainingSettings = BANNER,
+        weights: State | None = None,
+    ) -> None:
+        """`weights`: of the model, taken over; None draws them. Raises RankerError where they do not fit."""
         self.specification, self.rows, self.config = specification, rows, config
         self.platt, self.steps = Platt(), 0
         self.best_epochs: float | None = None
-        self.model = build_network(config.network, specification, rows, config.shape).eval()
+        if weights is not None:
+            self.load_weights(weights)
+        else:
+            self.model = build_network(config.network, specification, rows, config.shape).eval()
 
     def fit(
         self, train: Examples, validation: Examples, seed: int, warm: bool = False, processes: int = 1, threads: int = 1
@@ -60,37 +69,33 @@ class DlrmRanker:
         """
         start, before = (self.model.state_dict(), self.steps) if warm else (None, 0)
         job = ExamplesJob(self.config.changed(seed=seed), start, calibrated=warm, title=self.name)
-        self._take(self._trained({"train": train, "validation": validation}, job, processes, threads), before)
+        self._train({"train": train, "validation": validation}, job, before, processes, threads)
         self.platt = fit_platt(self.logits(validation), validation.label)
 
     def refit(self, train: Examples, rows: dict[str, int], seed: int) -> None:
         """From scratch on more rows, for as many passes as validation found best in `fit`; the calibration stays.
 
-        `rows`: of each table; more rows of the log hold more ids.
-
-        Raises:
-            RankerError: not fitted yet.
+        `rows`: of each table; more rows of the log hold more ids. Raises RankerError where there was no `fit`.
         """
         if self.best_epochs is None:
             raise RankerError(f"{self.name} is not fitted yet; expected a fit that says for how long to train")
         self.rows = rows
         job = ExamplesJob(self.config.changed(seed=seed, patience=None), until=self.best_epochs, title=self.name)
-        self._take(self._trained({"train": train}, job), 0)
+        self._train({"train": train}, job)
 
-    def _trained(
-        self, splits: dict[Split, Examples], job: ExamplesJob, processes: int = 1, threads: int = 1
-    ) -> Trained:
-        return train_on_examples(ExamplesSource(self.specification, self.rows, splits), job, processes, threads)
-
-    def _take(self, trained: Trained, before: int) -> None:
+    def _train(
+        self, splits: dict[Split, Examples], job: ExamplesJob, before: int = 0, processes: int = 1, threads: int = 1
+    ) -> None:
+        source = ExamplesSource(self.specification, self.rows, splits)
+        trained = train_on_examples(source, job, processes, threads)
         self.load_weights(trained.state)
         self.steps, self.best_epochs = before + trained.step, trained.epochs
 
     def load_weights(self, state: State) -> None:
-        """Those of a trained network of this specification and shape. Raises RankerError for others."""
-        self.model = build_network(self.config.network, self.specification, self.rows, self.config.shape).eval()
+        """Take over those of a trained network of this specification and shape. Raises RankerError for others."""
+        self.model = build_network(self.config.network, self.specification, self.rows, self.config.shape, "meta").eval()
         try:
-            self.model.load_state_dict(dict(state))
+            self.model.load_state_dict(dict(state), assign=True)
         except RuntimeError as error:
             said = " ".join(str(error).split())[:300]
             raise RankerError(f"expected a network of specification {self.specification.name}, found {said}") from error
@@ -107,16 +112,13 @@ class DlrmRanker:
         return found
 
     def probability(self, examples: Examples) -> NDArray[np.float64]:
-        """float64 [n], calibrated."""
+        """float64 [n]."""
         return self.platt.probability(self.logits(examples))
 
     def take_values_of(self, tables: TableType) -> None:
         """Give the embedding tables the values with which they are served in that form; then `logits` are those."""
-        if tables == "float32":
-            return
-        state = self.model.state_dict()
-        for table in self.specification.tables:
-            weight = state[table_key(table)]
+        for table in self.specification.tables if tables == "int8" else ():
+            weight = self.model.state_dict()[table_key(table)]
             weight.copy_(torch.from_numpy(quantise(weight.numpy(), f"table {table}").dequantised()))
 
     def save(self, folder: Path, tables: TableType = "float32") -> None:
@@ -137,13 +139,12 @@ class DlrmRanker:
         """
         try:
             described = ModelFile.load(folder)
-            ranker = cls(specification, described.rows, described.config)
-            ranker.platt, ranker.steps = described.platt, described.steps
             state: dict[str, Tensor] = load_file(folder / "weights.safetensors")
             for table in specification.tables:
                 state[table_key(table)] = torch.from_numpy(load_table(folder / "tables", table))
-            ranker.model.load_state_dict(state)
-        except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError, DataError) as error:
+            ranker = cls(specification, described.rows, described.config, state)
+            ranker.platt, ranker.steps = described.platt, described.steps
+        except (OSError, ValueError, KeyError, TypeError, SafetensorError, DataError, RankerError) as error:
             said = " ".join(str(error).split())[:300]
             raise RankerError(
                 f"{folder}: expected a model of specification {specification.name}, found {said}"

@@ -18,7 +18,7 @@ from data.errors import DataError
 from ranker.baselines.trees import TreesConfig, TreesRanker
 from ranker.comparison.models import MODELS, build_ranker
 from ranker.comparison.preparation import Preparation
-from ranker.comparison.settings import CompareSettings, PreparationSettings, Smoothing, read_compare_settings
+from ranker.comparison.settings import PreparationSettings, Smoothing
 from ranker.comparison.statistics import out_of_fold, statistics_of
 from ranker.errors import RankerError
 from ranker.evaluation.metrics import area_under_curve
@@ -36,9 +36,9 @@ from ranker.networks.dcn import DCN
 from ranker.networks.dlrm import DLRM
 from ranker.networks.registry import build_network
 from ranker.networks.shape import DlrmShape
-from ranker.training.settings import BANNER, read_training
+from ranker.training.settings import BANNER
 from tests.support.criteo_rows import made_up_rows
-from tests.support.processes import ROOT, environment
+from tests.support.processes import environment
 
 SPEC = Specification(
     name="small",
@@ -142,14 +142,14 @@ def test_an_id_that_training_never_saw_has_no_first_order_weight():
 
 @pytest.mark.parametrize("matrix", [False, True])
 def test_cross_layers_are_their_formula(matrix):
-    network = DCN(SPEC, ROWS, DlrmShape(bottom=(), top=(5,), dropout=0.0), matrix=matrix).eval()
+    network = DCN(SPEC, ROWS, DlrmShape(top=(5,), dropout=0.0, cross_layers=4), matrix=matrix).eval()
     for parameter in network.cross.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     dense, bags, position = inputs()
     embedded = network.embeddings(bags)
     start = torch.cat([dense, embedded["x"], embedded["y"]], dim=1)
     crossed = start
-    for layer in range(3):
+    for layer in range(4):
         if matrix:
             crossed = start * (crossed @ network.cross.kernels[layer].T + network.cross.bias[layer][:, 0]) + crossed
         else:
@@ -157,34 +157,6 @@ def test_cross_layers_are_their_formula(matrix):
             crossed = start * weight + network.cross.bias[layer][:, 0] + crossed
     expected = network.over(torch.cat([crossed, network.deep(start)], dim=1))
     torch.testing.assert_close(network(dense, bags, position), expected, rtol=1e-4, atol=1e-5)
-
-
-def test_the_paper_and_the_lecture_give_the_top_mlp_their_numbers_of_inputs():
-    """13 dense features, 26 tables: 16 + 351 = 367 at dimension 16, 128 + 351 = 479 at dimension 128."""
-    names = [f"c{k}" for k in range(26)]
-    for dimension, expected in ((16, 367), (128, 479)):
-        spec = Specification(
-            name="criteo",
-            dimension=dimension,
-            dense=tuple(Dense(name=f"i{k}") for k in range(13)),
-            item=tuple(Categorical(name=name, table=name) for name in names),
-            tables={name: Table() for name in names},
-        )
-        network = DLRM(spec, dict.fromkeys(names, 3), DlrmShape(bottom=(512, 256, 64), top=(512, 256)))
-        assert network.over.layers[0].in_features == expected
-
-
-def test_the_shipped_configurations_are_what_they_say():
-    paths = {path.stem: path for path in (ROOT / "configs").glob("*.yaml")}
-    assert set(paths) == {"banner", "compare", "criteo", "kaggle-lecture", "kaggle-paper", "options"}
-    assert read_compare_settings(paths.pop("compare")) == CompareSettings()
-    del paths["banner"]  # tests/ranker/test_serving_forms.py
-    found = {name: read_training(path) for name, path in paths.items()}
-    assert found["options"].shape.batch_norm and found["options"].features.dimensions["C1"] == 4
-    paper, lecture = found["kaggle-paper"], found["kaggle-lecture"]
-    assert (paper.dimension, paper.batch, paper.tables.optimizer, paper.mlps.learning_rate) == (16, 128, "sgd", 0.1)
-    assert paper.shape.bottom == (512, 256, 64) and paper.shape.top == (512, 256)
-    assert lecture.dimension + 27 * 26 // 2 == 479
 
 
 def test_unknown_networks_models_and_impossible_shapes_are_refused():

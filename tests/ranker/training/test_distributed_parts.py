@@ -2,7 +2,9 @@
 
 import itertools
 import time
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 from sklearn.metrics import log_loss, roc_auc_score
+from torchrec import EmbeddingBagConfig
 
 from data.generators.random_data import RandomConfig
 from data.generators.storage import write_random
@@ -21,6 +24,7 @@ from ranker.training.feed import ReadAhead, share_of, training_batches
 from ranker.training.figure5 import draw, figure5, markdown
 from ranker.training.fit import FitJob
 from ranker.training.launch import launch
+from ranker.training.memory import memory_plan
 from ranker.training.plan import ShardingConstraints
 from ranker.training.schedule import rate_factor
 from ranker.training.settings import ScheduleSettings, TableSettings, TrainingSettings, read_training
@@ -223,3 +227,34 @@ def test_a_gpu_trains_the_model_of_the_cpu(folder: Path, tmp_path: Path) -> None
     expected, found = weights_of(tmp_path / "cpu"), weights_of(tmp_path / "cuda")
     for name, one in expected.items():
         torch.testing.assert_close(found[name], one, atol=1e-4, rtol=1e-3)
+
+
+def test_the_memory_told_before_is_what_the_plan_holds(tmp_path: Path) -> None:
+    write_random(tmp_path / "rows", RandomConfig((100, 1000), lookups=1), 50)
+    source = open_source(tmp_path / "rows", dimension=8)
+    told = {}
+    for optimizer in ("sgd", "adagrad", "rowwise_adagrad"):
+        settings = TrainingSettings.model_validate({**SMALL, "tables": {"optimizer": optimizer}})
+        found = memory_plan(source, settings, ShardingConstraints(types=("row_wise",)), 2)
+        told[optimizer] = [(one.tables, one.optimizer) for one in found.processes]
+        assert found.served == {"float32": 1100 * 8 * 4, "int8": 1100 * (8 + 8)}
+    half = 550 * 8 * 4
+    expected = {"sgd": 0, "adagrad": half, "rowwise_adagrad": 550 * 4}
+    assert told == {name: [(half, size)] * 2 for name, size in expected.items()}
+
+
+def test_a_tables_first_values_depend_on_the_seed_alone_not_on_the_blocks_it_is_filled_by(monkeypatch) -> None:
+    """Of a plan that cuts tables, each process draws only the blocks that it holds a part of."""
+    from ranker.training import model
+
+    monkeypatch.setattr(model, "_DRAWN_ROWS", 40)
+    weights, config = [], EmbeddingBagConfig(name="t", num_embeddings=100, embedding_dim=4, feature_names=["t"])
+
+    def fill(weight: torch.Tensor) -> torch.Tensor:
+        sharded = SimpleNamespace(weights=lambda: {"embeddings.embedding_bags.t.weight": weight})
+        model.fill_tables(sharded, [replace(config, init_fn=torch.nn.init.normal_)], seed=3)
+        return weight
+
+    weights = [fill(torch.zeros(100, 4)) for _ in range(2)]
+    torch.testing.assert_close(*weights)
+    assert len(torch.unique(weights[0])) == 400  # no block repeats another
