@@ -17,11 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from data.contents import Contents
 from data.errors import DataError
 from data.files import sha256_of, sha256_of_json, temporary_beside, write_text_atomically
-from data.locks import lock_if_free, locked
+from data.locks import lock_if_free
 from data.settings import read_json
-from data.workspace import Origin, Workspace
+from data.workspace import Origin, Workspace, writing
 
 FORMAT_VERSION = 1
 PARTS = ("catalog", "candidates", "ranker")
@@ -177,23 +178,52 @@ def sweep_drafts(workspace: Workspace) -> int:
     return swept
 
 
-def publish(workspace: Workspace, bundle: Bundle, instead_of: Bundle | None = None) -> None:
+def in_service(workspace: Workspace) -> Bundle | None:
+    """The bundle that `current` names; None if there is none yet. Raises DataError if it is damaged."""
+    return Bundle.open(workspace.current, verify=False) if workspace.current.exists() else None
+
+
+def publish(workspace: Workspace, bundle: Bundle, instead_of: Bundle | None = None, allow: bool = False) -> None:
     """Put a sealed bundle into service: `current` names it from one instant to the next.
 
     Args:
         instead_of: what the bundle was made from, and is to replace.
+        allow: publish even what is poorer than the bundle in service.
 
     Raises:
-        DataError: another bundle than `instead_of` is in service.
+        DataError: another bundle than `instead_of` is in service, or the new one is poorer (`refuse_poorer`).
     """
-    with locked(workspace.bundles / ".publishing", "", patience_seconds=float("inf")):
+    with writing(workspace):
         found = followed(workspace.current).name
         if instead_of is not None and found != instead_of.version:
             raise DataError(
                 f"bundle {found} came into service meanwhile; expected {instead_of.version}, which {bundle.version} "
                 "was made from: it is not published"
             )
+        if not allow:
+            refuse_poorer(workspace, bundle)
         _switch(workspace, bundle)
+
+
+def refuse_poorer(workspace: Workspace, bundle: Bundle) -> None:
+    """Raises DataError if the bundle lacks what the one in service has: a part, a source, a country, a merchant, or
+    many of its available items. A bundle in service that cannot be read is compared with nothing."""
+    try:
+        before = in_service(workspace)
+    except DataError:
+        return
+    if before is None:
+        return
+    lost = _contents(before).lost_in(_contents(bundle))
+    if lost:
+        raise DataError(
+            f"bundle {bundle.version} is poorer than {before.version}, which stays in service: without "
+            f"{', '.join(lost)}; expected as much as there is, or --allow to publish it all the same"
+        )
+
+
+def _contents(bundle: Bundle) -> Contents:
+    return Contents.of({part for part in PARTS if bundle.has(part)}, bundle.metrics, bundle.catalog)
 
 
 def _switch(workspace: Workspace, bundle: Bundle) -> None:

@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from data.categories import one_spelling
 from data.ids import IdMap, StringTable, load_array
 
 
@@ -44,10 +45,10 @@ class ItemTable:
 
     @classmethod
     def of(cls, catalog: pa.Table) -> "ItemTable":
-        """From a table of CATALOG_SCHEMA."""
+        """From a table of CATALOG_SCHEMA. Spellings of one category path become one category (`data.categories`)."""
         catalog = catalog.sort_by([("merchant_id", "ascending"), ("item_id", "ascending")])
         merchant, merchants = _codes(catalog["merchant_id"])
-        category, categories = _codes(catalog["category"])
+        category, categories = _codes(one_spelling(catalog["category"]))
         offsets = np.zeros(len(merchants) + 1, np.int64)
         np.cumsum(np.bincount(merchant, minlength=len(merchants)), out=offsets[1:])
         return cls(

@@ -19,8 +19,9 @@ from data.console import (
     write_figures,
 )
 from data.workspace import Workspace
-from pipeline import new_items_cli
+from pipeline import catalog_cli
 from pipeline.options import (
+    AllowOption,
     ConfigOption,
     DimensionOption,
     EngineOption,
@@ -52,19 +53,20 @@ def train_command(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the checkpoint of a run that was killed.")
     ] = False,
+    allow: AllowOption = False,
     json_file: JsonOption = None,
 ) -> None:
     """Train GBO, CBO and LED on a workspace's events and put them into service in a new bundle.
 
     Shows the recall@20 and @50 of each source on users kept out of training. The workspace keeps the settings for its
-    next training. The ranker of the bundle in service is carried over if the catalog is the same.
+    next training. The ranker of the bundle in service stays.
     """
     from candidates.tables import contenders_table, recall_table
     from pipeline.training import train_stage_one
 
     place = Workspace(workspace)
     plan = plan_of(context)
-    bundle = train_stage_one(place, plan, resume)
+    bundle = train_stage_one(place, plan, resume, allow)
     plan.keep(place)
     metrics = bundle.metrics["candidates"]
     console.print(contenders_table(metrics))
@@ -174,4 +176,4 @@ retrieval_cli.add_commands(app)
 export.add_commands(app)
 benchmarks.add_commands(app)
 paper.add_commands(app)
-new_items_cli.add_commands(app)
+catalog_cli.add_commands(app)

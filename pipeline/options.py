@@ -36,6 +36,14 @@ WindowOption = Annotated[
 HalfLifeOption = Annotated[
     float | None, typer.Option("--half-life-days", help="GBO: an interest counts half after so many days.")
 ]
+AllowOption = Annotated[
+    bool,
+    typer.Option(
+        "--allow",
+        help="Go on even if the new bundle is poorer than the one in service: a source, a country, a merchant, or a "
+        "fifth of the available items less.",
+    ),
+]
 EpochsOption = Annotated[int | None, typer.Option(min=0, help="At most so many epochs of LED.")]
 
 

@@ -21,7 +21,7 @@ from data.items import ItemTable
 from data.tables import load_catalog, load_events
 from data.timelines import Timelines
 from data.workspace import Workspace
-from pipeline.publishing import carry_ranker, make_bundle
+from pipeline.publishing import make_bundle
 from pipeline.settings import TrainingPlan
 from ranker.banner.training import INT8, SOURCES_ORDER, train_ranker
 
@@ -31,7 +31,9 @@ EXAMPLES = "examples.parquet"
 """In a workspace: the examples pooled for the ranker."""
 
 
-def train_bundle(workspace: Workspace, plan: TrainingPlan | None = None, events: pa.Table | None = None) -> Bundle:
+def train_bundle(
+    workspace: Workspace, plan: TrainingPlan | None = None, events: pa.Table | None = None, allow: bool = False
+) -> Bundle:
     """Train both stages on a workspace's events, write a bundle and put it into service.
 
     The ranker is bootstrapped: sources trained on the earlier events propose candidates to users at later moments; a
@@ -39,12 +41,14 @@ def train_bundle(workspace: Workspace, plan: TrainingPlan | None = None, events:
 
     Args:
         events: a part of the workspace's events to train on instead of all of them (EVENT_SCHEMA).
+        allow: put the bundle into service even if it is poorer than the one there: a source, a country, a merchant or
+            many items less.
 
     Raises:
-        TandemError: no events, or too few to learn from; another process trains in this workspace, or its events or
-            its bundle in service changed meanwhile.
+        TandemError: no events, or too few to learn from; another process trains in this workspace, its events were
+            replaced meanwhile, or the bundle would be poorer.
     """
-    return make_bundle(workspace, partial(_both_stages, workspace, plan or TrainingPlan(), events))
+    return make_bundle(workspace, partial(_both_stages, workspace, plan or TrainingPlan(), events), allow)
 
 
 def _both_stages(
@@ -93,7 +97,9 @@ def positives(examples: pa.Table) -> int:
     return int(pc.sum(examples["label"]).as_py() or 0)
 
 
-def train_stage_one(workspace: Workspace, plan: TrainingPlan | None = None, resume: bool = False) -> Bundle:
+def train_stage_one(
+    workspace: Workspace, plan: TrainingPlan | None = None, resume: bool = False, allow: bool = False
+) -> Bundle:
     """Train the sources on all of a workspace's events and put a new bundle into service.
 
     With the engine "spark" the workspace has to lie where the executors reach it: they read its events and keep the
@@ -102,21 +108,21 @@ def train_stage_one(workspace: Workspace, plan: TrainingPlan | None = None, resu
     Long trainings keep checkpoints in the workspace until the bundle stands. With `resume` they go on from those of a
     run that was killed; without, those are removed first.
 
-    The ranker of the bundle in service is carried over where both have the same catalog.
+    The ranker of the bundle in service stays (`pipeline.carrying`). `allow`: as `train_bundle`.
     """
     plan, checkpoints = plan or TrainingPlan(), workspace.root / "checkpoints"
 
     def fill(draft: BundleDraft, before: Bundle | None) -> None:
+        if before is not None and before.has("ranker"):
+            before.verify()  # what will be carried over is whole: said now, not after hours
         events = workspace.events if plan.engine == "spark" and workspace.events.exists() else load_events(workspace)
         items = ItemTable.of(load_catalog(workspace))
         if not resume:
             shutil.rmtree(checkpoints, ignore_errors=True)
         items.save(draft.folder("catalog"))
         _train_candidates(draft, items, events, plan, checkpoints)
-        if before is not None:
-            carry_ranker(before, draft)
 
-    bundle = make_bundle(workspace, fill)
+    bundle = make_bundle(workspace, fill, allow)
     shutil.rmtree(checkpoints, ignore_errors=True)
     return bundle
 

@@ -4,7 +4,7 @@ import typer
 
 from data.console import DEFAULT_WORKSPACE, JsonOption, SeedOption, WorkspaceOption, console, notices, write_figures
 from data.workspace import Workspace
-from pipeline.options import ConfigOption, EngineOption, LedOption, plan_of
+from pipeline.options import AllowOption, ConfigOption, EngineOption, LedOption, plan_of
 
 
 def add_commands(root: typer.Typer) -> None:
@@ -19,6 +19,7 @@ def train(
     led: LedOption = None,
     engine: EngineOption = "duckdb",
     seed: SeedOption = 0,
+    allow: AllowOption = False,
     json_file: JsonOption = None,
 ) -> None:
     """Train both stages on a workspace's events and put the bundle into service.
@@ -32,7 +33,7 @@ def train(
 
     place = Workspace(workspace)
     plan = plan_of(context)
-    bundle = train_bundle(place, plan)
+    bundle = train_bundle(place, plan, allow=allow)
     plan.keep(place)
     metrics = bundle.metrics
     console.print(contenders_table(metrics["candidates"]))

@@ -11,6 +11,7 @@ import gateway.cli
 import gateway.demo.cli
 import gateway.pages.cli
 import pipeline.candidates_cli
+import pipeline.catalog_cli
 import pipeline.training_cli
 import ranker.cli
 from data.console import notices, set_up_logging
@@ -25,6 +26,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(data.cli.app, name="data", help="Events and catalog: import real logs, or simulate a marketplace.")
+app.add_typer(pipeline.catalog_cli.app, name="catalog", help="The items in service: prices, availability, new and old.")
 app.add_typer(pipeline.candidates_cli.app, name="candidates", help="Stage one: train and evaluate candidate sources.")
 app.add_typer(ranker.cli.app, name="ranker", help="Stage two: train, evaluate and export the ranker.")
 app.add_typer(gateway.cli.app, name="gateway", help="Online: serve banners over gRPC, ask for one, look at the log.")

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,12 +24,14 @@ class ClusterLists:
         centroids: float32 [C, d], of unit-length mean item vectors.
         items: int32 [L], item positions, best first within a list; scores: float32 [L].
         offsets: int64 [C * M + 1]; cluster c at merchant m owns offsets[c * M + m] .. offsets[c * M + m + 1] - 1.
+        hidden: lists of the items that are not available, for when they return; None: they were not kept.
     """
 
     centroids: NDArray[np.float32]
     items: NDArray[np.int32]
     scores: NDArray[np.float32]
     offsets: NDArray[np.int64]
+    hidden: "ClusterLists | None" = None
 
     def list_of(self, cluster: int, merchant: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
         merchants = (len(self.offsets) - 1) // len(self.centroids)
@@ -36,6 +39,9 @@ class ClusterLists:
             return self.items[:0], self.scores[:0]
         start, end = self.offsets[cluster * merchants + merchant : cluster * merchants + merchant + 2].tolist()
         return self.items[start:end], self.scores[start:end]
+
+
+_LIST_ARRAYS = ("items", "scores", "offsets")
 
 
 def unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -118,20 +124,32 @@ def cluster_lists(
     merchant = np.asarray(items.merchant)
     cell_users, taken = counts.merchant_users, counts.item_users
     share = popularity / np.maximum(merchant_users, 1)[merchant]
-    found: list[NDArray[np.int32]] = []
-    scored: list[NDArray[np.float32]] = []
-    lengths = np.zeros((clusters, merchants), np.int64)
+    available = np.asarray(items.available)
+    served, hidden = _Lists([], [], []), _Lists([], [], [])
     for c in range(clusters):
         scores = prior_users * share
         row = slice(int(taken.indptr[c]), int(taken.indptr[c + 1]))
         np.add.at(scores, taken.indices[row], taken.data[row])
         scores /= (cell_users[c] + prior_users)[merchant]
-        kept = np.asarray(items.available) & (cell_users[c] >= minimum_users)[merchant] & (scores > 0)
-        best, lengths[c] = _best_of_each(scores, np.flatnonzero(kept), merchant, merchants, list_length)
-        found.append(best.astype(np.int32))
-        scored.append(scores[best].astype(np.float32))
-    offsets = np.concatenate([[0], np.cumsum(lengths)])
-    return ClusterLists(centroids, np.concatenate(found), np.concatenate(scored), offsets)
+        kept = (cell_users[c] >= minimum_users)[merchant] & (scores > 0)
+        for lists, wanted in ((served, kept & available), (hidden, kept & ~available)):
+            best, lengths = _best_of_each(scores, np.flatnonzero(wanted), merchant, merchants, list_length)
+            lists.items.append(best.astype(np.int32))
+            lists.scores.append(scores[best].astype(np.float32))
+            lists.lengths.append(lengths)
+    return served.of(centroids, hidden.of(centroids))
+
+
+class _Lists(NamedTuple):
+    """Of one cluster after the other: items by merchant, their scores, and how many each merchant has."""
+
+    items: list[NDArray[np.int32]]
+    scores: list[NDArray[np.float32]]
+    lengths: list[NDArray[np.int64]]
+
+    def of(self, centroids: NDArray[np.float32], hidden: ClusterLists | None = None) -> ClusterLists:
+        offsets = np.concatenate([[0], np.cumsum(np.concatenate(self.lengths))])
+        return ClusterLists(centroids, np.concatenate(self.items), np.concatenate(self.scores), offsets, hidden)
 
 
 def _best_of_each(
@@ -185,15 +203,25 @@ class CboCountry:
     def save(self, folder: Path) -> None:
         self.items.save(folder)
         np.save(folder / "vectors.npy", self.vectors)
-        for name in ("centroids", "items", "scores", "offsets"):
+        for name in ("centroids", *_LIST_ARRAYS):
             np.save(folder / f"list_{name}.npy", getattr(self.lists, name))
+        if self.lists.hidden is not None:
+            for name in _LIST_ARRAYS:
+                np.save(folder / f"hidden_{name}.npy", getattr(self.lists.hidden, name))
 
     @classmethod
     def load(cls, folder: Path, best_of: GlobalBestOf) -> "CboCountry":
-        lists = ClusterLists(
-            *(load_array(folder / f"list_{name}.npy") for name in ("centroids", "items", "scores", "offsets"))
-        )
+        """From what `save` wrote; older bundles have no hidden lists."""
+        centroids, hidden = load_array(folder / "list_centroids.npy"), None
+        if (folder / "hidden_items.npy").exists():
+            hidden = ClusterLists(centroids, *_arrays(folder, "hidden"))
+        lists = ClusterLists(centroids, *_arrays(folder, "list"), hidden)
         return cls(CountryItems.load(folder), load_array(folder / "vectors.npy"), lists, best_of)
+
+
+def _arrays(folder: Path, kind: str) -> tuple[NDArray[np.int32], NDArray[np.float32], NDArray[np.int64]]:
+    items, scores, offsets = (load_array(folder / f"{kind}_{name}.npy") for name in _LIST_ARRAYS)
+    return items, scores, offsets
 
 
 class ClusteringBestOf:

@@ -1,8 +1,9 @@
 """CBO with new items: they join the vectors that find a user's cluster, and the lists where its users put them."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,33 +29,62 @@ def extend_cbo(old: Path, new: Path, extension: Extension) -> dict[str, Any]:
 
 
 def with_new_items(before: ClusterLists, fresh: ClusterLists, extension: Extension) -> ClusterLists:
-    """The lists of before in positions of after, each with the new items that `fresh` has for it, by score.
+    """The lists of before in positions of after, each with the new items that `fresh` has for it, by score; what is not
+    available now in the hidden lists, and what is so again back from there.
 
     A list that was empty stays so: it sends its users to the merchant's best-of, which has the new items too.
     """
-    diff, clusters = extension.diff, len(before.centroids)
-    merchants = len(diff.after.merchants)
-    cell = _cells(before)
-    cell = cell // len(diff.merchants) * merchants + diff.merchants[cell % max(1, len(diff.merchants))]
-    of_new = _cells(fresh)
-    wanted = np.isin(fresh.items, diff.added) & np.isin(of_new, cell)
-    cells = np.concatenate([cell, of_new[wanted]])
-    items = np.concatenate([diff.moved[before.items], fresh.items[wanted]]).astype(np.int32)
-    scores = np.concatenate([before.scores, fresh.scores[wanted]])
-    order = np.lexsort((items, -scores, cells))
-    cells, items, scores = cells[order], items[order], scores[order]
-    lengths = np.bincount(cells, minlength=clusters * merchants)
-    rank = np.arange(len(cells)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    kept = rank < extension.cbo.list_length
-    lengths = np.minimum(lengths, extension.cbo.list_length)
-    return ClusterLists(
-        before.centroids, items[kept], scores[kept], np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    diff = extension.diff
+    available = np.asarray(diff.after.available)
+    old = [_Listed.of(lists).moved(diff) for lists in (before, before.hidden) if lists is not None]
+    known = [one.where(np.isin(one.cells, old[0].cells)) for one in old]
+    listed = np.concatenate([_keys(one, len(available)) for one in known])
+    new = _Listed.of(fresh)
+    joins = np.isin(new.items, diff.added) | np.isin(new.items, diff.returned)
+    new = new.where(joins & np.isin(new.cells, old[0].cells) & ~np.isin(_keys(new, len(available)), listed))
+    every = _Listed(*(np.concatenate(columns) for columns in zip(*known, new, strict=True)))
+    clusters, merchants, length = len(before.centroids), len(diff.after.merchants), extension.cbo.list_length
+    served, hidden = (
+        every.where(these[every.items]).lists(before.centroids, clusters * merchants, length)
+        for these in (available, ~available)
     )
+    return replace(served, hidden=hidden)
 
 
-def _cells(lists: ClusterLists) -> NDArray[np.int64]:
-    """int64 [L]: cluster * merchants + merchant of each listed item."""
-    return np.repeat(np.arange(len(lists.offsets) - 1), np.diff(lists.offsets))
+class _Listed(NamedTuple):
+    """Listed items: cells int64 [L], cluster * merchants + merchant; items int32 [L]; scores float32 [L]."""
+
+    cells: NDArray[np.int64]
+    items: NDArray[np.int32]
+    scores: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, lists: ClusterLists) -> "_Listed":
+        cells = np.repeat(np.arange(len(lists.offsets) - 1, dtype=np.int64), np.diff(lists.offsets))
+        return cls(cells, np.asarray(lists.items), np.asarray(lists.scores))
+
+    def moved(self, diff: CatalogDiff) -> "_Listed":
+        """In positions of after."""
+        cluster, merchant = np.divmod(self.cells, max(1, len(diff.merchants)))
+        cells = cluster * len(diff.after.merchants) + diff.merchants[merchant].astype(np.int64)
+        return _Listed(cells, diff.moved[self.items], self.scores)
+
+    def where(self, kept: NDArray[np.bool_]) -> "_Listed":
+        return _Listed(self.cells[kept], self.items[kept], self.scores[kept])
+
+    def lists(self, centroids: NDArray[np.float32], cells: int, length: int) -> ClusterLists:
+        """At most `length` of each cell, best first."""
+        order = np.lexsort((self.items, -self.scores, self.cells))
+        of_cell, items, scores = self.cells[order], self.items[order], self.scores[order]
+        lengths = np.bincount(of_cell, minlength=cells)
+        kept = np.arange(len(of_cell)) - np.repeat(np.cumsum(lengths) - lengths, lengths) < length
+        offsets = np.concatenate([[0], np.cumsum(np.minimum(lengths, length))]).astype(np.int64)
+        return ClusterLists(centroids, items[kept].astype(np.int32), scores[kept], offsets)
+
+
+def _keys(listed: _Listed, items: int) -> NDArray[np.int64]:
+    """int64 [L], one number for each cell and item."""
+    return listed.cells * items + listed.items
 
 
 def _fresh_lists(source: CboCountry, country: str, extension: Extension) -> ClusterLists:

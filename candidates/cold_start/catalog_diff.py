@@ -1,18 +1,17 @@
-"""A catalog that takes in new items: positions move, since every merchant's items stay one contiguous slice."""
+"""A catalog that changes: positions move where new items come in, since every merchant's items stay one contiguous
+slice; no item goes, for one that is retired still describes its users."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from candidates.encoder import CountryItems
 from candidates.errors import CandidatesError
-from data.ids import UNKNOWN
 from data.items import ItemTable
 from data.schema import CATALOG_SCHEMA
+from data.tables import merged_catalog
 
 
 @dataclass(frozen=True)
@@ -23,6 +22,7 @@ class CatalogDiff:
         moved: int32 [I], where each position of before stands now, ascending.
         added: int32 [A], positions of the new items, ascending.
         merchants: int32 [M], where each merchant stands now, ascending.
+        retired, returned: int32, positions of after that were available before and are not now; and the reverse.
     """
 
     before: ItemTable
@@ -30,14 +30,27 @@ class CatalogDiff:
     moved: NDArray[np.int32]
     added: NDArray[np.int32]
     merchants: NDArray[np.int32]
+    retired: NDArray[np.int32]
+    returned: NDArray[np.int32]
 
     @classmethod
     def of(cls, before: ItemTable, rows: pa.Table) -> "CatalogDiff":
-        """With the new rows (CATALOG_SCHEMA) in, none of which `before` holds."""
-        after = ItemTable.of(pa.concat_tables([catalog_of(before), rows.cast(CATALOG_SCHEMA)]))
+        """With these rows (CATALOG_SCHEMA) in: of new items, and of known ones in the place of what was known.
+
+        Raises:
+            CandidatesError: a known item under another merchant.
+        """
+        after = ItemTable.of(merged_catalog(catalog_of(before), rows))
         moved = after.items.positions(before.items.ids())
+        merchants = after.merchants.positions(before.merchants.ids())
+        if not np.array_equal(np.asarray(after.merchant)[moved], merchants[np.asarray(before.merchant)]):
+            raise CandidatesError(
+                "items of the catalog belong to other merchants than in the bundle in service; expected `tandem "
+                "train`, which learns them anew"
+            )
         added = np.setdiff1d(np.arange(len(after), dtype=np.int32), moved)
-        return cls(before, after, moved, added, after.merchants.positions(before.merchants.ids()))
+        was, now = np.asarray(before.available), np.asarray(after.available)[moved]
+        return cls(before, after, moved, added, merchants, moved[was & ~now], moved[~was & now])
 
     def back(self, positions: NDArray[np.int32]) -> NDArray[np.int32]:
         """The positions of before; new items are left out."""
@@ -63,25 +76,3 @@ def catalog_of(items: ItemTable) -> pa.Table:
         "available": np.asarray(items.available),
     }
     return pa.table(columns, schema=CATALOG_SCHEMA)
-
-
-def new_rows(items: ItemTable, rows: pa.Table, file: Path) -> pa.Table:
-    """The rows (CATALOG_SCHEMA) whose items the table lacks. Items it has stay as they are until the next training.
-
-    Raises:
-        CandidatesError: an item belongs to another merchant in the table; or no row is new.
-    """
-    position = items.items.positions(rows["item_id"].to_pylist())
-    known = position != UNKNOWN
-    here = np.array(items.merchants.ids(), object)[items.merchant[position[known]]]
-    said = np.array(rows["merchant_id"].to_pylist(), object)[known]
-    if (here != said).any():
-        place = int(np.flatnonzero(here != said)[0])
-        item = items.items.id(int(position[known][place]))
-        raise CandidatesError(
-            f"{file}: item {item!r} is of merchant {said[place]!r}, in the bundle of {here[place]!r}; "
-            "expected item ids of one merchant each"
-        )
-    if known.all():
-        raise CandidatesError(f"{file}: the bundle has all {len(rows)} items already; expected at least one new item")
-    return rows.filter(pc.invert(pa.array(known)))

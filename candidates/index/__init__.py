@@ -6,7 +6,7 @@ merchants (the rows of one country cut by merchant: a scan, or a graph where a m
 
 from candidates.index.choices import surely
 from candidates.index.exact import NEVER, best_rows, cosine_search, exact_search, highest_biases, inverse_norms
-from candidates.index.graph import EF_LADDER, WIDE_SHARE, GraphFacts, GraphIndex, build_graph
+from candidates.index.graph import EF_LADDER, WIDE_SHARE, GraphFacts, GraphIndex, build_graph, marked
 from candidates.index.merchants import MerchantIndexes, load_graphs, save_graphs
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "highest_biases",
     "inverse_norms",
     "load_graphs",
+    "marked",
     "save_graphs",
     "surely",
 ]

@@ -111,6 +111,11 @@ class GraphIndex:
         kept = ~np.isin(rows, excluded) if len(excluded) else slice(None)
         return rows[kept][:k], scores[kept][:k]
 
+    @property
+    def in_graph(self) -> NDArray[np.int32]:
+        """int32 [items]: the merchant's row behind each label of the graph."""
+        return np.arange(self.facts.items, dtype=np.int32) if self.rows is None else self.rows
+
     def moved(self, rows: NDArray[np.int32], added: NDArray[np.int32], vectors: NDArray[np.float32]) -> "GraphIndex":
         """The same graph after its merchant's rows moved, the `added` rows scanned beside it.
 
@@ -118,10 +123,9 @@ class GraphIndex:
             rows: int32 [n], where each row of before stands now.
             vectors: float32 [n', d + 1], all rows as they are now.
         """
-        labels = np.arange(len(rows), dtype=np.int32) if self.rows is None else self.rows
         scanned = np.union1d(rows[self.scanned], added).astype(np.int32)
         facts = replace(self.facts, scanned=len(scanned))
-        return GraphIndex(self._graph, facts, rows[labels].astype(np.int32), scanned, vectors[scanned])
+        return GraphIndex(self._graph, facts, rows[self.in_graph].astype(np.int32), scanned, vectors[scanned])
 
     def recalls_of(self, queries: NDArray[np.float32], best: list[NDArray[np.int64]]) -> NDArray[np.float64]:
         """float64 [q]: the share of each query's best rows, from `exact_search`, that a search for as many finds."""
@@ -214,6 +218,17 @@ class GraphIndex:
         return ((query @ query + np.float32(self.facts.largest_norm**2) - distances) / 2).astype(np.float32)
 
 
+def marked(index: GraphIndex, gone: NDArray[np.integer], back: NDArray[np.integer]) -> GraphIndex:
+    """The same graph, changed in place: it finds the rows `gone` no more, and `back` again, where it has them."""
+    graph, rows = index._graph, index.in_graph
+    hidden, shown = (np.flatnonzero(np.isin(rows, one)).tolist() for one in (gone, back))
+    for change, labels in ((graph.mark_deleted, hidden), (graph.unmark_deleted, shown)):
+        for label in labels:
+            change(label)
+    facts = replace(index.facts, reachable=index.facts.reachable - len(hidden) + len(shown))
+    return GraphIndex(graph, facts, index.rows, index.scanned, index._scanned_vectors)
+
+
 def build_graph(
     vectors: NDArray[np.float32], queries: NDArray[np.float32], config: IndexConfig, seed: int = 0, threads: int = 1
 ) -> GraphIndex | None:
@@ -279,10 +294,7 @@ def _optional_rows(path: Path, count: int) -> NDArray[np.int32] | None:
     if not path.exists():
         return None
     rows = load_array(path)
-    if (
-        rows.ndim != 1
-        or not np.issubdtype(rows.dtype, np.integer)
-        or (len(rows) and not 0 <= rows.min() <= rows.max() < count)
-    ):
+    whole = rows.ndim == 1 and np.issubdtype(rows.dtype, np.integer)
+    if not whole or (len(rows) and not 0 <= rows.min() <= rows.max() < count):
         raise CandidatesError(f"{path}: expected rows from 0 to {count - 1}, found {rows.dtype} of shape {rows.shape}")
     return rows

@@ -12,7 +12,7 @@ from candidates.best_of.unknown_items import UnknownItems
 from candidates.cold_start.extension import Extension, with_new_vectors
 from candidates.cold_start.vectors import by_popularity
 from candidates.encoder import read_countries, read_json, user_vector
-from candidates.index import NEVER, build_graph
+from candidates.index import NEVER, WIDE_SHARE, GraphIndex, build_graph, marked
 from candidates.led.source import LedCountry
 from candidates.led.vectors import LedVectors
 
@@ -33,12 +33,13 @@ def _extend_led_country(old: Path, new: Path, country: str, extension: Extension
     before = np.asarray(source.indexes.vectors)
     items, rows, grown = with_new_vectors(source.items, before[:, :-1], country, extension)
     added = np.setdiff1d(np.arange(len(grown)), rows)
-    known = before[:, -1] > NEVER / 2
+    biases = np.asarray(before[:, -1] if source.biases is None else source.biases)
+    known = biases > NEVER / 2  # an older bundle kept no other biases than those of available items
     popularity = extension.popularity
     of_known, wanted = popularity[diff.moved[source.items.items]], popularity[items.items[added]]
     vectors = LedVectors(grown, np.ones(len(grown), np.float32), np.zeros(len(grown), np.float32), source.length_power)
-    vectors.biases[rows] = before[:, -1]
-    vectors.biases[added] = by_popularity(before[known, -1], of_known[known], wanted)
+    vectors.biases[rows] = np.where(known, biases, by_popularity(biases[known], of_known[known], of_known))
+    vectors.biases[added] = by_popularity(biases[known], of_known[known], wanted)
     if source.scales is not None:
         vectors.scales[rows] = source.scales
         vectors.scales[added] = np.exp(by_popularity(np.log(source.scales), of_known, wanted))
@@ -50,10 +51,11 @@ def _extend_led_country(old: Path, new: Path, country: str, extension: Extension
 
 
 def _extend_graphs(source: LedCountry, extended: LedCountry, rows: NDArray[np.int32], extension: Extension) -> None:
-    """Each merchant's graph with its new rows scanned beside it, its width measured again; built anew where they are
-    more than a graph may have beside it, where the recall is missed, and where a merchant has outgrown the scan."""
+    """Each merchant's graph without its retired rows, with its new ones scanned beside it, its width measured again;
+    built anew where too many are gone or beside it, where the recall is missed, and where a merchant has outgrown the
+    scan."""
     diff, config = extension.diff, extension.index
-    before = {int(diff.merchants[merchant]): graph for merchant, graph in source.indexes.graphs.items()}
+    before = {int(diff.merchants[merchant]): merchant for merchant in source.indexes.graphs}
     queries: NDArray[np.float32] | None = None
     for merchant in range(len(diff.after.merchants)):
         start, end = extended.items.slice_of(merchant)
@@ -64,13 +66,34 @@ def _extend_graphs(source: LedCountry, extended: LedCountry, rows: NDArray[np.in
         own, graph = extended.indexes.vectors[start:end], None
         if merchant in before:
             moved = rows[(rows >= start) & (rows < end)] - start
-            added = np.setdiff1d(np.arange(end - start), moved).astype(np.int32)
-            added = added[own[added, -1] > NEVER / 2]
-            if len(added) <= config.most_scanned:
-                graph = before[merchant].moved(moved, added, own).calibrated(own, queries, config.recall)
+            old = source.indexes.vectors[slice(*source.items.slice_of(before[merchant]))]
+            graph = _carried(source.indexes.graphs[before[merchant]], moved, old, own, config.most_scanned)
+            graph = graph and graph.calibrated(own, queries, config.recall)
         graph = graph or build_graph(own, queries, config, extension.seed, extension.threads)
         if graph is not None:
             extended.indexes.graphs[merchant] = graph
+
+
+def _carried(
+    graph: GraphIndex, moved: NDArray[np.int32], old: NDArray[np.float32], own: NDArray[np.float32], most: int
+) -> GraphIndex | None:
+    """The graph for a merchant's rows as they are now; None where it should be built anew.
+
+    Args:
+        moved: int32 [n], where each row of before stands now. old, own: float32 [n, d + 1] and [n', d + 1], the rows.
+        most: rows that may come to be scanned beside it.
+    """
+    available = own[:, -1] > NEVER / 2
+    was, now = old[:, -1] > NEVER / 2, available[moved]
+    graph = marked(graph, np.flatnonzero(was & ~now), np.flatnonzero(~was & now))
+    there = np.concatenate([moved[graph.in_graph], moved[graph.scanned]])
+    added = np.setdiff1d(np.flatnonzero(available), there).astype(np.int32)
+    first = max(most, graph.facts.items // WIDE_SHARE)
+    if len(added) > most or len(graph.scanned) + len(added) > first + most:
+        return None
+    if 2 * np.count_nonzero(~now[graph.in_graph]) > graph.facts.items:
+        return None
+    return graph.moved(moved, added, own)
 
 
 def _queries(extended: LedCountry, extension: Extension) -> NDArray[np.float32]:

@@ -27,6 +27,7 @@ class LedCountry:
 
     Attributes:
         scales: float32 [R], by which an item's vector becomes its input vector; None: 1.
+        biases: float32 [R], of the items that are not available, too; None: these were not kept.
     """
 
     name = "led"
@@ -39,9 +40,10 @@ class LedCountry:
         length_power: float,
         unknown: UnknownItems,
         scales: NDArray[np.float32] | None = None,
+        biases: NDArray[np.float32] | None = None,
     ) -> None:
         self.items, self.indexes, self.length_power, self.unknown = items, indexes, length_power, unknown
-        self.scales = scales
+        self.scales, self.biases = scales, biases
 
     @classmethod
     def of(cls, vectors: LedVectors, known: CountryItems, items: ItemTable, unknown: UnknownItems) -> "LedCountry":
@@ -50,7 +52,7 @@ class LedCountry:
         rows = np.column_stack([vectors.vectors, biases]).astype(np.float32)
         scaled = (vectors.scales != 1).any()
         indexes = MerchantIndexes(rows, {}, inverse_norms(rows))
-        return cls(known, indexes, vectors.length_power, unknown, vectors.scales if scaled else None)
+        return cls(known, indexes, vectors.length_power, unknown, vectors.scales if scaled else None, vectors.biases)
 
     def query(self, request: Request) -> NDArray[np.float32]:
         """float32 [d + 1]: the user's vector and a 1. Without history it is (0, ..., 0, 1): the biases decide."""
@@ -98,6 +100,8 @@ class LedCountry:
         np.save(folder / "inverse_norms.npy", inverse_norms(vectors))
         if self.scales is not None:
             np.save(folder / "scales.npy", self.scales)
+        if self.biases is not None:
+            np.save(folder / "biases.npy", self.biases)
         facts = save_graphs(
             folder, self.indexes.graphs, lambda merchant: vectors[slice(*self.items.slice_of(merchant))]
         )
@@ -117,7 +121,8 @@ class LedCountry:
         norms = folder / "inverse_norms.npy"
         scales = load_array(folder / "scales.npy") if facts.get("scaled") else None
         indexes = MerchantIndexes(vectors, graphs, load_array(norms) if norms.exists() else None, highest)
-        return cls(items, indexes, facts["length_power"], UnknownItems.load(folder), scales)
+        biases = load_array(folder / "biases.npy") if (folder / "biases.npy").exists() else None
+        return cls(items, indexes, facts["length_power"], UnknownItems.load(folder), scales, biases)
 
 
 class Led:

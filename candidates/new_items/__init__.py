@@ -1,7 +1,7 @@
-"""New items between two trainings: they get a place in the catalog, vectors (candidates/cold_start), and a new bundle.
+"""A catalog that changes between two trainings: items are repriced, retired, return, and new ones get a place.
 
-Every source extends itself (led/extension, best_of/cbo_extension) -> recall (before and after) -> addition (the bundle
-around it, put into service).
+addition (a catalog file, into the workspace and into service) -> sample (what is known of users) -> refresh (every
+source extends itself: led/extension, best_of/cbo_extension; vectors: cold_start) -> recall (before and after).
 
 Nothing is trained and nothing of the bundle in service is touched: the sources' files are written anew beside it.
 """

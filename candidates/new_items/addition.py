@@ -1,56 +1,48 @@
-"""New items into a new bundle: checked, placed, measured, and put into service in place of what it was made from."""
+"""A catalog file into a workspace, and into service in a new bundle in place of what it was made from."""
 
-import logging
-import shutil
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from candidates.best_of.gbo import GlobalBestOf
-from candidates.cold_start.catalog_diff import CatalogDiff, new_rows
-from candidates.cold_start.evidence import Evidence
-from candidates.cold_start.extension import Extension, popularity_with_new
-from candidates.cold_start.vectors import ColdStartConfig
-from candidates.config import CboConfig, IndexConfig
-from candidates.encoder import read_json
+from candidates.cold_start.catalog_diff import CatalogDiff, catalog_of
 from candidates.errors import CandidatesError
-from candidates.evaluation import HeldOut, split_events
-from candidates.new_items.recall import Question, recall_after, recall_before
-from candidates.sources import SOURCES, load_sources, load_sources_from
-from data.bundle import Bundle, BundleDraft, publish, sweep_drafts
+from candidates.new_items.refresh import AdditionConfig, Behaviour, Carry, refresh
+from candidates.new_items.sample import events_about
+from data.bundle import Bundle, BundleDraft, in_service, publish, refuse_poorer, sweep_drafts
+from data.catalog_changes import CatalogChanges, read_changes
 from data.console import Bar, progress_bar
+from data.contents import refuse_fewer_items
 from data.items import ItemTable
-from data.readers import read_catalog, read_events
-from data.settings import Settings, checked
-from data.tables import append, load_catalog, load_events
-from data.timelines import Timelines
-from data.workspace import Workspace
+from data.readers import read_events
+from data.tables import append, load_catalog, load_events, merged_catalog, new_events
+from data.workspace import Workspace, writing
 
-logger = logging.getLogger(__name__)
-
-Carry = Callable[[Bundle, BundleDraft, CatalogDiff, Timelines], None]
-"""Writes another part of the old bundle, the ranker's, into the draft for the catalog of after."""
+__all__ = ["AdditionConfig", "CatalogRequest", "add_items", "update_catalog"]
 
 
 @dataclass(frozen=True)
-class AdditionConfig:
-    """How new items are placed and measured.
+class CatalogRequest:
+    """What is asked for.
 
     Attributes:
-        held_out: the share of the given events' users who are asked about, at most `max_held_out` of them; nothing is
-            learnt from them. Where that would be fewer than five, all are learnt from, and the workspace's are asked.
+        file: catalog rows; a column that it lacks stays as it is.
+        events: a file of events of EVENT_SCHEMA since, of new and old items. Without, the workspace's events of the new
+            items say who took them; without any, new items stand where their category does.
+        only_new: rows of items that are there already change nothing.
+        retire_missing: items that the file lacks are no longer available.
+        skip_bad: so many rows at most may name another merchant than their item has; they are left out.
+        allow: go on even if the new bundle is poorer than the one in service.
     """
 
-    cold_start: ColdStartConfig = field(default_factory=ColdStartConfig)
-    held_out: float = 0.1
-    max_held_out: int = 2_000
-    threads: int = 1
-    seed: int = 0
+    file: Path
+    events: Path | None = None
+    only_new: bool = False
+    retire_missing: bool = False
+    skip_bad: int = 0
+    allow: bool = False
 
 
 def add_items(
@@ -60,178 +52,111 @@ def add_items(
     config: AdditionConfig | None = None,
     carry: Carry | None = None,
 ) -> tuple[Bundle, dict[str, Any]]:
-    """Put a catalog file's new items into service beside those that are there, without training.
-
-    The workspace's catalog and events take the new rows in too, so that the next training has them. Each step leaves
-    what was there whole: a run that is killed leaves the old bundle in service, and can be started again.
-
-    Args:
-        catalog_file: rows of CATALOG_SCHEMA; items that the bundle has stay as they are.
-        events_file: events of EVENT_SCHEMA, of new and old items; without, new items stand where their category does.
-
-    Returns:
-        (the new bundle, {"items": counts, "recall": "before" or "after" -> "old" or "new" -> source -> figures,
-        "asked": whose requests these are, ...}).
+    """As `update_catalog`, of the file's new items alone.
 
     Raises:
-        CandidatesError: no new item, an item under another merchant, or a source that must be trained.
-        DataError: a file is not what it should be, there is no bundle, or another came into service meanwhile.
+        CandidatesError: there is no new item.
     """
-    config = config or AdditionConfig()
-    with progress_bar("adding items", 5) as bar:
-        return _add(workspace, catalog_file, events_file, config, carry, bar)
+    bundle, figures = update_catalog(workspace, CatalogRequest(catalog_file, events_file, only_new=True), config, carry)
+    assert bundle is not None
+    return bundle, figures
 
 
-def _add(
+def update_catalog(
+    workspace: Workspace, request: CatalogRequest, config: AdditionConfig | None = None, carry: Carry | None = None
+) -> tuple[Bundle | None, dict[str, Any]]:
+    """Put what a catalog file changes into the workspace and into service, without training; both stages stay.
+
+    The next training has the rows and events, too. Each step leaves what was there whole: a run that is killed leaves
+    the old bundle in service, and can be started again. Others who write in the workspace wait meanwhile.
+
+    Args:
+        carry: writes the ranker into the new bundle.
+
+    Returns:
+        (the bundle in service, {"changes": counts of the file's rows, "items", "recall", "asked", ...} of `refresh`);
+        without a bundle (nothing was trained yet) None, and without a change the old bundle, and counts alone.
+
+    Raises:
+        CandidatesError: an item under another merchant, or a source that must be trained.
+        DataError: a file is not what it should be, or far fewer items would be left.
+    """
+    with writing(workspace), progress_bar("updating the catalog", 6) as bar:
+        bar.advance(0, note="reading")
+        stored = load_catalog(workspace)
+        if in_service(workspace) is None and not request.only_new:
+            return None, _without_bundle(workspace, stored, request)
+        bundle = Bundle.open(workspace.current)
+        return _with_bundle(workspace, bundle, stored, request, config or AdditionConfig(), carry, bar)
+
+
+def _without_bundle(workspace: Workspace, stored: pa.Table, request: CatalogRequest) -> dict[str, Any]:
+    if request.events is not None:
+        raise CandidatesError(
+            f"{workspace.root} has no bundle yet, so nothing can be learnt from {request.events}; expected `tandem "
+            "data import --append` for events, or `tandem train` first"
+        )
+    changes = _changes(request, stored, stored)
+    whole = merged_catalog(stored, changes.rows)
+    if not request.allow:
+        refuse_fewer_items(ItemTable.of(stored), ItemTable.of(whole), str(request.file))
+    append(workspace, load_events(workspace).slice(0, 0), changes.rows)
+    return {"changes": changes.counts()}
+
+
+def _with_bundle(
     workspace: Workspace,
-    catalog_file: Path,
-    events_file: Path | None,
+    bundle: Bundle,
+    stored: pa.Table,
+    request: CatalogRequest,
     config: AdditionConfig,
     carry: Carry | None,
     bar: Bar,
 ) -> tuple[Bundle, dict[str, Any]]:
-    bar.advance(0, note="reading")
-    bundle = Bundle.open(workspace.current)
     items = ItemTable.load(bundle.catalog)
-    rows = new_rows(items, given := read_catalog(catalog_file), catalog_file)
-    diff = CatalogDiff.of(items, rows)
-    stored = load_events(workspace)
-    events = stored.slice(0, 0) if events_file is None else read_events(events_file).events
-    known = _lacking(stored, events, "event_id")  # a run that was killed may have stored the events given already
+    served = catalog_of(items)
+    changes = _changes(request, served, stored)
+    rows = changes.rows
+    if request.only_new:
+        rows = rows.filter(pc.invert(pc.is_in(rows["item_id"], value_set=served["item_id"].combine_chunks())))
+        if not len(rows):
+            raise CandidatesError(
+                f"{request.file}: the bundle has all {len(changes.rows)} items already; expected at least one new item "
+                "(`tandem catalog update` changes items that are there)"
+            )
+    diff = CatalogDiff.of(items, merged_catalog(stored, rows))
+    if not request.allow:
+        refuse_fewer_items(items, diff.after, str(request.file))
+    behaviour, added = _behaviour(workspace, request, diff)
+    figures: dict[str, Any] = {"changes": changes.counts()}
+    if catalog_of(diff.after).equals(served) and not len(added):
+        append(workspace, added, rows)
+        return bundle, figures
     sweep_drafts(workspace)
-    bar.advance(note="placing the new items")
     with BundleDraft(workspace) as draft:
-        diff.after.save(draft.folder("catalog"))
-        figures = _extend(bundle, draft, diff, known, events, config, bar)
-        bar.advance(note="counting for the ranker")
-        everything = Timelines.of(pa.concat_tables([known, events]), diff.after)
-        if bundle.has("ranker") and carry is not None:
-            carry(bundle, draft, diff, everything)
-        figures["items"] = {
-            "before": len(items),
-            "new": len(rows),
-            "already there": len(given) - len(rows),
-            "new with events": len(np.intersect1d(diff.added, everything.items)),
-            "events": len(events),
-            "events of items that no catalog has": len(known) + len(events) - len(everything.items),
-        }
-        draft.metrics["candidates"] = bundle.metrics.get("candidates", {}) | {"added": figures}
+        figures |= refresh(bundle, draft, diff, behaviour, config, carry, bar)
+        figures["items"]["events there already"] = len(behaviour.fresh) - len(added) if request.events else 0
         bar.advance(note="sealing")
         sealed = draft.seal()
-    catalog = load_catalog(workspace)
-    append(workspace, _lacking(events, stored, "event_id"), _lacking(rows, catalog, "item_id"))
-    publish(workspace, sealed, instead_of=bundle)
+    if not request.allow:
+        refuse_poorer(workspace, sealed)
+    append(workspace, added, rows)
+    publish(workspace, sealed, instead_of=bundle, allow=request.allow)
     bar.advance()
     return sealed, figures
 
 
-def _extend(
-    bundle: Bundle,
-    draft: BundleDraft,
-    diff: CatalogDiff,
-    known: pa.Table,
-    events: pa.Table,
-    config: AdditionConfig,
-    bar: Bar,
-) -> dict[str, Any]:
-    """Writes the draft's candidates part; returns what it measured."""
-    fitted, requests, asked = _held_out(known, events, diff, config)
-    extension = _extension(bundle, diff, known, fitted, config)
-    folder = draft.folder("candidates")
-    sources = extend_sources(bundle.candidates, folder, extension)
-    bar.advance(note="measuring recall")
-    question = Question.of(requests, diff)
-    return {
-        "recall": {
-            "before": recall_before(load_sources(bundle, diff.before), question, diff),
-            "after": recall_after(load_sources_from(folder, diff.after), question),
-        },
-        "asked": asked,
-        "sources": sources,
-        "seed": config.seed,
-    }
+def _changes(request: CatalogRequest, served: pa.Table, stored: pa.Table) -> CatalogChanges:
+    return read_changes(request.file, served, stored, request.retire_missing, request.skip_bad)
 
 
-def extend_sources(old: Path, new: Path, extension: Extension) -> dict[str, Any]:
-    """Every source of the candidates part `old` written into the empty folder `new`; their figures by name.
-
-    Raises:
-        CandidatesError: a source that can only be trained.
-    """
-    figures = {}
-    for name in read_json(old / "config.json")["sources"]:
-        extend = SOURCES[name].extend if name in SOURCES else None
-        if extend is None:
-            raise CandidatesError(
-                f"source {name!r} takes new items only by training; expected a bundle without it, or `tandem train`"
-            )
-        (new / name).mkdir()
-        figures[name] = extend(old, new, extension)
-    shutil.copy(old / "config.json", new / "config.json")
-    return figures
-
-
-def _extension(
-    bundle: Bundle, diff: CatalogDiff, known: pa.Table, fitted: pa.Table, config: AdditionConfig
-) -> Extension:
-    described = read_json(bundle.candidates / "config.json").get("config", {})
-    cbo = _part_of(CboConfig, described.get("cbo", {}))
-    window = Timelines.of(fitted, diff.after)
-    whole = Timelines.of(pa.concat_tables([_of_users(known, fitted), fitted]), diff.after)
-    everyone = Evidence.of(window, np.arange(len(window)), diff, config.cold_start.history_limit)
-    scores = GlobalBestOf.load(bundle.candidates / "gbo").scores if (bundle.candidates / "gbo").is_dir() else None
-    counts = np.zeros(len(diff.before), np.float32) if scores is None else np.asarray(scores)
-    return Extension(
-        diff=diff,
-        timelines=whole,
-        window=window,
-        askers=Timelines.of(known, diff.after),
-        popularity=popularity_with_new(counts, diff, everyone, config.cold_start.scale_power),
-        config=config.cold_start,
-        index=_part_of(IndexConfig, described.get("index", {})),
-        cbo=cbo,
-        seed=config.seed,
-        threads=config.threads,
-    )
-
-
-def _held_out(
-    known: pa.Table, events: pa.Table, diff: CatalogDiff, config: AdditionConfig
-) -> tuple[pa.Table, list[HeldOut], str]:
-    """(the given events to learn from, requests to measure by, whose they are).
-
-    Where the events given have too few users to spare some, all is learnt from, and users of the workspace are asked
-    about what they took last.
-    """
-    share, most, seed = config.held_out, config.max_held_out, config.seed
-    spared = share * pc.count_distinct(events["user_id"]).as_py() >= _FEWEST_ASKED
-    asked = pa.concat_tables([_of_users(known, events), events]) if spared else known
-    if len(asked) < 2:
-        return events, [], _KNOWN
-    _, requests = split_events(asked, diff.after, "user", held_out=share, max_users=most, seed=seed)
-    if not spared:
-        return events, requests, _KNOWN
-    users = pa.array(sorted({one.request.user_id for one in requests}), pa.string())
-    return events.filter(pc.invert(pc.is_in(events["user_id"], value_set=users))), requests, _SPARED
-
-
-_FEWEST_ASKED = 5
-_KNOWN, _SPARED = "users of the workspace, as training knew them", "users of the events, kept out of this"
-
-
-def _of_users(known: pa.Table, events: pa.Table) -> pa.Table:
-    return known.filter(pc.is_in(known["user_id"], value_set=pc.unique(events["user_id"])))
-
-
-def _lacking(rows: pa.Table, others: pa.Table, column: str) -> pa.Table:
-    """The rows whose id in this column the others have not."""
-    return rows.filter(pc.invert(pc.is_in(rows[column], value_set=others[column].combine_chunks())))
-
-
-Config = TypeVar("Config", bound=Settings)
-
-
-def _part_of(kind: type[Config], found: dict[str, Any]) -> Config:
-    """A configuration as a bundle describes it; what it does not say, or what is no longer said, is left out."""
-    known = {name: value for name, value in found.items() if name in kind.model_fields}
-    return checked(kind, known, "the bundle's candidates configuration", CandidatesError)
+def _behaviour(workspace: Workspace, request: CatalogRequest, diff: CatalogDiff) -> tuple[Behaviour, pa.Table]:
+    """(what is known of users, the events that the workspace lacks)."""
+    if request.events is None:
+        new = diff.after.items.ids_at(diff.added)
+        known = events_about(workspace, new)
+        return Behaviour.of(known, new), known.slice(0, 0)
+    stored, given = load_events(workspace), read_events(request.events).events
+    added = new_events(stored, given, request.events)  # a run that was killed may have stored them already
+    known = stored.filter(pc.invert(pc.is_in(stored["event_id"], value_set=given["event_id"].combine_chunks())))
+    return Behaviour(known, given), added

@@ -98,7 +98,7 @@ def test_new_items_are_found_and_old_ones_are_still_found(added: Added, shop: Sh
     assert Bundle.open(added.place.current).version == added.bundle.version != added.old.version
     counts = added.figures["items"]
     new = pq.read_table(shop.new)
-    assert (counts["new"], counts["already there"]) == (len(new), 0)
+    assert (counts["new"], added.figures["changes"]["unchanged"]) == (len(new), 0)
     assert counts["before"] + counts["new"] == len(ItemTable.load(added.bundle.catalog))
     recall = added.figures["recall"]
     for source in ("gbo", "cbo", "led"):
@@ -223,19 +223,19 @@ def test_many_new_items_make_a_graph_be_built_anew(shop: Shop, tmp_path: Path) -
 def test_a_bundle_that_came_into_service_meanwhile_is_not_thrown_out(
     shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from candidates.new_items import addition
+    from candidates.new_items import refresh
 
     place = copied(shop, tmp_path / "w")
     other = train_stage_one(copied(shop, tmp_path / "other"), TrainingPlan(candidates=CONFIG, seed=2))
-    extend = addition.extend_sources
+    extend = refresh.extend_sources
 
     def meanwhile(*given: Any) -> Any:
         if not (place.bundles / other.version).exists():
             shutil.copytree(other.path, place.bundles / other.version)
-        publish(place, other)
+        publish(place, other)  # by the same process: any other one would wait until we are done
         return extend(*given)
 
-    monkeypatch.setattr(addition, "extend_sources", meanwhile)
+    monkeypatch.setattr(refresh, "extend_sources", meanwhile)
     with pytest.raises(DataError, match=f"bundle {other.version} came into service meanwhile"):
         add_items(place, shop.new, shop.since)
     assert Bundle.open(place.current).version == other.version
@@ -255,12 +255,12 @@ def test_a_source_that_must_be_trained_is_named_and_nothing_is_left_behind(
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from candidates.new_items import addition
+from candidates.new_items import addition, refresh
 from data.workspace import Workspace
 place, new, since, moment = Workspace(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]), sys.argv[4]
 def die(*given, **more):
     os.kill(os.getpid(), signal.SIGKILL)
-setattr(addition, moment, die)
+setattr(refresh if moment == "recall_after" else addition, moment, die)
 addition.add_items(place, new, since, addition.AdditionConfig(held_out=0.4))
 """
 

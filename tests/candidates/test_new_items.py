@@ -1,7 +1,5 @@
 """New items between trainings: positions that move, and vectors, biases and categories that place them."""
 
-from pathlib import Path
-
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -10,7 +8,7 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from candidates.cold_start import vectors as placing
-from candidates.cold_start.catalog_diff import CatalogDiff, catalog_of, new_rows
+from candidates.cold_start.catalog_diff import CatalogDiff, catalog_of
 from candidates.errors import CandidatesError
 from data.items import ItemTable
 from data.schema import CATALOG_SCHEMA
@@ -46,13 +44,17 @@ def test_positions_move_in_order_and_back_again(pairs: list[tuple[int, int]]) ->
     assert len(diff.back(diff.added)) == 0
 
 
-def test_a_file_is_refused_where_an_item_changed_its_merchant_or_nothing_is_new() -> None:
-    table = ItemTable.of(rows_of([("a", "m", ""), ("b", "m", "")]))
-    assert new_rows(table, rows_of([("b", "m", "x"), ("c", "m", "")]), Path("f"))["item_id"].to_pylist() == ["c"]
-    with pytest.raises(CandidatesError, match="f: item 'b' is of merchant 'n', in the bundle of 'm'"):
-        new_rows(table, rows_of([("c", "m", ""), ("b", "n", "")]), Path("f"))
-    with pytest.raises(CandidatesError, match="f: the bundle has all 1 items already"):
-        new_rows(table, rows_of([("a", "m", "")]), Path("f"))
+def test_known_items_change_in_their_places_and_retired_ones_stay() -> None:
+    known, hidden = rows_of([("a", "m", "x"), ("c", "m", "x")]), rows_of([("d", "n", "")], False)
+    rows = [rows_of([("a", "m", "y"), ("b", "m", "x"), ("d", "n", "")]), rows_of([("c", "m", "x")], False)]
+    before = ItemTable.of(pa.concat_tables([known, hidden]))
+    diff = CatalogDiff.of(before, pa.concat_tables(rows))
+    after = diff.after
+    assert after.items.ids() == ["a", "b", "c", "d"] and after.items.ids_at(diff.moved) == ["a", "c", "d"]
+    assert [after.items.ids_at(one) for one in (diff.added, diff.retired, diff.returned)] == [["b"], ["c"], ["d"]]
+    assert after.categories.id(int(after.category[0])) == "y"
+    with pytest.raises(CandidatesError, match="belong to other merchants than in the bundle"):
+        CatalogDiff.of(before, rows_of([("a", "n", "")]))
 
 
 @settings(deadline=None, max_examples=50)

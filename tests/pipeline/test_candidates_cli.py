@@ -9,14 +9,12 @@ from typer.testing import CliRunner
 
 from candidates.config import CandidatesConfig, CboConfig, EmbeddingConfig, LedConfig
 from candidates.errors import CandidatesError
-from data.bundle import Bundle, BundleDraft, publish
+from data.bundle import Bundle
 from data.errors import DataError
 from data.examples import EXAMPLE_SCHEMA
-from data.items import ItemTable
 from data.tables import store
 from data.workspace import Origin, Workspace
 from pipeline.candidates_cli import app
-from pipeline.publishing import carry_ranker
 from pipeline.settings import FILE, TrainingPlan
 from pipeline.training import train_stage_one
 from tests.support.marketplace import catalog_of, events_of
@@ -99,23 +97,6 @@ def test_a_seed_and_an_engine_in_the_file_hold_unless_an_option_is_given(workspa
 def test_pool_writes_examples(workspace: Workspace) -> None:
     run("pool", "-w", str(workspace.root), "--requests", "60")
     assert pq.read_table(workspace.root / "examples.parquet").schema.equals(EXAMPLE_SCHEMA)
-
-
-def test_the_ranker_is_carried_over_only_with_the_same_catalog(workspace: Workspace) -> None:
-    bundle = train_stage_one(workspace, QUICK)
-    with BundleDraft(workspace) as draft:
-        draft.take(bundle, ["catalog", "candidates"])
-        (draft.folder("ranker") / "config.json").write_text("{}")
-        draft.metrics["ranker"] = {"auc": 0.7}
-        ranked = draft.seal()
-    publish(workspace, ranked)
-    again = train_stage_one(workspace, QUICK.changed(seed=2))
-    assert again.has("ranker")
-    assert again.metrics["ranker"] == {"auc": 0.7}
-    with BundleDraft(workspace) as draft:
-        ItemTable.load(again.catalog).save(draft.folder("catalog"))
-        (draft.folder("catalog") / "price.npy").write_bytes(b"other prices")
-        assert not carry_ranker(again, draft)
 
 
 def test_missing_things_are_said_in_a_sentence(workspace: Workspace, tmp_path: Path) -> None:

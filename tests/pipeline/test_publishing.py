@@ -48,18 +48,38 @@ def test_a_second_training_is_refused_while_one_runs(workspace: Workspace) -> No
     assert (workspace.current / "catalog" / "file").read_text() == "third"
 
 
-def test_a_bundle_that_came_into_service_meanwhile_stays(workspace: Workspace) -> None:
-    make_bundle(workspace, content("old"))
+def test_a_ranker_that_came_into_service_meanwhile_is_taken_over(workspace: Workspace) -> None:
+    make_bundle(workspace, content("catalog"))
 
     def overtaken(draft: BundleDraft, before: Bundle | None) -> None:
-        content("trained")(draft, before)
+        content("catalog")(draft, before)
         with BundleDraft(workspace) as other:
-            content("with new items")(other, None)
+            content("catalog")(other, None)
+            (other.folder("ranker") / "weights").write_text("updated")
+            other.metrics["ranker"] = {"auc": 0.7}
             publish(workspace, other.seal(), instead_of=before)
 
-    with pytest.raises(DataError, match="came into service meanwhile"):
-        make_bundle(workspace, overtaken)
-    assert (workspace.current / "catalog" / "file").read_text() == "with new items"
+    bundle = make_bundle(workspace, overtaken)
+    assert (workspace.current / "ranker" / "weights").read_text() == "updated"
+    assert bundle.metrics["ranker"] == {"auc": 0.7}
+
+
+def test_a_bundle_without_what_the_one_in_service_has_is_not_published_unless_told_to(workspace: Workspace) -> None:
+    def sources(*names: str, countries: tuple[str, ...] = ("FR", "DE")):  # type: ignore[no-untyped-def]
+        def fill(draft: BundleDraft, before: Bundle | None) -> None:
+            content(" ".join((*names, *countries)))(draft, before)
+            draft.metrics["candidates"] = {"sources": dict.fromkeys(names), "countries": list(countries)}
+
+        return fill
+
+    first = make_bundle(workspace, sources("gbo", "led"))
+    with pytest.raises(DataError, match=f"poorer than {first.version}, which stays in service: without source led"):
+        make_bundle(workspace, sources("gbo"))
+    with pytest.raises(DataError, match="without country DE; expected as much as there is, or --allow"):
+        make_bundle(workspace, sources("gbo", "led", countries=("FR",)))
+    assert Bundle.open(workspace.current).version == first.version
+    make_bundle(workspace, sources("gbo"), allow=True)
+    assert (workspace.current / "catalog" / "file").read_text() == "gbo FR DE"
 
 
 def test_a_training_whose_events_were_replaced_is_not_published(workspace: Workspace) -> None:
@@ -67,7 +87,7 @@ def test_a_training_whose_events_were_replaced_is_not_published(workspace: Works
         content("trained")(draft, before)
         workspace.write_origin(Origin("another", True, "1", 2, 1))
 
-    with pytest.raises(PipelineError, match="changed during the training; expected 1 events of made up to the end"):
+    with pytest.raises(PipelineError, match="replaced during the training; expected the 1 events of made up to the"):
         make_bundle(workspace, replaced)
     assert not workspace.current.exists() and not list(workspace.bundles.glob("[!.]*"))
 

@@ -47,6 +47,7 @@ def test_an_import_fills_a_workspace_in_order_of_time(workspace, tmp_path):
     origin = workspace.origin()
     assert (origin.name, origin.simulated, origin.events, origin.items) == ("events.csv", False, 2, 2)
     assert sorted(path.name for path in workspace.root.iterdir()) == [
+        ".writing",
         "catalog.parquet",
         "events.parquet",
         "origin.json",

@@ -43,6 +43,7 @@ def test_a_simulated_workspace_holds_the_training_period_and_says_it_is_simulate
     assert written["simulated"] is True
     assert written["training_events"] == len(events)
     assert sorted(path.name for path in place.root.iterdir()) == [
+        ".writing",
         "catalog.parquet",
         "events.parquet",
         "origin.json",

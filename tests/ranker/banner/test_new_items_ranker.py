@@ -10,7 +10,7 @@ from data.items import ItemTable
 from data.request import Request
 from data.schema import CATALOG_SCHEMA, EVENT_SCHEMA
 from data.timelines import Timelines
-from ranker.banner.new_items import extend_ranker
+from ranker.banner.carrying import carry_ranker
 from ranker.banner.scorer import BannerScorer
 from ranker.banner.statistics import ItemStatistics
 from tests.support.shop import Shop
@@ -46,7 +46,7 @@ def extended(shop: Shop, trained: tuple[Path, dict], tmp_path_factory: pytest.Te
     ]  # fmt: skip
     events = pa.concat_tables([shop.events, pa.Table.from_pylist(views, schema=EVENT_SCHEMA)])
     folder = tmp_path_factory.mktemp("extended")
-    extend_ranker(trained[0], folder, after, moved, added, Timelines.of(events, after))
+    carry_ranker(trained[0], folder, shop.items, after, Timelines.of(events, after))
     return folder, after, moved, added
 
 
@@ -80,7 +80,7 @@ def test_counts_stay_with_their_items_and_new_ones_count_their_own_events(shop: 
 
 def test_the_sealed_rankers_files_are_not_written_into(shop: Shop, trained, tmp_path: Path) -> None:  # type: ignore
     before = {file: file.read_bytes() for file in trained[0].rglob("*.npy")}
-    after, moved, added = grown(shop, "m1")
-    extend_ranker(trained[0], tmp_path, after, moved, added, Timelines.of(shop.events, after))
+    after, _, _ = grown(shop, "m1")
+    carry_ranker(trained[0], tmp_path, shop.items, after, Timelines.of(shop.events, after))
     assert {file: file.read_bytes() for file in trained[0].rglob("*.npy")} == before
     assert BannerScorer(tmp_path, after).dense_names
