@@ -1,7 +1,6 @@
 """Do the report's intervals hold the truth? Many simulated A/B tests, without the gateway.
 
     python bench/ab_coverage.py                                 20 tests on the demo marketplace, and as many A/A tests
-    python bench/ab_coverage.py --tests 200 --users 6000        more and smaller ones
     python bench/ab_coverage.py --tests 1000 --without-logs     each user's outcomes as drawn, no log written and read
     python bench/ab_coverage.py --tests 0 --synthetic 1000      made-up users only: normal, lognormal, rare outcomes
     python bench/ab_coverage.py --tests 0 --methods 1000        the two kinds of interval on designs from easy to hard
@@ -26,8 +25,9 @@ from rich.table import Table
 
 from data.console import JsonOption, SeedOption, console, progress_bar, set_up_logging, write_figures
 from data.simulator import AffinityPolicy, Experiment, Marketplace, PopularPolicy, preset
-from gateway.experiment.aggregates import metric_moments, open_logs, per_user
+from gateway.experiment.aggregates import metric_moments, per_user
 from gateway.experiment.build import true_uplift
+from gateway.experiment.logs import open_window
 from gateway.experiment.model import METRICS
 from gateway.experiment.statistics.moments import LEVEL, NotEstimable, RatioMoments, normal_quantile
 from gateway.experiment.statistics.normalised import NormalisedUplift, normalised_uplift
@@ -137,7 +137,7 @@ def moments_from_logs(
 ) -> dict[str, dict[str, RatioMoments]]:
     """population -> metric -> moments, as the report reads them from displays and tracked events."""
     test = experiment.run(shares, seed)
-    return metric_moments(per_user(open_logs(test.displays, test.tracked, "simulated")))
+    return metric_moments(per_user(open_window(test.displays, test.tracked, "simulated")))
 
 
 def moments_as_drawn(

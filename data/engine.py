@@ -51,16 +51,17 @@ def connect(engine: Engine = "duckdb", threads: int | None = None) -> Any:
     return ibis.duckdb.connect(**({} if threads is None else {"threads": threads}))
 
 
-def read_table(connection: Any, source: pa.Table | Path | str) -> ibis.Table:
+def read_table(connection: Any, source: pa.Table | pa.RecordBatchReader | Path | str) -> ibis.Table:
     """A Parquet file, a folder of them, or a pyarrow table, as a table of the connection's engine.
 
-    A pyarrow table is handed to DuckDB without a copy; to Spark it goes through a Parquet file in a temporary folder,
+    A reader of batches (DuckDB only) is read once, so the table is good for one expression that names it once. A
+    pyarrow table is handed to DuckDB without a copy; to Spark it goes through a Parquet file in a temporary folder,
     which lives until the process ends.
 
     Raises:
         DataError: no file there, or (from DuckDB) one that is not Parquet.
     """
-    if not isinstance(source, pa.Table):
+    if not isinstance(source, pa.Table | pa.RecordBatchReader):
         path = Path(source)
         if not path.exists():
             raise DataError(f"{path} does not exist; expected a Parquet file or a folder of them")

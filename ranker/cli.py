@@ -42,7 +42,7 @@ TablesOption = Annotated[
 WaitOption = Annotated[
     float | None,
     typer.Option(
-        min=0, help="Minutes until a display's outcome is known; by default 30, of sales a week.", show_default=False
+        min=0, help="Minutes until a display's outcome is known; by default 30, of sales 30 days.", show_default=False
     ),
 ]
 

@@ -2,7 +2,7 @@
 
 framing (a record and its checksum) -> writer (each worker's own write-ahead file) -> tables (records become rows)
 -> compaction (closed files become Parquet segments by hour) -> readers (both together, second copies dropped)
--> position (only what came in since somebody last read).
+-> lazy (the same batch by batch, for reports) -> position (only what came in since somebody last read).
 
     log/wal/<hour>-<nanoseconds>-<pid>.wal       being written, or closed and not yet compacted
     log/displays/<hour>/<name of its file>.parquet
@@ -12,6 +12,7 @@ framing (a record and its checksum) -> writer (each worker's own write-ahead fil
 
 from data.eventlog.compaction import Compacted, compact
 from data.eventlog.errors import EventLogError
+from data.eventlog.lazy import LoggedRows, logged_displays, logged_events
 from data.eventlog.position import LoggedDisplays, LogPosition, read_displays_after
 from data.eventlog.readers import read_displays, read_tracked
 from data.eventlog.writer import LogWriter
@@ -22,7 +23,10 @@ __all__ = [
     "LogPosition",
     "LogWriter",
     "LoggedDisplays",
+    "LoggedRows",
     "compact",
+    "logged_displays",
+    "logged_events",
     "read_displays",
     "read_displays_after",
     "read_tracked",

@@ -22,6 +22,7 @@ from gateway.demo.place import POPULATIONS, Clock
 from gateway.demo.server import running_gateway
 from gateway.errors import GatewayError
 from gateway.experiment import aggregates
+from gateway.experiment.logs import open_window
 from gateway.experiment.model import SourceShare
 from gateway.experiment.populations import load_experiment
 from gateway.experiment.reports import read_log
@@ -213,5 +214,4 @@ def _mean(answers: Sequence[Answer], value: Callable[..., float]) -> Mean:
 
 
 def _source_shares(workspace: Workspace, experiment: str) -> tuple[SourceShare, ...]:
-    displays, tracked = read_log(workspace)
-    return aggregates.source_shares(aggregates.open_logs(displays, tracked, experiment))
+    return aggregates.source_shares(open_window(*read_log(workspace), experiment))

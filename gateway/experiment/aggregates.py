@@ -1,19 +1,22 @@
-"""The logs become sums: which displays and events count, and what each user, day, source and stage amounts to.
+"""The log becomes sums: what each user, day, source and stage of a window amounts to.
 
-Expressions are Ibis over the relations of `data/relations.py`; what comes out is small (one row per user at most).
+Expressions are Ibis over the tables of `logs`; what comes out is small (one row per user at most).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
+from functools import cached_property
 from typing import Any
 
 import ibis
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from ibis.expr.types import Table
 
-from data import relations
-from data.engine import collect, connect, read_table
+from data.attribution import user_outcomes
+from gateway.experiment.logs import Window
 from gateway.experiment.model import METRICS, Day, Popularity, SourceShare, StageLatency, Version
 from gateway.experiment.statistics.moments import RatioMoments
 
@@ -25,75 +28,23 @@ TOTAL = "total"
 
 POPULARITY_BINS_PER_DECADE = 4
 
-
-@dataclass(frozen=True)
-class Logs:
-    """The logs of one experiment, as tables of an engine.
-
-    displays: one per display_id, of the experiment, in the window, whose user is named and saw one population only.
-    window: the same with the users that were left out. tracked: events of any display, one per event_id, without
-    clicks and landings on what was not shown.
-    """
-
-    connection: Any
-    displays: Table
-    window: Table
-    tracked: Table
-    all_tracked: Table
+OUTCOMES = ("clicks", "landed_clicks", "sales", "order_value")
 
 
-@dataclass(frozen=True, slots=True)
-class LeftOut:
-    """What the figures leave out, counted."""
-
-    mixed_users: int
-    nameless_displays: int
-    clicks_without_display: int
-
-
-def open_logs(
-    displays: pa.Table,
-    tracked: pa.Table,
-    experiment: str,
-    since: datetime | None = None,
-    until: datetime | None = None,
-) -> Logs:
-    """The displays of `experiment` with since <= ts < until, and the tracked events that may belong to them."""
-    connection = connect("duckdb", threads=2)
-    every = relations.first_of_each(read_table(connection, displays), "display_id", ("ts", "user_id", "population"))
-    window = every.filter(every["experiment"] == experiment)
-    if since is not None:
-        window = window.filter(window["ts"] >= since)
-    if until is not None:
-        window = window.filter(window["ts"] < until)
-    window = _kept(connection, window)
-    named = window.filter(window["user_id"] != "")
-    faithful = _populations_per_user(named).filter(lambda table: table["populations"] == 1)
-    events = _kept(connection, relations.distinct_events(read_table(connection, tracked)))
-    counted = _kept(connection, named.semi_join(faithful, "user_id"))
-    return Logs(connection, counted, window, _kept(connection, _on_shown_slots(events, every)), events)
-
-
-def left_out(logs: Logs) -> LeftOut:
-    """How much the figures do not count, and why."""
-    named = logs.window.filter(logs.window["user_id"] != "")
-    mixed = _populations_per_user(named).filter(lambda table: table["populations"] > 1)
-    nameless = logs.window.filter(logs.window["user_id"] == "")
-    counts = (table.count().execute() for table in (mixed, nameless, _clicks(logs.all_tracked), _clicks(logs.tracked)))
-    mixed_users, nameless_displays, clicks, counted_clicks = map(int, counts)
-    return LeftOut(mixed_users, nameless_displays, clicks - counted_clicks)
-
-
-def per_user(logs: Logs) -> pa.Table:
-    """One row per user with a counted display: population, user_id, displays, slots, clicks and the METRICS."""
-    return collect(relations.user_aggregates(logs.displays, logs.tracked).order_by(["population", "user_id"]))
+def per_user(window: Window) -> pa.Table:
+    """One row per user with a counted display, by population and user: `Window.users` with OUTCOMES."""
+    outcomes = window.log.collect(user_outcomes(window.clicks, window.sales, ("population", "user_id")))
+    users = window.users.join(outcomes, ["population", "user_id"])
+    for name in OUTCOMES:
+        column = pc.fill_null(users[name], 0)
+        users = users.set_column(users.column_names.index(name), name, column)
+    return users.sort_by([("population", "ascending"), ("user_id", "ascending")])
 
 
 def user_values(users: pa.Table, population: str) -> dict[str, np.ndarray]:
-    """Float64 [users of the population] of every figure of `per_user`."""
-    rows = users.filter(pa.compute.equal(users["population"], population))
-    names = ("displays", "slots", "clicks", *(metric.key for metric in METRICS))
-    return {name: rows[name].to_numpy().astype(np.float64) for name in names}
+    """Float64 [users of the population] of displays, slots and OUTCOMES."""
+    rows = users.filter(pc.equal(users["population"], population))
+    return {name: rows[name].to_numpy().astype(np.float64) for name in ("displays", "slots", *OUTCOMES)}
 
 
 def metric_moments(users: pa.Table) -> dict[str, dict[str, RatioMoments]]:
@@ -103,42 +54,123 @@ def metric_moments(users: pa.Table) -> dict[str, dict[str, RatioMoments]]:
     return {name: {metric.key: RatioMoments.of(values[name][metric.key]) for metric in METRICS} for name in names}
 
 
-def source_shares(logs: Logs) -> tuple[SourceShare, ...]:
+@dataclass(frozen=True)
+class Served:
+    """The window's displays, counted by all that a report says about how they were served.
+
+    rows: population, config_hash, bundle_version, day, degraded, empty, closed, counted, displays, first, last.
+    """
+
+    rows: list[dict[str, Any]]
+
+    @property
+    def displays(self) -> int:
+        return self.count()
+
+    def count(self, **only: Any) -> int:
+        """Displays of the rows whose columns have these values."""
+        return sum(row["displays"] for row in self.rows if all(row[name] == one for name, one in only.items()))
+
+    @cached_property
+    def populations(self) -> list[str]:
+        return sorted({row["population"] for row in self.rows})
+
+    @property
+    def first(self) -> datetime:
+        found: datetime = min(row["first"] for row in self.rows)
+        return found
+
+    @property
+    def last(self) -> datetime:
+        found: datetime = max(row["last"] for row in self.rows)
+        return found
+
+    @cached_property
+    def degraded(self) -> Mapping[str, Mapping[str, int]]:
+        """What failed open -> population -> displays; "any" counts displays with at least one."""
+        counts: dict[str, dict[str, int]] = {}
+        for row in self.rows:
+            for what in {"any", *row["degraded"]} if row["degraded"] else ():
+                mine = counts.setdefault(what, {})
+                mine[row["population"]] = mine.get(row["population"], 0) + row["displays"]
+        return {what: counts[what] for what in sorted(counts, key=lambda one: (one != "any", one))}
+
+    def versions(self, column: str) -> tuple[Version, ...]:
+        """The values of `config_hash` or `bundle_version`, by first appearance."""
+        found = []
+        for name in {row[column] for row in self.rows}:
+            mine = Served([row for row in self.rows if row[column] == name])
+            displays = {one: mine.count(population=one) for one in mine.populations}
+            found.append(Version(name, mine.first, mine.last, displays))
+        return tuple(sorted(found, key=lambda version: (version.first, version.name)))
+
+
+def served(window: Window, closed_before: datetime) -> Served:
+    """Count the window's displays. `closed_before`: displays older than this can earn no further sale."""
+    columns = ("population", "config_hash", "bundle_version", "degraded", "ts", "user_id", "slots.position")
+    shown = window.displays(*columns, counted=False)
+    left_out = window.left_out["user_id"].to_pylist()
+    shown = shown.mutate(
+        day=_day(shown["ts"]),
+        degraded=shown["degraded"].unique().sort(),
+        empty=shown["slots"].length() == 0,
+        closed=shown["ts"] < closed_before,
+        counted=~shown["user_id"].isin(left_out) if left_out else shown["user_id"].notnull(),
+    )
+    by = ["population", "config_hash", "bundle_version", "day", "degraded", "empty", "closed", "counted"]
+    grouped = shown.group_by(by).agg(displays=shown.count(), first=shown["ts"].min(), last=shown["ts"].max())
+    return Served(window.log.collect(grouped).to_pylist())
+
+
+def slots_by_sources(window: Window) -> pa.Table:
+    """population, item_id, sources (a sorted set), slots: how often each item was shown, by who proposed it."""
+    shown = window.displays("population", "slots.item_id", "slots.sources")
+    slots = shown.select("population", slot=shown["slots"].unnest())
+    slots = slots.select("population", item_id=slots["slot"]["item_id"], sources=slots["slot"]["sources"].join("\0"))
+    counted = slots.group_by(["population", "item_id", "sources"]).agg(slots=slots.count())
+    sources = counted["sources"].split("\0").unique().sort()
+    sources = ibis.ifelse(counted["sources"] == "", ibis.array([NO_SOURCE]), sources)
+    counted = counted.select("population", "item_id", "slots", sources=sources)
+    return window.log.collect(counted.group_by(["population", "item_id", "sources"]).agg(slots=counted["slots"].sum()))
+
+
+def source_shares(window: Window, slots: pa.Table | None = None) -> tuple[SourceShare, ...]:
     """The LED paper's Table 5: whose proposals fill the slots of each population, by population, then by share."""
-    slots = _slots_with_sources(logs.displays)
-    totals = slots.group_by("population").agg(slots=slots.count())
-    counted = _by_source(slots).group_by(["population", "source"]).agg(
-        split=lambda t: t["weight"].sum(),
-        proposed=lambda t: t.count(),
-        alone=lambda t: (t["weight"] == 1).cast("int64").sum(),
+    table = window.log.kept(slots_by_sources(window) if slots is None else slots)
+    totals = table.group_by("population").agg(total=table["slots"].sum())
+    counted = _by_source(table).group_by(["population", "source"]).agg(
+        split=lambda t: (t["slots"] * t["weight"]).sum(),
+        proposed=lambda t: t["slots"].sum(),
+        alone=lambda t: t["slots"].sum(where=t["weight"] == 1).fill_null(0),
     )  # fmt: skip
-    rows = collect(counted.join(totals, "population")).to_pylist()
+    rows = window.log.collect(counted.join(totals, "population")).to_pylist()
     rows.sort(key=lambda row: (row["population"], -row["split"], row["source"]))
     return tuple(
         SourceShare(
             row["population"],
             row["source"],
-            *(row[part] / row["slots"] for part in ("split", "proposed", "alone")),
+            *(float(row[part]) / float(row["total"]) for part in ("split", "proposed", "alone")),
         )
         for row in rows
     )
 
 
-def sales_per_day(logs: Logs, log_end: datetime) -> tuple[Day, ...]:
-    """Attributed sales by the UTC day of the sale, every day from the first display to the last display or sale.
+def sales_per_day(window: Window, shown: Served, log_end: datetime) -> tuple[Day, ...]:
+    """The window's sales by the UTC day of the sale, every day from the first display to the last display or sale.
 
     A day is open while a display of that day is younger than the attribution window.
     """
-    owners = logs.displays.select("display_id", "user_id", "merchant_id", "population")
-    sales = relations.attributed_sales(logs.tracked).join(owners, ["display_id", "user_id", "merchant_id"])
-    sold = _by_day(sales).agg(sales=lambda t: t.count(), order_value=lambda t: t["order_value"].sum())
-    shown = collect(_by_day(logs.displays).agg(displays=lambda t: t.count())).to_pylist()
-    bought = {(row["day"], row["population"]): row for row in collect(sold).to_pylist()}
-    if not shown:
+    sold = window.sales.mutate(day=_day(window.sales["ts"])).group_by(["day", "population"])
+    rows = window.log.collect(sold.agg(sales=lambda t: t.count(), order_value=lambda t: t["order_value"].sum()))
+    bought = {(row["day"], row["population"]): row for row in rows.to_pylist()}
+    displays: dict[tuple[int, str], int] = {}
+    for row in shown.rows:
+        if row["counted"]:
+            displays[row["day"], row["population"]] = displays.get((row["day"], row["population"]), 0) + row["displays"]
+    if not displays:
         return ()
-    displays = {(row["day"], row["population"]): row["displays"] for row in shown}
     numbers = [day for day, _ in (*displays, *bought)]
-    still_open = int((log_end - timedelta(days=relations.ATTRIBUTION_DAYS)).timestamp()) // 86_400
+    still_open = int((log_end - timedelta(days=window.attribution.window_days)).timestamp()) // 86_400
     return tuple(
         Day(
             date.fromordinal(date(1970, 1, 1).toordinal() + day),
@@ -153,17 +185,18 @@ def sales_per_day(logs: Logs, log_end: datetime) -> tuple[Day, ...]:
     )
 
 
-def popularity(logs: Logs, views: pa.Table) -> tuple[tuple[float, ...], tuple[Popularity, ...]]:
+def popularity(window: Window, views: pa.Table, slots: pa.Table) -> tuple[tuple[float, ...], tuple[Popularity, ...]]:
     """Bin edges, and per source the views of the items it placed (LED paper, Figure 6).
 
     Args:
         views: item_id, views. An item that is not in it has none.
+        slots: of `slots_by_sources`.
     """
-    split = _by_source(_slots_with_sources(logs.displays))
-    placed = split.group_by(["source", "item_id"]).agg(weight=split["weight"].sum())
-    known = read_table(logs.connection, views).select("item_id", "views")
+    split = _by_source(window.log.kept(slots))
+    placed = split.group_by(["source", "item_id"]).agg(weight=(split["slots"] * split["weight"]).sum())
+    known = window.log.kept(views).select("item_id", "views")
     joined = placed.left_join(known, "item_id").select("source", "weight", "views")
-    rows = collect(joined.mutate(views=joined["views"].fill_null(0)).order_by(["source", "views"]))
+    rows = window.log.collect(joined.mutate(views=joined["views"].fill_null(0)).order_by(["source", "views"]))
     if not len(rows):
         return (), ()
     sources = np.array(rows["source"].to_pylist())
@@ -175,93 +208,44 @@ def popularity(logs: Logs, views: pa.Table) -> tuple[tuple[float, ...], tuple[Po
     )
 
 
-def degraded(logs: Logs) -> dict[str, dict[str, int]]:
-    """What failed open -> population -> displays, over the window; "any" counts displays with at least one."""
-    marked = logs.window.filter(logs.window["degraded"].length() > 0)
-    any_of = marked.select("population", what=ibis.literal("any"))
-    each = marked.select("population", what=marked["degraded"].unique().unnest())
-    rows = ibis.union(any_of, each).group_by(["what", "population"]).agg(displays=lambda t: t.count())
-    counts: dict[str, dict[str, int]] = {}
-    for row in sorted(collect(rows).to_pylist(), key=lambda row: (row["what"] != "any", row["what"])):
-        counts.setdefault(row["what"], {})[row["population"]] = row["displays"]
-    return counts
-
-
-def latency(displays: pa.Table) -> tuple[StageLatency, ...]:
+def latency(window: Window) -> tuple[StageLatency, ...]:
     """Percentiles of the time spent in each stage, microseconds, in the order logged, and of their sum per display."""
-    column = displays["stage_us"].combine_chunks()
-    offsets = column.offsets.to_numpy()
-    stages = np.array(column.keys.to_pylist(), dtype=object)[offsets[0] : offsets[-1]]
-    times = column.items.to_numpy(zero_copy_only=False).astype(np.float64)[offsets[0] : offsets[-1]]
-    timed = np.diff(offsets) > 0
-    samples = {stage: times[stages == stage] for stage in dict.fromkeys(stages)}
-    if samples and TOTAL not in samples:
-        samples[TOTAL] = np.add.reduceat(times, (offsets[:-1] - offsets[0])[timed])
-    return tuple(
-        StageLatency(stage, len(sample), *(float(np.percentile(sample, point)) for point in (50, 99)))
-        for stage, sample in samples.items()
-    )
-
-
-def versions(logs: Logs, column: str) -> tuple[Version, ...]:
-    """The values of `config_hash` or `bundle_version` over the window, by first appearance."""
-    rows = collect(
-        logs.window.group_by([column, "population"]).agg(
-            first=lambda t: t["ts"].min(), last=lambda t: t["ts"].max(), displays=lambda t: t.count()
-        )
-    ).to_pylist()
+    shown = window.displays("stage_us", counted=False)
+    stages, times = shown["stage_us"].keys(), shown["stage_us"].values()
+    summed = (stages.length() > 0) & ~stages.contains(TOTAL)
+    stages = ibis.ifelse(summed, stages.concat(ibis.array([TOTAL])), stages)
+    times = ibis.ifelse(summed, times.concat(ibis.array([times.sums()])), times)
+    spent = shown.select(stage=stages.unnest(), us=times.unnest(), place=ibis.range(0, stages.length()).unnest())
+    counted = spent.group_by(["stage", "us"]).agg(displays=spent.count(), place=spent["place"].min())
+    rows = window.log.collect(counted.order_by(["stage", "us"]))
+    names = np.array(rows["stage"].to_pylist(), dtype=object)
+    places, values, counts = (rows[name].to_numpy() for name in ("place", "us", "displays"))
+    order = sorted(set(names), key=lambda stage: (stage == TOTAL, places[names == stage].min(), stage))
     found = []
-    for name in {row[column] for row in rows}:
-        mine = [row for row in rows if row[column] == name]
-        displays = {row["population"]: row["displays"] for row in sorted(mine, key=lambda row: row["population"])}
-        found.append(Version(name, min(r["first"] for r in mine), max(r["last"] for r in mine), displays))
-    return tuple(sorted(found, key=lambda version: (version.first, version.name)))
+    for stage in order:
+        mine = names == stage
+        points = (_percentile(values[mine], counts[mine], point) for point in (50, 99))
+        found.append(StageLatency(stage, int(counts[mine].sum()), *points))
+    return tuple(found)
 
 
-def newest(*columns: pa.ChunkedArray) -> datetime:
-    """The latest of some timestamps; the epoch if there are none."""
-    moments = [pa.compute.max(column).as_py() for column in columns]
-    return max((moment for moment in moments if moment is not None), default=datetime(1970, 1, 1, tzinfo=UTC))
-
-
-def _kept(connection: Any, table: Table) -> Table:
-    """The table computed once, for the many expressions that read it."""
-    return read_table(connection, collect(table))
-
-
-def _populations_per_user(displays: Table) -> Table:
-    return displays.group_by("user_id").agg(populations=displays["population"].nunique())
-
-
-def _clicks(events: Table) -> Table:
-    return events.filter(events["kind"].isin(["click", "landing"]), events["display_id"].notnull())
-
-
-def _on_shown_slots(events: Table, displays: Table) -> Table:
-    """The events without the clicks and landings that name a display which did not show that item to that user."""
-    slots = relations.shown_slots(displays).select("display_id", "user_id", "item_id").distinct()
-    clicks = _clicks(events).semi_join(slots, ["display_id", "user_id", "item_id"])
-    others = events.filter(~events["kind"].isin(["click", "landing"]))
-    return ibis.union(clicks, others, distinct=False)
-
-
-def _slots_with_sources(displays: Table) -> Table:
-    """population, item_id and the set of sources of every shown slot."""
-    slots = relations.shown_slots(displays)
-    sources = ibis.ifelse(slots["sources"].length() > 0, slots["sources"].unique(), ibis.array([NO_SOURCE]))
-    return slots.select("population", "item_id", sources=sources)
+def _percentile(values: np.ndarray, counts: np.ndarray, point: float) -> float:
+    """As numpy.percentile of `values` (ascending), each occurring `counts` times."""
+    until = np.cumsum(counts)
+    place = point / 100 * (until[-1] - 1)
+    low, high = (values[np.searchsorted(until, edge, side="right")] for edge in (np.floor(place), np.ceil(place)))
+    return float(low + (high - low) * (place - np.floor(place)))
 
 
 def _by_source(slots: Table) -> Table:
-    """One row per slot and source, of weight 1 / (number of the slot's sources)."""
+    """One row per row of `slots_by_sources` and source, of weight 1 / (number of the slot's sources)."""
     weight = 1.0 / slots["sources"].length()
-    return slots.select("population", "item_id", weight=weight, source=slots["sources"].unnest())
+    return slots.select("population", "item_id", "slots", weight=weight, source=slots["sources"].unnest())
 
 
-def _by_day(table: Table) -> Any:
-    """Grouped by UTC day (whole days since 1970) and population."""
-    day = (table["ts"].epoch_seconds() / 86_400).floor().cast("int64")
-    return table.mutate(day=day).group_by(["day", "population"])
+def _day(moment: Any) -> Any:
+    """The UTC day, as whole days since 1970."""
+    return (moment.epoch_seconds() / 86_400).floor().cast("int64")
 
 
 def _popularity_of(source: str, views: np.ndarray, weight: np.ndarray, edges: np.ndarray) -> Popularity:

@@ -1,112 +1,121 @@
-"""One report from the logs of one experiment."""
+"""One report from the log of one experiment."""
 
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import TypeAlias
 
-import numpy as np
 import pyarrow as pa
 
-from data.engine import collect
+from data.attribution import DEFAULT, Attribution
+from data.eventlog import LoggedRows
 from data.workspace import Origin
 from gateway.experiment import aggregates, health
-from gateway.experiment.aggregates import Logs, user_values
+from gateway.experiment.aggregates import Served, user_values
+from gateway.experiment.logs import Window, open_window
 from gateway.experiment.model import (
     METRICS,
     Check,
     Comparison,
+    Logged,
     Population,
     Report,
     ReportError,
     Truth,
-    Version,
     printable,
 )
+from gateway.experiment.populations import DEFAULT_POPULATIONS, Experiment, load_experiment
 from gateway.experiment.statistics.moments import RatioMoments, mean_with_interval
 from gateway.experiment.statistics.normalised import normalised_uplift
 from gateway.experiment.statistics.uplift import relative_uplift
 
+Views: TypeAlias = pa.Table | Callable[[datetime], pa.Table] | None
+"""item_id, views before the test, or what gives them for the moment of the first display."""
+
 
 def build_report(
-    displays: pa.Table,
-    tracked: pa.Table,
-    views_per_item: pa.Table | None,
+    displays: LoggedRows | pa.Table,
+    tracked: LoggedRows | pa.Table,
+    views_per_item: Views,
     origin: Origin,
     shares: Mapping[str, float] | None = None,
     truth: Truth | None = None,
     *,
+    configured: Experiment | None = None,
     experiment: str | None = None,
     baseline: str | None = None,
     since: datetime | None = None,
     until: datetime | None = None,
+    attribution: Attribution = DEFAULT,
 ) -> Report:
     """Measure one experiment.
 
     Args:
-        displays: of DISPLAY_SCHEMA.
+        displays: of DISPLAY_SCHEMA, of all experiments.
         tracked: of EVENT_SCHEMA: clicks, landings, sales.
-        views_per_item: item_id, views before the test; None: popularity is not shown.
+        views_per_item: None: popularity is not shown.
         origin: where the data come from; simulated data are marked wherever they are shown.
         shares: the configured share of each population, in the order in which to show them.
         truth: of a simulation, population -> metric key -> true mean per user.
-        experiment: its name; None if the log holds one only.
+        configured: the populations file, from which the shares are, unless they are given, and its hash; None: the
+            file that comes with Tandem, if it served.
+        experiment: its name; None: the one with most displays.
         baseline: the population the others are compared with; None: "A", or the first.
-        since, until: displays with since <= ts < until, and what follows from them.
+        since, until: displays with since <= ts < until, and what they earned, whenever that was.
+        attribution: which click earns a sale.
 
     Raises:
-        ReportError: no display to report, several experiments and none chosen, or an unknown baseline.
+        ReportError: no display to report, or an unknown experiment or baseline.
     """
-    name = _chosen_experiment(displays, experiment)
-    logs = aggregates.open_logs(displays, tracked, name, since, until)
-    window = collect(logs.window)
-    if not len(window):
-        raise ReportError(f"experiment {name!r} has no display between {_told(since)} and {_told(until)}")
-    users = aggregates.per_user(logs)
-    names = _population_names(window, shares, baseline)
-    log_end = aggregates.newest(displays["ts"], tracked["ts"])
-    edges, popularity = ((), ()) if views_per_item is None else aggregates.popularity(logs, views_per_item)
-    degraded = aggregates.degraded(logs)
-    populations = tuple(_population(one, users, shares, window) for one in names)
-    configs = aggregates.versions(logs, "config_hash")
+    window = open_window(displays, tracked, experiment, since, until, attribution)
+    logged = tuple(Logged(row["experiment"], row["displays"]) for row in window.log.experiments)
+    moments = [row["last"] for row in window.log.experiments] + [window.log.newest_event]
+    log_end = max(moment for moment in moments if moment is not None)
+    closed_before = log_end - timedelta(days=attribution.window_days)
+    served = aggregates.served(window, closed_before)
+    if not served.rows:
+        raise ReportError(f"experiment {window.experiment!r} has no display between {_told(since)} and {_told(until)}")
+    if configured is None and shares is None:
+        configured = default_if_it_served(served)
+    shares = shares if configured is None or shares is not None else configured.shares
+    users, slots = aggregates.per_user(window), aggregates.slots_by_sources(window)
+    names = _population_names(served.populations, shares, baseline)
+    if callable(views_per_item):
+        views_per_item = views_per_item(min(row["first"] for row in window.log.experiments))
+    edges, popularity = ((), ()) if views_per_item is None else aggregates.popularity(window, views_per_item, slots)
+    populations = tuple(_population(one, users, shares, served) for one in names)
     return Report(
-        experiment=name,
+        experiment=window.experiment,
+        logged=logged,
         origin=origin,
+        attribution=attribution,
         baseline=names[0],
         reference=names[1] if len(names) > 1 else None,
-        first=pa.compute.min(window["ts"]).as_py(),
-        last=pa.compute.max(window["ts"]).as_py(),
+        first=served.first,
+        last=served.last,
         log_end=log_end,
-        checks=_checks(logs, users, populations, window, log_end, shares, degraded, configs),
+        checks=_checks(window, users, populations, served, log_end, shares, configured),
         populations=populations,
         comparisons=_comparisons(users, names, truth),
         truth=truth,
-        days=aggregates.sales_per_day(logs, log_end),
-        source_shares=aggregates.source_shares(logs),
+        days=aggregates.sales_per_day(window, served, log_end),
+        source_shares=aggregates.source_shares(window, slots),
         popularity_edges=edges,
         popularity=popularity,
-        degraded=degraded,
+        degraded=served.degraded,
         latency=aggregates.latency(window),
-        configs=configs,
-        bundles=aggregates.versions(logs, "bundle_version"),
+        configs=served.versions("config_hash"),
+        bundles=served.versions("bundle_version"),
     )
 
 
-def _chosen_experiment(displays: pa.Table, experiment: str | None) -> str:
-    found = sorted(set(pa.compute.unique(displays["experiment"]).to_pylist()))
-    told = ", ".join(repr(printable(name)) for name in found)
-    if not found:
-        raise ReportError("the log holds no display yet; send banner requests to the gateway first")
-    if experiment is None:
-        if len(found) > 1:
-            raise ReportError(f"the log holds several experiments ({told}); choose one with --experiment")
-        return str(found[0])
-    if experiment not in found:
-        raise ReportError(f"the log holds no display of experiment {experiment!r}; it holds {told}")
-    return experiment
+def default_if_it_served(served: Served) -> Experiment | None:
+    """The populations file that comes with Tandem, if its configuration is the only one that served."""
+    default = load_experiment(DEFAULT_POPULATIONS)
+    return default if {row["config_hash"] for row in served.rows} == {default.config_hash} else None
 
 
-def _population_names(window: pa.Table, shares: Mapping[str, float] | None, baseline: str | None) -> list[str]:
+def _population_names(logged: Sequence[str], shares: Mapping[str, float] | None, baseline: str | None) -> list[str]:
     """The baseline first, then as configured, then what only the log names."""
-    logged = sorted(set(window["population"].to_pylist()))
     names = list(dict.fromkeys([*(shares or {}), *logged]))
     if baseline is None:
         baseline = "A" if "A" in names else names[0]
@@ -116,9 +125,8 @@ def _population_names(window: pa.Table, shares: Mapping[str, float] | None, base
     return [baseline, *(name for name in names if name != baseline)]
 
 
-def _population(name: str, users: pa.Table, shares: Mapping[str, float] | None, window: pa.Table) -> Population:
+def _population(name: str, users: pa.Table, shares: Mapping[str, float] | None, served: Served) -> Population:
     values = user_values(users, name)
-    mine = window.filter(pa.compute.equal(window["population"], name))
     return Population(
         name=name,
         share=None if shares is None else shares.get(name, 0.0),
@@ -128,7 +136,7 @@ def _population(name: str, users: pa.Table, shares: Mapping[str, float] | None, 
         totals={metric.key: float(values[metric.key].sum()) for metric in METRICS},
         means={metric.key: mean_with_interval(RatioMoments.of(values[metric.key])) for metric in METRICS},
         displays_per_user=mean_with_interval(RatioMoments.of(values["displays"])),
-        degraded=_count(pa.compute.list_value_length(mine["degraded"])),
+        degraded=served.degraded.get("any", {}).get(name, 0),
     )
 
 
@@ -165,31 +173,26 @@ def true_uplift(truth: Truth | None, metric: str, population: str, baseline: str
 
 
 def _checks(
-    logs: Logs,
+    window: Window,
     users: pa.Table,
     populations: Sequence[Population],
-    window: pa.Table,
+    served: Served,
     log_end: datetime,
     shares: Mapping[str, float] | None,
-    degraded: Mapping[str, Mapping[str, int]],
-    configs: Sequence[Version],
+    configured: Experiment | None,
 ) -> tuple[Check, ...]:
     displays = {one.name: RatioMoments.of(user_values(users, one.name)["displays"]) for one in populations}
-    empty = len(window) - _count(pa.compute.list_value_length(window["slots"]))
-    closed = _count(pa.compute.less(window["ts"], pa.scalar(health.window_closed_before(log_end), window["ts"].type)))
+    configs = served.versions("config_hash")
+    file_hash = None if configured is None else configured.config_hash
     return (
-        health.sample_ratio_check(populations, shares),
+        health.sample_ratio_check(window, [one.name for one in populations], shares, file_hash),
+        *health.window_check(window),
         health.exposure_check(displays, populations[0].name),
-        *health.left_out_checks(aggregates.left_out(logs)),
-        health.degraded_check(len(window), empty, degraded),
-        health.configuration_check(configs),
-        health.maturity_check(closed, len(window), log_end),
+        *health.left_out_checks(window),
+        health.degraded_check(served.displays, served.count(empty=True), served.degraded),
+        health.configuration_check(configs, file_hash),
+        health.maturity_check(served.count(closed=True), served.displays, log_end, window.attribution.window_days),
     )
-
-
-def _count(values: pa.ChunkedArray) -> int:
-    """How many values are true, or not zero."""
-    return int(np.count_nonzero(values.to_numpy()))
 
 
 def _told(moment: datetime | None) -> str:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from data.attribution import Attribution
+from data.settings import Settings
 from data.workspace import Origin
 from gateway.errors import GatewayError
 from gateway.experiment.statistics.moments import Mean, NotEstimable
@@ -134,11 +136,21 @@ class Version:
 
 
 @dataclass(frozen=True, slots=True)
+class Logged:
+    """An experiment of the log, and how many displays it has there in all."""
+
+    experiment: str
+    displays: int
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """Everything that is shown of one experiment, in the order in which it is shown."""
 
     experiment: str
+    logged: tuple[Logged, ...]  # every experiment of the log, that with most displays first
     origin: Origin
+    attribution: Attribution
     baseline: str
     reference: str | None  # whose uplift scales the normalised one; None with fewer than two populations
     first: dt.datetime
@@ -163,6 +175,11 @@ class Report:
         return tuple(dict.fromkeys(share.source for share in self.source_shares))
 
     @property
+    def others(self) -> tuple[Logged, ...]:
+        """The other experiments of the log."""
+        return tuple(one for one in self.logged if one.experiment != self.experiment)
+
+    @property
     def mark(self) -> str:
         """What stands beside every figure of made-up data; empty for real data."""
         return "SIMULATED" if self.origin.simulated else ""
@@ -185,6 +202,8 @@ def _json(value: Any) -> Any:
         return {"not_estimable_yet": value.reason}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: _json(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, Settings):
+        return value.model_dump()
     if isinstance(value, Mapping):
         return {str(key): _json(one) for key, one in value.items()}
     if isinstance(value, tuple | list):

@@ -57,6 +57,11 @@ class Experiment:
         object.__setattr__(self, "config_hash", sha256_of_json([self.name, self.salt, arms])[:12])
         object.__setattr__(self, "_bounds", list(accumulate(one.share for one in self.populations))[:-1])
 
+    @property
+    def shares(self) -> dict[str, float]:
+        """By population."""
+        return {one.name: one.share for one in self.populations}
+
     def population(self, name: str) -> Population:
         """Raises GatewayError if there is none of that name."""
         for one in self.populations:

@@ -1,19 +1,18 @@
 """The report of a workspace: its log, its views, its experiment's shares, measured."""
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from data.attribution import DEFAULT, Attribution
 from data.engine import collect, connect, read_table
-from data.eventlog import read_displays, read_tracked
+from data.eventlog import LoggedRows, logged_displays, logged_events
 from data.relations import item_counts
 from data.workspace import Workspace
 from gateway.experiment.build import build_report
 from gateway.experiment.model import Report, ReportError, Truth
-from gateway.experiment.populations import DEFAULT_POPULATIONS, load_experiment
+from gateway.experiment.populations import load_experiment
 
 
 def report_of(
@@ -25,79 +24,64 @@ def report_of(
     until: datetime | None = None,
     populations: Path | None = None,
     truth: Truth | None = None,
+    attribution: Attribution = DEFAULT,
 ) -> Report:
     """Measure an experiment from a workspace's log.
 
     Args:
-        experiment: its name; None if the log holds one only.
+        experiment: its name; None: that of the populations file, or the one with most displays.
         baseline: the population the others are compared with; None: "A", or the first.
         since, until: displays with since <= ts < until; a moment without a time zone is UTC.
         populations: the experiment's file, whose shares the split is checked against; None: the one that comes with
             Tandem, if it served.
         truth: of a simulation, population -> metric key -> true mean per user.
+        attribution: which click earns a sale.
 
     Raises:
-        ReportError: no display to report, several experiments and none chosen, or an unknown baseline.
+        ReportError: no display to report, or an unknown experiment or baseline.
+        EventLogError: a file of the log is damaged.
     """
     place = workspace if isinstance(workspace, Workspace) else Workspace(Path(workspace))
     origin = place.origin()
     displays, tracked = read_log(place)
-    name, shares = experiment, default_shares(displays, experiment)
-    if populations is not None:
-        name, shares = configured_shares(populations, experiment)
+    configured = None if populations is None else load_experiment(populations)
+    if configured is not None and experiment not in (None, configured.name):
+        raise ReportError(
+            f"{populations} is of experiment {configured.name!r}; expected one of {experiment!r}, which was asked for"
+        )
     return build_report(
         displays,
         tracked,
-        views_before(place, displays),
+        lambda first: views_before(place, first),
         origin,
-        shares,
+        None,
         truth,
-        experiment=name,
+        configured=configured,
+        experiment=experiment if configured is None else configured.name,
         baseline=baseline,
         since=_utc(since),
         until=_utc(until),
+        attribution=attribution,
     )
 
 
-def read_log(space: Workspace) -> tuple[pa.Table, pa.Table]:
-    """The displays and tracked events of a workspace.
+def read_log(space: Workspace) -> tuple[LoggedRows, LoggedRows]:
+    """The displays and tracked events of a workspace, to be read batch by batch.
 
     Raises:
         ReportError: there are no displays.
     """
-    displays = read_displays(space.log)
-    if not len(displays):
+    displays = logged_displays(space.log)
+    if not len(displays.rows) and not displays.segments:
         raise ReportError(f"{space.log} holds no display yet; start `tandem gateway serve` and send it banner requests")
-    return displays, read_tracked(space.log)
+    return displays, logged_events(space.log)
 
 
-def views_before(space: Workspace, displays: pa.Table) -> pa.Table:
-    """item_id, views: the workspace's views before the first display."""
+def views_before(space: Workspace, moment: datetime) -> pa.Table:
+    """item_id, views: the workspace's views before a moment."""
     events = read_table(connect("duckdb", threads=2), space.events)
-    counts = item_counts(events, by=("item_id",), end=pc.min(displays["ts"]).as_py())
+    counts = item_counts(events, by=("item_id",), end=moment)
     return collect(counts.select("item_id", "views"))
-
-
-def configured_shares(path: Path, experiment: str | None = None) -> tuple[str, dict[str, float]]:
-    """The experiment's name and its populations' shares, from a populations file.
-
-    Raises:
-        ReportError: the file is of another experiment than the one asked for.
-    """
-    found = load_experiment(path)
-    if experiment not in (None, found.name):
-        raise ReportError(
-            f"{path} is of experiment {found.name!r}; expected one of {experiment!r}, which was asked for"
-        )
-    return found.name, {one.name: one.share for one in found.populations}
-
-
-def default_shares(displays: pa.Table, experiment: str | None) -> Mapping[str, float] | None:
-    """The shares of the populations file that comes with Tandem, if its configuration is the only one that served."""
-    default = load_experiment(DEFAULT_POPULATIONS)
-    served = zip(displays["experiment"].to_pylist(), displays["config_hash"].to_pylist(), strict=True)
-    hashes = {config for name, config in served if name == (experiment or name)}
-    return {one.name: one.share for one in default.populations} if hashes == {default.config_hash} else None
 
 
 def _utc(moment: datetime | None) -> datetime | None:

@@ -15,6 +15,9 @@ def print_report(report: Report) -> None:
     """Print every table of the report to standard output."""
     start, end = (moment.strftime("%Y-%m-%d %H:%M") for moment in (report.first, report.last))
     console.print(f"\n[bold]{_safe(report.experiment)}[/]  {start} to {end} UTC, data: {_safe(report.origin.name)}")
+    others = [f"{_safe(one.experiment)} ({one.displays:,} displays)" for one in report.others]
+    if others:
+        console.print(f"also in this log: {', '.join(others)}; choose with --experiment")
     for table in (
         _health(report),
         _populations(report),

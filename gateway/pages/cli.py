@@ -20,22 +20,40 @@ def add_commands(root: typer.Typer) -> None:
 
 def report(
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
-    experiment: Annotated[str | None, typer.Option(help="Its name; needed if the log holds several.")] = None,
+    experiment: Annotated[str | None, typer.Option(help="Its name; by default the one with most displays.")] = None,
     since: Annotated[datetime | None, typer.Option(formats=TIMES, help="Displays from this moment on (UTC).")] = None,
     until: Annotated[datetime | None, typer.Option(formats=TIMES, help="Displays before this moment (UTC).")] = None,
     baseline: Annotated[str | None, typer.Option(help="The population to compare with; A, or the first.")] = None,
     populations: Annotated[
         Path | None, typer.Option(help="The experiment's file, to check the split; known if the default one served.")
     ] = None,
+    window_days: Annotated[
+        int, typer.Option("--attribution-days", min=1, help="A sale longer than this after the click is nobody's.")
+    ] = 30,
+    same_item: Annotated[
+        bool, typer.Option("--same-item", help="Only a click on the item that was sold earns a sale.")
+    ] = False,
+    landed: Annotated[
+        bool, typer.Option("--last-landed", help="Only a click that reached the merchant's page earns a sale.")
+    ] = False,
     html: Annotated[Path | None, typer.Option(help="Also write the report as one HTML page.")] = None,
     json_path: JsonOption = None,
 ) -> None:
+    from data.attribution import Attribution
     from gateway.experiment.model import report_figures
     from gateway.experiment.reports import report_of
     from gateway.experiment.tables import print_report
 
     found = report_of(
-        workspace, experiment=experiment, baseline=baseline, since=since, until=until, populations=populations
+        workspace,
+        experiment=experiment,
+        baseline=baseline,
+        since=since,
+        until=until,
+        populations=populations,
+        attribution=Attribution(
+            window_days=window_days, same_item=same_item, to="last landed" if landed else "last clicked"
+        ),
     )
     print_report(found)
     if html is not None:

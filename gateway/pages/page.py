@@ -7,7 +7,6 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from data.files import write_text_atomically
-from data.relations import ATTRIBUTION_DAYS
 from gateway.experiment import formatting
 from gateway.experiment.model import METRICS, Report, printable
 from gateway.experiment.statistics.moments import LEVEL
@@ -70,6 +69,6 @@ def _context(report: Report) -> dict[str, Any]:
         "figures": {name: svg and Markup(svg) for name, svg in figures.items()},
         "level": f"{LEVEL:.0%}",
         "method": DEFAULT_METHOD,
-        "window_days": ATTRIBUTION_DAYS,
+        "window_days": report.attribution.window_days,
         "dash": formatting.DASH,
     }

@@ -45,7 +45,7 @@ def train_bundle(
     Args:
         origins: the display log, the examples pooled from timelines, or both; by default all that is there.
         wait_minutes: how much older than the newest display of the log a display must be, for its outcome to be known;
-            by default half an hour for clicks and a week for sales.
+            by default half an hour for clicks and 30 days for sales.
         specification: the features, by default the banner's as shipped.
 
     Raises:

@@ -8,9 +8,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from data.attribution import DEFAULT
 from data.eventlog import LoggedDisplays, LogPosition, read_displays_after, read_tracked
 from ranker.banner.log_cursor import LogCursor
-from ranker.banner.rows import SALE_WINDOW_DAYS, displays_with_features, rows_of_log
+from ranker.banner.rows import displays_with_features, rows_of_log
 from ranker.errors import RankerError
 from ranker.features.examples import Rows
 from ranker.features.specification import Specification
@@ -65,7 +66,7 @@ def matured(displays: LoggedDisplays, label: str, wait_minutes: float | None = N
     """
     if not len(displays):
         return displays
-    default = CLICK_WAIT_MINUTES if label == "click" else SALE_WINDOW_DAYS * 24 * 60
+    default = CLICK_WAIT_MINUTES if label == "click" else DEFAULT.window_days * 24 * 60
     wait = default if wait_minutes is None else wait_minutes
     found = displays.before(int(displays.moment[-1] - wait * MINUTE_US))
     if not len(found):

@@ -8,10 +8,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from data.attribution import DEFAULT, Attribution, attributed_sales, banner_clicks
 from data.engine import collect, connect, read_table
 from data.ids import UNKNOWN
 from data.items import ItemTable
-from data.relations import attributed_sales
+from data.relations import distinct_events
 from data.timelines import Timelines
 from ranker.banner.features import DENSE_VALUES, Catalogue, Visits, dense_values, item_values
 from ranker.banner.statistics import PastStatistics, positions_of_column
@@ -23,11 +24,6 @@ log = logging.getLogger(__name__)
 
 CHUNK = 20_000
 """Rows whose features are computed at once; bounds the memory for their histories."""
-
-SALE_WINDOW_DAYS = 7
-"""A sale belongs to a landed slot if the same user buys the item within a week of the display."""
-
-_OF_DISPLAY = ("user_id", "merchant_id", "display_id", "ts")
 
 _REQUEST_IDS = {
     "user": "user_id",
@@ -117,14 +113,19 @@ def dense_columns(specification: Specification) -> NDArray[np.int64]:
 
 
 def rows_of_log(
-    specification: Specification, displays: pa.Table, tracked: pa.Table, label: str = "click"
+    specification: Specification,
+    displays: pa.Table,
+    tracked: pa.Table,
+    label: str = "click",
+    attribution: Attribution = DEFAULT,
 ) -> tuple[Rows, int]:
     """Rows of a table of DISPLAY_SCHEMA, in its order, labelled by the tracked events (EVENT_SCHEMA).
 
     Features are those with which the slots were scored; requests are the displays of which a slot carries features.
 
     Args:
-        label: "click": the slot was clicked and the click landed; "sale": that, and the user bought the item in a week.
+        label: "click": the slot was clicked and the click landed; "sale": a sale belongs to a click on the slot.
+        attribution: to which click a sale belongs; by default as in the report.
 
     Returns the rows and how many slots were left out because no features were logged (the ranker had failed).
 
@@ -148,7 +149,7 @@ def rows_of_log(
         item_columns={"item": fields["item_id"].take(places), "category": fields["category"].take(places)},
         bags={bag.name: displays[bag.name].combine_chunks() for bag in specification.bags},
         position=fields["position"].to_numpy()[there].astype(np.int32),
-        label=slot_labels(displays, tracked, label)[there],
+        label=slot_labels(displays, tracked, label, attribution)[there],
         ts=displays["ts"].cast(pa.int64()).to_numpy(),
         user=displays["user_id"].combine_chunks(),
     )
@@ -189,8 +190,13 @@ def _logged_values(
     return request, filled, there & np.isfinite(filled).all(axis=1)
 
 
-def slot_labels(displays: pa.Table, tracked: pa.Table, label: str = "click") -> NDArray[np.float32]:
-    """float32 [slots of all displays, in order]: 1 where the slot was clicked and the click landed (and was bought)."""
+def slot_labels(
+    displays: pa.Table, tracked: pa.Table, label: str = "click", attribution: Attribution = DEFAULT
+) -> NDArray[np.float32]:
+    """float32 [slots of all displays, in order]: 1 where the slot was clicked and the click landed, or earned a sale.
+
+    A click on a later display takes a sale from an earlier one, also if that display is not among `displays`.
+    """
     if label not in ("click", "sale"):
         raise RankerError(f"label {label!r} is unknown; expected click or sale")
     slots = displays["slots"].combine_chunks()
@@ -198,12 +204,12 @@ def slot_labels(displays: pa.Table, tracked: pa.Table, label: str = "click") -> 
     display = np.repeat(np.arange(len(displays)), lengths)
     item = slots.flatten().field("item_id")
     shown = pa.table({"display_id": displays["display_id"].combine_chunks().take(pa.array(display)), "item_id": item})
+    if label == "sale":
+        return _found(shown, _earning_slots(tracked, attribution)).astype(np.float32)
     positive = np.ones(len(shown), bool)
     for kind in ("click", "landing"):
         events = tracked.filter(pc.equal(tracked["kind"], kind)).select(["display_id", "item_id"])
         positive &= _found(shown, events)
-    if label == "sale":
-        positive &= _bought(displays, display, item, tracked)
     return positive.astype(np.float32)
 
 
@@ -216,16 +222,11 @@ def _found(shown: pa.Table, events: pa.Table) -> NDArray[np.bool_]:
     return found
 
 
-def _bought(displays: pa.Table, display: NDArray[np.int64], item: pa.Array, tracked: pa.Table) -> NDArray[np.bool_]:
-    """bool [slots]: whether the display's user bought the item, at its merchant, within a week of the display."""
-    of_display = {name: displays[name].combine_chunks().take(pa.array(display)) for name in _OF_DISPLAY}
-    slots = pa.table({**of_display, "item_id": item, "event_id": pa.array(np.arange(len(display))).cast(pa.string())})
-    connection = connect("duckdb", threads=1)
-    clicks = read_table(connection, slots)
-    sales = attributed_sales(read_table(connection, tracked), SALE_WINDOW_DAYS, True, "every click", clicks)
-    bought = np.zeros(len(display), bool)
-    bought[collect(sales)["click_event_id"].drop_null().cast(pa.int64()).to_numpy()] = True
-    return bought
+def _earning_slots(tracked: pa.Table, attribution: Attribution) -> pa.Table:
+    """display_id, item_id of every slot that earned a sale."""
+    events = distinct_events(read_table(connect("duckdb", threads=1), tracked))
+    sales = attributed_sales(events, banner_clicks(events), attribution)
+    return collect(sales.select("display_id", item_id="clicked_item_id").filter(sales["display_id"].notnull()))
 
 
 def _group(request_ids: pa.Array) -> _Grouped:

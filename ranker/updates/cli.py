@@ -31,7 +31,7 @@ def update_command(
     minimum: Annotated[int, typer.Option(min=1, help="New displays without which nothing is done.")] = 500,
     wait: Annotated[
         float | None,
-        typer.Option(min=0, help="Minutes until a display's outcome is known; by default 30, of sales a week."),
+        typer.Option(min=0, help="Minutes until a display's outcome is known; by default 30, of sales 30 days."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Publish even a ranker that is worse.")] = False,
     every: Annotated[

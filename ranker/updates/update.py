@@ -49,7 +49,7 @@ class UpdateConfig:
             the next update; those before them say when to stop, and set the calibration.
         minimum: new displays without which there is no update. at_most: the newest so many are used; bounds the memory.
         wait_minutes: so much older than the newest display must one be, that its outcome is known; None: half an hour
-            for clicks, a week for sales.
+            for clicks, 30 days for sales.
         epochs: passes over the new displays, at most. batch: slots per step; checks: validations per epoch;
             patience: validations without a better log loss before training stops.
         table_rate: the learning rate of the embedding tables, as a share of the one they were first trained with: new

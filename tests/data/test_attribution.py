@@ -1,86 +1,53 @@
-"""Attribution and A/B aggregates on both engines, against slow, obvious references over dictionaries."""
+"""Attribution on both engines, against slow, obvious references over dictionaries."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 
-import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data import relations
+from data import attribution, relations
+from data.attribution import Attribution
 from data.engine import connect, read_table
-from data.schema import TIMESTAMP
 
 DAY = 86_400_000_000
 
 
-def earning_clicks(rows, days=30, same_item=False):
-    """sale's event_id -> the rows of the clicks that it may belong to."""
-    landed = {(row["user_id"], row["display_id"], row["item_id"]) for row in rows if row["kind"] == "landing"}
+def attribution_by_hand(rows, days=30, same_item=False, landed_only=False):
+    """sale's event_id -> the row of the click that earned it, or None."""
+    slot = ("user_id", "merchant_id", "display_id", "item_id")
+    landed = {tuple(row[name] for name in slot) for row in rows if row["kind"] == "landing"}
     key = ("user_id", "merchant_id", "item_id")[: 3 if same_item else 2]
     clicks = [
         row
         for row in rows
         if row["kind"] == "click"
         and row["display_id"] is not None
-        and (row["user_id"], row["display_id"], row["item_id"]) in landed
+        and (not landed_only or tuple(row[name] for name in slot) in landed)
     ]
-    return {
-        sale["event_id"]: [
-            click
-            for click in clicks
-            if all(click[name] == sale[name] for name in key) and 0 <= sale["ts"] - click["ts"] <= days * DAY
-        ]
-        for sale in rows
-        if sale["kind"] == "sale"
-    }
-
-
-def attribution_by_hand(rows, days=30, same_item=False):
-    """sale's event_id -> the click's row, or None."""
     last = {}
-    for sale, clicks in earning_clicks(rows, days, same_item).items():
-        last[sale] = max(clicks, key=lambda row: (row["ts"], row["event_id"]), default=None)
+    for sale in (row for row in rows if row["kind"] == "sale"):
+        before = [row for row in clicks if all(row[n] == sale[n] for n in key) and row["ts"] <= sale["ts"]]
+        click = max(before, key=lambda row: (row["ts"], row["event_id"]), default=None)
+        last[sale["event_id"]] = click if click and sale["ts"] - click["ts"] <= days * DAY else None
     return last
 
 
-@pytest.mark.parametrize(("days", "same_item"), [(7, True), (30, True), (7, False)])
-def test_window_item_and_rule_are_parameters(connection, days, same_item, logs):
-    rows, _ = logs.random_log(4, 600)
-    events = read_table(connection, logs.events_table(rows))
-    expected = attribution_by_hand(rows, days, same_item)
-    assert any(expected.values())
-    found = logs.run(relations.attributed_sales(events, days, same_item))
-    assert {row["event_id"]: row["click_event_id"] for row in found} == {
-        sale: click and click["event_id"] for sale, click in expected.items()
-    }
-    every = logs.run(relations.attributed_sales(events, days, same_item, rule="every click"))
-    pairs = sorted((row["event_id"], row["click_event_id"] or "") for row in every)
-    several = earning_clicks(rows, days, same_item)
-    assert pairs == sorted(
-        (sale, one) for sale, clicks in several.items() for one in [c["event_id"] for c in clicks] or [""]
-    )
-
-
-def test_what_earns_a_sale_may_be_given(connection, logs):
-    rows = [logs.event(1, "click", ts=5, display="d1"), logs.event(2, "sale", ts=7 * DAY + 3)]
-    events = read_table(connection, logs.events_table(rows))
-    slots = pa.table(
-        {"user_id": ["u1"], "merchant_id": ["m1"], "display_id": ["d1"], "item_id": ["i1"], "event_id": ["slot 0"]}
-    )
-    for shown, earned in ((3, "slot 0"), (2, None), (7 * DAY + 4, None)):
-        at = slots.append_column("ts", pa.array([shown]).cast(TIMESTAMP))
-        found = relations.attributed_sales(events, 7, True, "every click", read_table(connection, at))
-        assert [row["click_event_id"] for row in logs.run(found)] == [earned]
+def attributed(events, **parameters):
+    return attribution.attributed_sales(events, attribution.banner_clicks(events), Attribution(**parameters))
 
 
 @pytest.mark.parametrize("days", [1, 30])
-def test_a_sale_belongs_to_the_last_landed_click_within_the_window(connection, days, logs):
+@pytest.mark.parametrize("same_item", [True, False])
+@pytest.mark.parametrize("to", ["last clicked", "last landed"])
+def test_a_sale_belongs_to_one_click_at_most_whatever_the_parameters(connection, days, same_item, to, logs):
     rows, _ = logs.random_log(4)
-    expected = attribution_by_hand(rows, days)
-    assert any(expected.values())
-    assert not all(expected.values())
-    found = logs.run(relations.attributed_sales(read_table(connection, logs.events_table(rows)), days))
+    expected = attribution_by_hand(rows, days, same_item, to == "last landed")
+    assert any(expected.values()) and not all(expected.values())
+    found = logs.run(
+        attributed(read_table(connection, logs.events_table(rows)), window_days=days, same_item=same_item, to=to)
+    )
+    assert len(found) == len(expected)
     assert {row["event_id"]: row["click_event_id"] for row in found} == {
         sale: click and click["event_id"] for sale, click in expected.items()
     }
@@ -91,11 +58,14 @@ def test_a_sale_belongs_to_the_last_landed_click_within_the_window(connection, d
             assert taken == (click["display_id"], click["item_id"], click["ts"])
 
 
+def test_the_default_is_the_papers_rule():
+    assert Attribution() == Attribution(window_days=30, same_item=False, to="last clicked")
+
+
 def test_attribution_case_by_case(connection, logs):
     rows = [
         logs.event(1, "click", ts=10 * DAY, display="d1", item="a"),
         logs.event(2, "landing", ts=10 * DAY + 5, display="d1", item="a"),
-        logs.event(3, "click", ts=11 * DAY, display="d2", item="b"),  # never landed
         logs.event(4, "sale", ts=12 * DAY, item="z"),  # to d1: the item need not be the clicked one
         logs.event(5, "sale", ts=40 * DAY, item="a"),  # to d1: the window's last moment
         logs.event(6, "sale", ts=40 * DAY + 1, item="a"),  # a microsecond late
@@ -105,9 +75,21 @@ def test_attribution_case_by_case(connection, logs):
         logs.event(10, "sale", ts=10 * DAY - 1, item="a"),  # before it
         logs.event(11, "click", ts=50 * DAY, display="d1", item="a"),  # the same slot again, after the sales
     ]
-    found = logs.run(relations.attributed_sales(read_table(connection, logs.events_table(rows))))
+    found = logs.run(attributed(read_table(connection, logs.events_table(rows))))
     assert {row["event_id"] for row in found if row["display_id"] == "d1"} == {"e4", "e5", "e9"}
     assert {row["click_event_id"] for row in found} == {"e1", None}
+
+
+@pytest.mark.parametrize(("to", "earned"), [("last clicked", "e3"), ("last landed", "e1")])
+def test_whether_a_click_must_land_to_earn_a_sale_is_a_parameter(connection, to, earned, logs):
+    rows = [
+        logs.event(1, "click", ts=1, display="d1", item="a"),
+        logs.event(2, "landing", ts=2, display="d1", item="a"),
+        logs.event(3, "click", ts=3, display="d2", item="b"),  # never landed
+        logs.event(4, "sale", ts=4, item="a"),
+    ]
+    found = logs.run(attributed(read_table(connection, logs.events_table(rows)), to=to))
+    assert [row["click_event_id"] for row in found] == [earned]
 
 
 def test_a_second_click_on_a_slot_is_not_counted_again(connection, logs):
@@ -118,7 +100,9 @@ def test_a_second_click_on_a_slot_is_not_counted_again(connection, logs):
         logs.event(4, "landing", ts=3, display="d1"),
         logs.event(5, "click", ts=3),
     ]
-    found = logs.run(relations.banner_clicks(read_table(connection, logs.events_table(rows))), "item_id")
+    found = logs.run(
+        attribution.clicked_slots(attribution.banner_clicks(read_table(connection, logs.events_table(rows)))), "item_id"
+    )
     assert [(row["item_id"], row["event_id"], row["landed"]) for row in found] == [
         ("i1", "e2", True),
         ("i2", "e3", False),
@@ -134,16 +118,14 @@ def test_slots_come_out_one_by_one(connection, logs):
     assert list(found[0]["sources"]) == ["led", "gbo"]
 
 
-def aggregates_by_hand(shown, rows):
-    slots = {(d["display_id"], d["user_id"], d["merchant_id"], s["item_id"]) for d in shown for s in d["slots"]}
+def outcomes_by_hand(shown, rows):
+    slots = {(d["user_id"], d["merchant_id"], d["display_id"], s["item_id"]) for d in shown for s in d["slots"]}
     unit_of = {d["display_id"]: (d["experiment"], d["population"], d["user_id"]) for d in shown}
-    figures = {unit: Counter() for unit in unit_of.values()}
-    for one in shown:
-        figures[unit_of[one["display_id"]]].update(displays=1, slots=len(one["slots"]))
+    figures = defaultdict(Counter)
     on_slot = [
         row
         for row in rows
-        if row["kind"] == "sale" or (row["display_id"], row["user_id"], row["merchant_id"], row["item_id"]) in slots
+        if row["kind"] == "sale" or (row["user_id"], row["merchant_id"], row["display_id"], row["item_id"]) in slots
     ]
     clicked = {(row["display_id"], row["item_id"]) for row in on_slot if row["kind"] == "click"}
     landed = {(row["display_id"], row["item_id"]) for row in on_slot if row["kind"] == "landing"}
@@ -156,17 +138,24 @@ def aggregates_by_hand(shown, rows):
     return figures
 
 
-FIGURES = ("displays", "slots", "clicks", "landed_clicks", "sales", "order_value")
+FIGURES = ("clicks", "landed_clicks", "sales", "order_value")
 
 
-@pytest.mark.parametrize("seed", [5, 6])
-def test_user_aggregates_are_those_of_a_loop(connection, seed, logs):
-    rows, shown = logs.random_log(seed)
-    expected = aggregates_by_hand(shown, rows)
+def outcomes(connection, logs, shown, rows):
+    """`user_outcomes` of a log of displays and events."""
     displays, events = (
         read_table(connection, table) for table in (logs.displays_table(shown), logs.events_table(rows))
     )
-    found = logs.run(relations.user_aggregates(displays, events))
+    about = relations.shown_slots(displays).select(*attribution.SLOT, "experiment", "population")
+    clicks = attribution.banner_clicks(events, about)
+    return logs.run(attribution.user_outcomes(clicks, attribution.attributed_sales(events, clicks)), "user_id")
+
+
+@pytest.mark.parametrize("seed", [5, 6])
+def test_user_outcomes_are_those_of_a_loop(connection, seed, logs):
+    rows, shown = logs.random_log(seed)
+    expected = outcomes_by_hand(shown, rows)
+    found = outcomes(connection, logs, shown, rows)
     by_unit = {(row["experiment"], row["population"], row["user_id"]): row for row in found}
     assert by_unit.keys() == expected.keys()
     assert sum(row["sales"] for row in found) > 0
@@ -174,22 +163,16 @@ def test_user_aggregates_are_those_of_a_loop(connection, seed, logs):
         assert {name: row[name] for name in FIGURES} == {name: expected[unit][name] for name in FIGURES}
 
 
-def test_a_click_that_names_another_users_display_counts_for_nobody(connection, logs):
+@pytest.mark.parametrize("wrong", [{"user": "u1", "display": "d2"}, {"item": "not shown"}, {"merchant": "m2"}])
+def test_a_click_on_what_its_display_did_not_show_to_that_user_counts_for_nobody(connection, wrong, logs):
     shown = [logs.display(1, "u1", items=("i1",)), logs.display(2, "u2", population="B", items=("i1",))]
+    about = {"user": "u1", "display": "d1", "item": "i1", "merchant": "m1"} | wrong
     rows = [
-        logs.event(1, "click", "u1", ts=1, display="d2"),
-        logs.event(2, "landing", "u1", ts=2, display="d2"),
-        logs.event(3, "sale", "u1", ts=3),
-        logs.event(4, "click", "u1", item="not shown", ts=1, display="d1"),
+        logs.event(1, "click", ts=1, **about),
+        logs.event(2, "landing", ts=2, **about),
+        logs.event(3, "sale", about["user"], ts=3, merchant=about["merchant"]),
     ]
-    displays, events = (
-        read_table(connection, table) for table in (logs.displays_table(shown), logs.events_table(rows))
-    )
-    found = logs.run(relations.user_aggregates(displays, events), "user_id")
-    assert [(row["user_id"], row["clicks"], row["sales"], row["order_value"]) for row in found] == [
-        ("u1", 0, 0, 0.0),
-        ("u2", 0, 0, 0.0),
-    ]
+    assert outcomes(connection, logs, shown, rows) == []
 
 
 moments = st.integers(0, 4).map(lambda halves: halves * 15 * DAY)
@@ -208,7 +191,7 @@ def test_attribution_is_the_loops_whatever_the_order_of_ties(drawn, logs):
         logs.event(number, kind, item=item, ts=ts, display=None if kind == "sale" else name)
         for number, (kind, ts, item, name) in enumerate(drawn)
     ]
-    found = logs.run(relations.attributed_sales(read_table(connect("duckdb", threads=1), logs.events_table(rows))))
+    found = logs.run(attributed(read_table(connect("duckdb", threads=1), logs.events_table(rows))))
     expected = attribution_by_hand(rows)
     assert {row["event_id"]: row["click_event_id"] for row in found} == {
         sale: click and click["event_id"] for sale, click in expected.items()

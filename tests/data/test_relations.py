@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pyarrow as pa
 import pytest
 
-from data import relations
+from data import attribution, relations
 from data.engine import read_table
 
 DAY = 86_400_000_000
@@ -128,8 +128,9 @@ def test_items_may_be_positions(connection, logs):
 
 
 def test_no_events_make_empty_tables(connection, logs):
-    events, displays = read_table(connection, logs.events_table([])), read_table(connection, logs.displays_table([]))
+    events = read_table(connection, logs.events_table([]))
+    clicks = attribution.banner_clicks(events)
     timelines = relations.user_timelines(events)
     tables = (relations.distinct_events(events), relations.item_counts(events), timelines)
-    tables += (relations.cooccurrences(timelines), relations.attributed_sales(events))
-    assert [logs.run(table) for table in (*tables, relations.user_aggregates(displays, events))] == [[]] * 6
+    tables += (relations.cooccurrences(timelines), attribution.attributed_sales(events, clicks))
+    assert [logs.run(table) for table in tables] == [[]] * 5

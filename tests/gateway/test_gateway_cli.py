@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,7 +14,7 @@ import pytest
 
 from data.errors import DataError
 from data.eventlog import read_displays
-from data.schema import DISPLAY_SCHEMA, EVENT_SCHEMA
+from data.schema import EVENT_SCHEMA
 from data.tables import load_catalog, load_events
 from data.workspace import Origin, Workspace
 from gateway.demo.real import RealConfig, run_real
@@ -121,7 +122,7 @@ def test_damaged_events_are_named_whoever_reads_them(tmp_path: Path) -> None:
             lambda: asker_of(workspace, None, None, None, None),
             lambda: train_bundle(workspace),
             lambda: load_events(workspace),
-            lambda: views_before(workspace, DISPLAY_SCHEMA.empty_table()),
+            lambda: views_before(workspace, datetime(2026, 1, 1, tzinfo=UTC)),
         ],
         "catalog": [lambda: run_real(workspace, RealConfig(TrainingPlan())), lambda: load_catalog(workspace)],
     }

@@ -21,7 +21,6 @@ from data.simulator.policies import AffinityPolicy, PopularPolicy
 from data.workspace import Origin, Workspace
 from gateway.experiment.build import build_report
 from gateway.experiment.populations import DEFAULT_POPULATIONS, load_experiment
-from gateway.experiment.reports import default_shares
 from gateway.pages.cli import add_commands
 from gateway.pages.page import render_page, write_page
 from gateway.pages.plots import normalised_plot, uplift_plot
@@ -234,12 +233,15 @@ def test_the_command_reads_the_log_and_writes_page_and_figures(command, test_run
 
 
 def test_the_shares_are_known_where_only_the_default_configuration_served(test_run):
-    displays = test_run[0]
+    displays, tracked = test_run[:2]
     default = load_experiment(DEFAULT_POPULATIONS)
     served = displays.set_column(
         displays.column_names.index("config_hash"), "config_hash", pa.repeat(default.config_hash, len(displays))
-    )
-    assert default_shares(served, None) == SHARES
-    assert default_shares(displays, None) is None
-    mixed = pa.concat_tables([served.cast(DISPLAY_SCHEMA), displays.slice(0, 1)])
-    assert default_shares(mixed, None) is None
+    ).cast(DISPLAY_SCHEMA)
+
+    def known(table):
+        return [one.share for one in build_report(table, tracked, None, MADE_UP).populations]
+
+    assert known(served) == list(SHARES.values())
+    assert known(displays) == [None] * 3
+    assert known(pa.concat_tables([served.slice(1), displays.slice(0, 1)])) == [None] * 3

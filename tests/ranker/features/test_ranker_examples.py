@@ -4,6 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from data.attribution import Attribution
 from ranker.banner.rows import rows_of_examples, rows_of_log, slot_labels
 from ranker.errors import RankerError
 from ranker.features.examples import NO_ROW, concatenate, encode, row_of_position, split_by_time
@@ -49,17 +50,19 @@ def test_a_slot_is_positive_only_if_its_click_landed() -> None:
     assert slot_labels(two_displays(), events.slice(0, 0)).tolist() == [0, 0, 0]
 
 
-def test_a_sale_label_wants_a_sale_of_that_user_and_item_within_a_week() -> None:
-    landed = [
-        ("1", START + 1, "u1", "click", "a", "d0"),
-        ("2", START + 2, "u1", "landing", "a", "d0"),
-        ("3", START + 6, "u2", "click", "a", "d1"),
-        ("4", START + 7, "u2", "landing", "a", "d1"),
-    ]
-    bought = [("5", START + DAY, "u1", "sale", "a", None), ("6", START + 8 * DAY, "u2", "sale", "a", None)]
-    assert slot_labels(two_displays(), tracked(landed + bought), "sale").tolist() == [1, 0, 0]
+def test_a_sale_labels_the_one_slot_that_the_report_credits() -> None:
+    clicked = [("1", START + 1, "u1", "click", "a", "d0"), ("3", START + 6, "u2", "click", "a", "d1")]
+    bought = [("5", START + DAY, "u1", "sale", "z", None), ("6", START + 40 * DAY, "u2", "sale", "a", None)]
+    assert slot_labels(two_displays(), tracked(clicked + bought), "sale").tolist() == [1, 0, 0]
+    longer = Attribution(window_days=60, same_item=True)
+    assert slot_labels(two_displays(), tracked(clicked + bought), "sale", longer).tolist() == [0, 0, 1]
+    elsewhere = [("4", START + 9, "u1", "click", "c", "of another experiment")]
+    assert slot_labels(two_displays(), tracked(clicked + elsewhere + bought), "sale").tolist() == [0, 0, 0]
+
+
+def test_an_unknown_label_is_refused() -> None:
     with pytest.raises(RankerError, match="label 'view' is unknown"):
-        slot_labels(two_displays(), tracked(landed), "view")
+        slot_labels(two_displays(), tracked([]), "view")
 
 
 def test_rows_of_the_log_hold_exactly_the_values_that_were_scored() -> None:

@@ -85,7 +85,7 @@ def test_updates_train_on_every_display_once_and_count_every_slot_once(workspace
 def test_displays_whose_outcome_is_not_known_yet_are_left_for_the_next_update(workspace: Workspace) -> None:
     found = update_ranker(workspace, UpdateConfig(minimum=100, wait_minutes=1499.5))
     assert found.figures["update"]["new_displays"] == 500
-    with pytest.raises(RankerError, match=r"none of \d+ logged displays is older .* 10080 minutes that a sale"):
+    with pytest.raises(RankerError, match=r"none of \d+ logged displays is older .* 43200 minutes that a sale"):
         update_ranker(workspace, UpdateConfig(label="sale"))
 
 
