@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from ranker.evaluation.calibration import Platt, fit_platt
 from ranker.evaluation.metrics import log_loss
 from ranker.features.examples import NO_ROW, Examples, row_of_position
+from ranker.features.pooling import pooling_weights
 from ranker.features.specification import Specification
 
 STRENGTHS = (0.003, 0.03, 0.3)
@@ -58,13 +59,11 @@ class LogisticRanker:
         blocks.append(_one_hot(every, position, np.ones(count), (count, self._specification.positions + 1)))
         for k, feature in enumerate(self._specification.singles):
             blocks.append(_one_hot(every, examples.single[:, k], np.ones(count), (count, self._rows[feature.table])))
-        for of_bag, bag in zip(self._specification.bags, examples.bags, strict=True):
+        for of_bag, (bag, given) in zip(self._specification.bags, examples.of_bags(), strict=True):
             there = bag != NO_ROW
-            request, _ = np.nonzero(there)
-            ids = there.sum(axis=1) if of_bag.pooling == "mean" else np.ones(len(bag))
-            weight = (1 / np.maximum(ids, 1))[request]
-            means = _one_hot(request, bag[there], weight, (len(bag), self._rows[of_bag.table]))
-            blocks.append(means[examples.request])
+            weight = pooling_weights(of_bag, there.sum(axis=1), bag.shape[1], given)[there]
+            pooled = _one_hot(np.nonzero(there)[0], bag[there], weight, (len(bag), self._rows[of_bag.table]))
+            blocks.append(pooled[examples.request])
         return sparse.hstack(blocks, format="csr")
 
 

@@ -3,7 +3,7 @@
 `Rows` holds features with ids as strings; `Examples` holds the same with ids as table rows, ready for the models.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -77,6 +77,7 @@ class Examples:
         single: int32 [n, S], a table row per single-valued feature, in the order of `Specification.singles`.
         bags: per bag int32 [R, length], table rows of the request, newest last, padded at the end with NO_ROW.
         request: int64 [n]. position: int32 [n]. label: float32 [n]. As in `Rows`.
+        weights: per bag float32 [R, length], of its ids, or None where they have none of their own; () of no bag.
     """
 
     dense: NDArray[np.float32]
@@ -85,9 +86,14 @@ class Examples:
     request: NDArray[np.int64]
     position: NDArray[np.int32]
     label: NDArray[np.float32]
+    weights: tuple[NDArray[np.float32] | None, ...] = ()
 
     def __len__(self) -> int:
         return len(self.label)
+
+    def of_bags(self) -> Iterator[tuple[NDArray[np.int32], NDArray[np.float32] | None]]:
+        """The rows and the weights of each bag."""
+        return zip(self.bags, self.weights or (None,) * len(self.bags), strict=True)
 
     def batch(self, rows: NDArray[np.int64]) -> "Examples":
         """Some rows; bags are spread to one per row, so that `request` becomes 0 .. len(rows) - 1."""
@@ -99,6 +105,7 @@ class Examples:
             np.arange(len(rows)),
             self.position[rows],
             self.label[rows],
+            tuple(None if one is None else one[request] for one in self.weights),
         )
 
 
@@ -170,6 +177,10 @@ def concatenate(parts: Sequence[Examples]) -> Examples:
         request=np.concatenate([part.request + start for part, start in zip(parts, starts, strict=False)]),
         position=np.concatenate([part.position for part in parts]),
         label=np.concatenate([part.label for part in parts]),
+        weights=tuple(
+            None if any(one is None for one in bag) else np.concatenate(bag)
+            for bag in zip(*(part.weights for part in parts), strict=True)
+        ),
     )
 
 

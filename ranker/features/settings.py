@@ -1,5 +1,6 @@
 """What a run changes of its data's feature specification: numbers, pooling of bags, dimensions of tables."""
 
+from collections.abc import Iterable
 from typing import Any, Literal
 
 from pydantic import Field
@@ -17,12 +18,13 @@ class FeatureSettings(Settings):
 
     Attributes:
         integers: what becomes of the numbers, of all or by name (`NumberUse`); unnamed ones become logarithms.
-        pooling: of bags, of all or by name.
+        pooling: of bags, of all or by name. decay: by bag, the weight of an id beside that of the next newer one.
         dimensions: of embeddings, by table; at most the common dimension, to which DLRM projects them.
     """
 
     integers: NumberUses | None = None
     pooling: Pooling | dict[str, Pooling] | None = None
+    decay: dict[str, float] = Field(default_factory=dict)
     dimensions: dict[str, Dimension] = Field(default_factory=dict)
 
 
@@ -41,6 +43,10 @@ def changed_specification(
         _set_numbers(described, uses_of(specification.dense_names, changes.integers, "log"))
     if changes.pooling is not None:
         _set_pooling(described, changes.pooling)
+    if changes.decay:
+        _require_bags(described, changes.decay, "decay")
+        for bag in described["bags"]:
+            bag["decay"] = changes.decay.get(bag["name"], bag["decay"])
     for table, own in changes.dimensions.items():
         if table not in described["tables"]:
             some = ", ".join(described["tables"])
@@ -63,10 +69,14 @@ def _set_numbers(described: dict[str, Any], uses: dict[str, Any]) -> None:
 
 
 def _set_pooling(described: dict[str, Any], pooling: Pooling | dict[str, Pooling]) -> None:
-    names = [bag["name"] for bag in described["bags"]]
-    wrong = next((one for one in pooling if one not in names), None) if isinstance(pooling, dict) else None
-    if wrong is not None or not names:
-        there = f"some of {', '.join(names)}" if names else "none: these features are single ids"
-        raise RankerError(f"pooling: there is no bag{f' {wrong!r}' if wrong else ''}; expected {there}")
+    _require_bags(described, pooling if isinstance(pooling, dict) else {}, "pooling")
     for bag in described["bags"]:
         bag["pooling"] = pooling.get(bag["name"], bag["pooling"]) if isinstance(pooling, dict) else pooling
+
+
+def _require_bags(described: dict[str, Any], named: Iterable[str], what: str) -> None:
+    names = [bag["name"] for bag in described["bags"]]
+    wrong = next((one for one in named if one not in names), None)
+    if wrong is not None or not names:
+        there = f"some of {', '.join(names)}" if names else "none: these features are single ids"
+        raise RankerError(f"{what}: there is no bag{f' {wrong!r}' if wrong else ''}; expected {there}")

@@ -49,10 +49,23 @@ class Categorical(TableFeature):
 
 
 class Bag(TableFeature):
-    """Up to `length` ids of a request, whose embeddings are averaged or added up (a multi-hot feature)."""
+    """Up to `length` ids of a request, whose embeddings are averaged or added up (a multi-hot feature).
+
+    With weights a_k the sum is that of a_k w_k (DLRM paper, equation 2; Caffe2's SparseLengthsWeightedSum), the mean
+    that sum over the sum of a_k. The weights are those that come with the rows (`weighted`), or fall with age: 1 of the
+    newest id, `decay` of the one before it, `decay` ** 2 of the next.
+    """
 
     length: Annotated[int, Field(ge=1, le=1000)]
     pooling: Literal["mean", "sum"] = "mean"
+    decay: Annotated[float, Field(gt=0, le=1)] = 1.0
+    weighted: bool = False
+
+    @model_validator(mode="after")
+    def _one_origin_of_weights(self) -> "Bag":
+        if self.weighted and self.decay != 1:
+            raise ValueError(f"{self.name}: weights come with the rows or fall with age; expected one of the two")
+        return self
 
 
 class Table(Settings):
@@ -117,6 +130,11 @@ class Specification(Settings):
     def mixed(self) -> tuple[str, ...]:
         """The tables whose dimension is not the common one."""
         return tuple(name for name in self.tables if self.dimension_of(name) != self.dimension)
+
+    @property
+    def weighs(self) -> bool:
+        """Whether some bag has weights beside those of a plain sum or mean."""
+        return any(bag.weighted or bag.decay != 1 for bag in self.bags)
 
     @property
     def dense_names(self) -> tuple[str, ...]:

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torchrec import EmbeddingBagCollection, KeyedJaggedTensor
+from torchrec import KeyedJaggedTensor
 from torchrec.modules.crossnet import CrossNet, VectorCrossNet
 
 from ranker.features.specification import Specification
-from ranker.networks.dlrm import Network, OverArch, Standardised, table_configs
+from ranker.networks.dlrm import Network, OverArch, Standardised, table_configs, tables_of
 from ranker.networks.layers import BatchNorm, Lookups
 from ranker.networks.shape import DlrmShape
 
@@ -34,7 +34,7 @@ class DCN(Network):
         """As `DLRM`."""
         super().__init__()
         self.lookups = Lookups(specification)
-        self.embeddings = EmbeddingBagCollection(table_configs(specification, rows, shape), device=torch.device(device))
+        self.embeddings = tables_of(specification, table_configs(specification, rows, shape), device)
         self.dense = Standardised(len(specification.dense))
         widths_of_ids = [specification.dimension_of(one.table) for one in specification.table_features]
         inputs = len(specification.dense) + sum(widths_of_ids)

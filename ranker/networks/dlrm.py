@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +11,7 @@ from torchrec import EmbeddingBagCollection, EmbeddingBagConfig, KeyedJaggedTens
 from ranker.errors import RankerError
 from ranker.features.specification import Specification
 from ranker.networks.interaction import interactions, trained_interactions
-from ranker.networks.layers import Lookups, activated, linears, norms, sum_tables
+from ranker.networks.layers import Lookups, activated, linears, norms, sum_tables, through_mlps
 from ranker.networks.shape import DlrmShape
 
 
@@ -55,8 +56,28 @@ class DenseArch(Standardised):
         mixed = self.standardised(dense)
         for k, layer in enumerate(self.layers):
             mixed = layer(mixed) if self.norms is None else self.norms[k](layer(mixed))
-            mixed = activated(mixed, self.shape)
+            mixed = activated(mixed, self.shape.activation)
         return mixed
+
+
+class SparseArch(nn.Module):
+    """An MLP of its own for each feature's embedding, B x F x d -> B x F x d; the last layer is linear.
+
+    Layer k holds `weights.<k>`, F x widths[k + 1] x widths[k], and `biases.<k>`, F x widths[k + 1].
+    """
+
+    def __init__(self, features: int, dimension: int, shape: DlrmShape) -> None:
+        super().__init__()
+        self.shape = shape
+        widths = (dimension, *shape.sparse, dimension)
+        self.weights, self.biases = nn.ParameterList(), nn.ParameterList()
+        for before, after in pairwise(widths):
+            bound = before**-0.5  # as nn.Linear begins
+            self.weights.append(nn.Parameter(torch.empty(features, after, before).uniform_(-bound, bound)))
+            self.biases.append(nn.Parameter(torch.empty(features, after).uniform_(-bound, bound)))
+
+    def forward(self, vectors: Tensor) -> Tensor:
+        return through_mlps(vectors, [*self.weights], [*self.biases], self.shape.activation)
 
 
 class OverArch(nn.Module):
@@ -71,7 +92,7 @@ class OverArch(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         for k, layer in enumerate(self.layers[:-1]):
             inputs = layer(inputs) if self.norms is None else self.norms[k](layer(inputs))
-            inputs = self.dropout(activated(inputs, self.shape))
+            inputs = self.dropout(activated(inputs, self.shape.activation))
         return self.layers[-1](inputs)[:, 0]
 
 
@@ -115,6 +136,7 @@ class DlrmBody(nn.Module):
         self.dense = DenseArch(dense, (*shape.bottom, self.interacting), shape)
         vectors = 1 + len(specification.table_features)
         self.over = OverArch(shape.interaction_width(vectors, self.interacting, dense), shape.top, shape)
+        self.sparse = SparseArch(vectors - 1, self.interacting, shape) if shape.sparse and vectors > 1 else None
         self.linear = nn.Linear(dense, 1, bias=False) if shape.dense_to_top else None
         self.position = nn.Embedding(specification.positions + 1, 1)
         nn.init.zeros_(self.position.weight)
@@ -126,10 +148,11 @@ class DlrmBody(nn.Module):
         mixed = self.dense(dense)
         single = self._projected(embedded)
         logit = self.position(position)[:, 0]
-        if self.shape.first_order:
+        if self.shape.first_order or self.sparse is not None:
             ids = torch.stack(single, dim=1)
             logit = logit + ids[:, :, self.interacting :].sum(dim=(1, 2))
-            vectors = torch.cat([mixed[:, None], ids[:, :, : self.interacting]], dim=1)
+            ids = ids[:, :, : self.interacting]
+            vectors = torch.cat([mixed[:, None], ids if self.sparse is None else self.sparse(ids)], dim=1)
         else:
             vectors = torch.stack([mixed, *single], dim=1)
         parts = self._interacted(mixed, vectors)
@@ -162,7 +185,7 @@ class DLRM(DlrmBody, Network):
         """`rows` per table; `device` "meta" leaves the tables to be allocated by whoever shards them."""
         super().__init__(specification, shape)
         self.lookups = Lookups(specification)
-        self.embeddings = EmbeddingBagCollection(table_configs(specification, rows, shape), device=torch.device(device))
+        self.embeddings = tables_of(specification, table_configs(specification, rows, shape), device)
 
     def forward(self, dense: Tensor, bags: KeyedJaggedTensor, position: Tensor) -> Tensor:
         """dense float32 [B, D], bags of B rows, position int64 [B] (position bias rows) -> logits float32 [B]."""
@@ -195,6 +218,11 @@ def table_configs(specification: Specification, rows: dict[str, int], shape: Dlr
         )
         for table in specification.tables
     ]
+
+
+def tables_of(specification: Specification, configs: list[EmbeddingBagConfig], device: str) -> EmbeddingBagCollection:
+    """The tables; where bags have weights (equation 2) every id of a batch comes with one."""
+    return EmbeddingBagCollection(configs, is_weighted=specification.weighs, device=torch.device(device))
 
 
 def draw(weight: Tensor, deviation: float, first_order: int) -> Tensor:

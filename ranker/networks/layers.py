@@ -55,8 +55,18 @@ def norms(widths: Sequence[int], shape: DlrmShape) -> nn.ModuleList | None:
     return nn.ModuleList(BatchNorm(width) for width in widths) if shape.batch_norm else None
 
 
-def activated(hidden: Tensor, shape: DlrmShape) -> Tensor:
-    return torch.sigmoid(hidden) if shape.activation == "sigmoid" else torch.relu(hidden)
+def activated(hidden: Tensor, activation: str) -> Tensor:
+    return torch.sigmoid(hidden) if activation == "sigmoid" else torch.relu(hidden)
+
+
+def through_mlps(vectors: Tensor, weights: list[Tensor], biases: list[Tensor], activation: str) -> Tensor:
+    """F MLPs, one for each vector of a row: B x F x d -> B x F x d'. Weights F x after x before, biases F x after."""
+    hidden = vectors.transpose(0, 1)
+    for k, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
+        hidden = torch.baddbmm(bias[:, None], hidden, weight.transpose(1, 2))
+        if k < len(weights) - 1:
+            hidden = activated(hidden, activation)
+    return hidden.transpose(0, 1)
 
 
 class Lookups:
@@ -72,7 +82,7 @@ class Lookups:
         """A float32 [B, dimension of its table] per feature.
 
         A table has one pooling in fbgemm. Where its bags differ it averages, and a sum is the mean times the number of
-        ids.
+        ids; where a bag has weights, every table adds up, and the weights pool.
         """
         embedded = embeddings(bags).to_dict()
         found = []
@@ -85,7 +95,9 @@ class Lookups:
 
 
 def sum_tables(specification: Specification) -> list[str]:
-    """The tables all of whose bags are added up; the others average."""
+    """The tables all of whose bags are added up; the others average. All of them where ids have weights."""
+    if specification.weighs:
+        return [*specification.tables]
     found = []
     for table in specification.tables:
         poolings = {bag.pooling for bag in specification.bags if bag.table == table}

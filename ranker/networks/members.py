@@ -11,11 +11,11 @@ from functools import partial
 
 import torch
 from torch import Tensor, nn
-from torchrec import EmbeddingBagCollection, KeyedJaggedTensor
+from torchrec import KeyedJaggedTensor
 
 from ranker.errors import RankerError
 from ranker.features.specification import Specification
-from ranker.networks.dlrm import DlrmBody, Network, Standardised, draw, table_configs
+from ranker.networks.dlrm import DlrmBody, Network, Standardised, draw, table_configs, tables_of
 from ranker.networks.layers import Lookups
 from ranker.networks.shape import DlrmShape
 
@@ -38,7 +38,7 @@ class Members(Network):
             replace(one, embedding_dim=shape.members * self.columns, init_fn=partial(_draw_members, shape=shape))
             for one in table_configs(specification, rows, shape)
         ]
-        self.embeddings = EmbeddingBagCollection(configs, device=torch.device(device))
+        self.embeddings = tables_of(specification, configs, device)
         self.members = nn.ModuleList(DlrmBody(specification, shape) for _ in range(shape.members))
 
     @property

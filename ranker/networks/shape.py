@@ -17,6 +17,8 @@ class DlrmShape(Settings):
         batch_norm: before the activation of every hidden layer (Ioffe and Szegedy 2015). activation: after it.
         interaction: the dot products of all pairs, or the vectors side by side (--arch-interaction-op cat).
         itself: also the product of each vector with itself (the paper's code: --arch-interaction-itself).
+        sparse: hidden widths of an MLP that each feature's embedding passes through before it interacts (section 2.2:
+            "optionally passing them through MLPs"); it ends in the interacting dimension. Empty: no such MLPs.
         first_order: columns of every embedding, the last ones, that take no part in interactions: their sum is the
             id's own weight in the logit (the linear part of a factorisation machine or of wide and deep).
         dense_to_top: also hand the standardised dense features to the top MLP and, linearly, to the logit.
@@ -29,6 +31,7 @@ class DlrmShape(Settings):
 
     bottom: tuple[Count, ...] = (512, 256, 64)
     top: tuple[Count, ...] = (512, 256)
+    sparse: tuple[Count, ...] = ()
     dropout: Share = 0.0
     batch_norm: bool = False
     activation: Literal["relu", "sigmoid"] = "relu"
@@ -43,7 +46,7 @@ class DlrmShape(Settings):
     @property
     def interacts_plainly(self) -> bool:
         """Whether vectors meet as in the paper: by dot products of pairs, and nothing beside them."""
-        options = self.first_order or self.dense_to_top or self.itself or self.members > 1
+        options = self.first_order or self.dense_to_top or self.itself or self.sparse or self.members > 1
         return not options and self.interaction == "dot"
 
     def interaction_width(self, vectors: int, dimension: int, dense: int) -> int:

@@ -2,6 +2,7 @@
 
 import threading
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from ranker.errors import RankerError
+from ranker.features.pooling import pooling_weights
 from ranker.features.specification import Bag, Specification
 from ranker.networks.quantisation import mapped_table
 from ranker.serving.export import Serving, instruction_set, package_key, read_serving
@@ -73,19 +75,21 @@ class CompiledGraph:
         item_rows: NDArray[np.int64],
         request_rows: NDArray[np.int64],
         bags: list[NDArray[np.int32]],
+        bag_weights: Sequence[NDArray[np.float32] | None] | None = None,
     ) -> NDArray[np.float32]:
         """The probabilities of n candidates, float32 [n].
 
         Args:
             dense: float32 [n, D]. item_rows: int64 [item features, n]. request_rows: int64 [request features].
             bags: for each bag its table rows, int32 [any length]; the last ones count, as many as the bag is long.
+            bag_weights: for each bag those of its ids, float32 [as many], where they come with the rows.
         """
         count = len(dense)
         if count == 1:  # the package is compiled for two candidates and more
             dense, item_rows = np.repeat(dense, 2, axis=0), np.repeat(item_rows, 2, axis=1)
         # The compiled code reads memory as it expects it to lie and does not look at strides.
         given = [np.ascontiguousarray(one) for one in (dense, item_rows, request_rows)]
-        inputs = [torch.from_numpy(one) for one in (*given, *padded_bags(self._bags, bags))]
+        inputs = [torch.from_numpy(one) for one in (*given, *padded_bags(self._bags, bags, bag_weights))]
         try:
             with self._lock:  # the package's runner keeps state while it runs
                 (found,) = self._loader.run([*inputs, *self.tables])
@@ -95,18 +99,25 @@ class CompiledGraph:
 
 
 def padded_bags(
-    features: tuple[Bag, ...], bags: list[NDArray[np.int32]]
+    features: tuple[Bag, ...],
+    bags: list[NDArray[np.int32]],
+    weights_of_ids: Sequence[NDArray[np.float32] | None] | None = None,
 ) -> list[NDArray[np.int64] | NDArray[np.float32]]:
     """As the graph takes bags: the rows of each, int64 [length], then the weights of each, float32 [length].
 
-    The weights pool: 1 / ids for a mean, 1 for a sum, 0 where a bag is padded.
+    The weights pool: 1 / ids for a mean, 1 for a sum, times those of the ids where they have some (equation 2); 0 where
+    a bag is padded. `weights_of_ids`: those that come with the ids, per bag float32 [ids], or None.
     """
     rows, weights = [], []
-    for bag, feature in zip(bags, features, strict=True):
+    for bag, feature, own in zip(bags, features, weights_of_ids or [None] * len(bags), strict=True):
         row, weight = np.zeros(feature.length, np.int64), np.zeros(feature.length, np.float32)
         bag = bag[-feature.length :]
         row[: len(bag)] = bag
-        weight[: len(bag)] = 1 if feature.pooling == "sum" else 1 / max(len(bag), 1)
+        if feature.weighted or feature.decay != 1:
+            given = None if own is None else own[None, -feature.length :]
+            weight[: len(bag)] = pooling_weights(feature, np.array([len(bag)]), len(bag), given)[0]
+        else:
+            weight[: len(bag)] = 1 if feature.pooling == "sum" else 1 / max(len(bag), 1)
         rows.append(row)
         weights.append(weight)
     return [*rows, *weights]

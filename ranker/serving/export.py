@@ -47,8 +47,9 @@ def instruction_set() -> str:
 def package_key(wiring: Wiring) -> str:
     """Names what a package depends on: the wiring, the graph, torch, and the machine's instructions. No weights."""
     wired = asdict(wiring)
-    if wiring.members == 1:
-        del wired["members"]  # the packages of one member are as they were before there were several
+    for name, plain in (("members", 1), ("sparse", ())):  # packages without an option are as they were before it
+        if wired[name] == plain:
+            del wired[name]
     described = {
         "graph": _GRAPH_VERSION,
         "wiring": wired,

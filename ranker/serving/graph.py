@@ -15,6 +15,7 @@ from torch.nn.functional import linear
 from ranker.errors import RankerError
 from ranker.features.specification import Specification
 from ranker.networks.interaction import interactions
+from ranker.networks.layers import activated, through_mlps
 from ranker.networks.shape import DlrmShape
 
 
@@ -28,7 +29,7 @@ class Wiring:
         dense: number of dense features. dimension: of the vectors that come from tables.
         own_dimensions: for each table its own dimension, where that is a smaller one, or 0.
         bottom, top: widths of the hidden layers.
-        first_order, dense_to_top, itself, interaction, activation, members: as in `DlrmShape`.
+        first_order, dense_to_top, itself, interaction, activation, members, sparse: as in `DlrmShape`.
         int8: the tables are quantised by row (ranker/networks/quantisation.py).
     """
 
@@ -48,6 +49,7 @@ class Wiring:
     activation: str = "relu"
     int8: bool = False
     members: int = 1
+    sparse: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, specification: Specification, shape: DlrmShape, int8: bool = False, network: str = "dlrm") -> "Wiring":
@@ -80,6 +82,7 @@ class Wiring:
             activation=shape.activation,
             int8=int8,
             members=shape.members,
+            sparse=shape.sparse,
         )
 
     @property
@@ -111,8 +114,17 @@ class Wiring:
             name: tuple(shape for before, after in pairwise(widths) for shape in ((after, before), (after,)))
             for name, widths in (("bottom", bottom), ("top", top))
         }
-        direct = ((1, self.dense),) if self.dense_to_top else ()
-        of_one = {"scaling": ((self.dense,), (self.dense,)), **mlps, "direct": direct}
+        features, through = self.vectors - 1, (self.interacting, *self.sparse, self.interacting)
+        of_one = {
+            "scaling": ((self.dense,), (self.dense,)),
+            **mlps,
+            "direct": ((1, self.dense),) if self.dense_to_top else (),
+            "sparse": tuple(
+                shape
+                for before, after in pairwise(through if self.sparse else ())
+                for shape in ((features, after, before), (features, after))
+            ),
+        }
         of_members = {
             f"{name}{number_of(member)}": shapes for member in range(self.members) for name, shapes in of_one.items()
         }
@@ -137,6 +149,7 @@ class ServingGraph(nn.Module):
     - calibration: Platt slope, shift, and the position bias added to the logit, float32 [3];
     - of each member scaling: mean and scale of the dense features, float32 [D] each;
     - bottom, top: weight and bias of each layer, in turn;
+    - sparse: weights and biases of the embeddings' MLPs, layer by layer, if there are any;
     - direct: with `dense_to_top` the weights [1, D] of the dense features in the logit;
     - projections: for each table of its own dimension, float32 [d, own dimension].
     """
@@ -198,6 +211,10 @@ class ServingGraph(nn.Module):
         for weight, bias in zip(bottom[::2], bottom[1::2], strict=True):
             mixed = self._hidden(mixed, weight, bias)
         vectors = torch.stack([mixed, *(one[:, : wiring.interacting] for one in ids)], dim=1)
+        if wiring.sparse:
+            mlps = self._weights(f"sparse{member}")
+            passed = through_mlps(vectors[:, 1:], mlps[::2], mlps[1::2], wiring.activation)
+            vectors = torch.cat([vectors[:, :1], passed], dim=1)
         parts = [vectors.flatten(1)] if wiring.interaction == "cat" else [mixed, interactions(vectors, wiring.itself)]
         hidden = torch.cat([*parts, standardised] if wiring.dense_to_top else parts, dim=1)
         for weight, bias in zip(top[:-2:2], top[1:-2:2], strict=True):
@@ -213,8 +230,7 @@ class ServingGraph(nn.Module):
         """A hidden layer. A large one goes through oneDNN: see ranker/training/fast_linear.py."""
         if self._onednn and weight.numel() >= _LARGE:
             return torch.ops.mkldnn._linear_pointwise(inputs, weight, bias, self.wiring.activation, [], "")
-        hidden = linear(inputs, weight, bias)
-        return torch.sigmoid(hidden) if self.wiring.activation == "sigmoid" else torch.relu(hidden)
+        return activated(linear(inputs, weight, bias), self.wiring.activation)
 
     def _looked_up(
         self,

@@ -27,11 +27,14 @@ def weights_of(
         own = {name.removeprefix(member): one for name, one in state.items() if name.startswith(member)}
         suffix = number_of(number)
         direct = ["linear.weight"] if wiring.dense_to_top else []
+        layers = range(len(wiring.sparse) + 1 if wiring.sparse else 0)
+        sparse = [name for k in layers for name in (f"sparse.weights.{k}", f"sparse.biases.{k}")]
         found |= {
             f"scaling{suffix}": _of_shapes(own, ["dense.mean", "dense.scale"], shapes[f"scaling{suffix}"]),
             f"bottom{suffix}": _mlp(own, "dense", shapes[f"bottom{suffix}"]),
             f"top{suffix}": _mlp(own, "over", shapes[f"top{suffix}"]),
             f"direct{suffix}": _of_shapes(own, direct, shapes[f"direct{suffix}"]),
+            f"sparse{suffix}": _of_shapes(own, sparse, shapes[f"sparse{suffix}"]),
         }
     bias = sum(float(state[f"{member}position.weight"][position_row, 0]) for member in members) / len(members)
     found["calibration"] = [torch.tensor([platt.slope, platt.shift, bias])]

@@ -67,7 +67,11 @@ def batch_of(rows: HostRows, names: list[str], size: int, weight: float) -> Batc
         position = np.pad(position, (0, size - count))
         weights[count:] = 0
     bags = KeyedJaggedTensor(
-        keys=names, values=torch.from_numpy(rows.values), lengths=torch.from_numpy(lengths), stride=size
+        keys=names,
+        values=torch.from_numpy(rows.values),
+        weights=None if rows.weights is None else torch.from_numpy(rows.weights),
+        lengths=torch.from_numpy(lengths),
+        stride=size,
     )
     return Batch(
         torch.from_numpy(dense),

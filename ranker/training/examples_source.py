@@ -1,7 +1,7 @@
 """Encoded examples as a source of training: in memory, or in a folder that several processes map.
 
 examples.json                    rows of every split and table            specification.yaml
-train/, validation/, test/       dense, single, label, request, position, bag0, bag1, ... as npy
+train/, validation/, test/       dense, single, label, request, position, bag0, bag1, ... as npy; weights0 of bag0's ids
 """
 
 import json
@@ -16,6 +16,7 @@ from data.files import save_array, write_text_atomically
 from data.ids import load_array
 from ranker.errors import RankerError
 from ranker.features.examples import NO_ROW, Examples, require_rows, row_of_position
+from ranker.features.pooling import pooling_weights
 from ranker.features.settings import FeatureSettings
 from ranker.features.specification import Specification, read_specification, write_specification
 from ranker.training.source import GlobalBatch, HostRows, Source, Split, Standardisation
@@ -47,7 +48,7 @@ class ExamplesSource(Source):
         examples = self.splits[split]
         order = np.arange(len(examples)) if seed is None else np.random.default_rng(seed).permutation(len(examples))
         for begin in range(start * size, len(order), size):
-            yield _Chosen(examples, order[begin : begin + size], self.specification.positions)
+            yield _Chosen(examples, order[begin : begin + size], self.specification)
 
     def save(self, folder: Path) -> None:
         """Write the folder that `open_examples` reads."""
@@ -55,8 +56,10 @@ class ExamplesSource(Source):
             (folder / split).mkdir(parents=True)
             for name in _ARRAYS:
                 save_array(folder / split / f"{name}.npy", getattr(examples, name))
-            for number, bag in enumerate(examples.bags):
+            for number, (bag, weights) in enumerate(examples.of_bags()):
                 save_array(folder / split / f"bag{number}.npy", bag)
+                if weights is not None:
+                    save_array(folder / split / f"weights{number}.npy", weights)
         write_specification(self.specification, folder / "specification.yaml")
         rows = {split: len(examples) for split, examples in self.splits.items()}
         described = {"table_rows": self.table_rows, "rows": rows}
@@ -94,35 +97,41 @@ def open_examples(
 def _opened(folder: Path, specification: Specification) -> Examples:
     arrays = {name: load_array(folder / f"{name}.npy") for name in _ARRAYS}
     bags = tuple(load_array(folder / f"bag{number}.npy") for number in range(len(specification.bags)))
-    return Examples(**arrays, bags=bags)
+    own = [folder / f"weights{number}.npy" for number in range(len(bags))]
+    weights = tuple(load_array(one) if one.exists() else None for one in own)
+    return Examples(**arrays, bags=bags, weights=weights)
 
 
 @dataclass(frozen=True)
 class _Chosen(GlobalBatch):
     examples: Examples
     order: NDArray[np.int64]
-    positions: int
+    specification: Specification
 
     @property
     def rows(self) -> int:  # type: ignore[override]
         return len(self.order)
 
     def part(self, begin: int, end: int) -> HostRows:
-        return host_rows(self.examples, self.order[begin:end], self.positions)
+        return host_rows(self.examples, self.order[begin:end], self.specification)
 
 
-def host_rows(examples: Examples, rows: NDArray[np.int64], positions: int) -> HostRows:
-    """Some rows of the examples as a network takes them; `positions`: of the specification."""
+def host_rows(examples: Examples, rows: NDArray[np.int64], specification: Specification) -> HostRows:
+    """Some rows of the examples as a network takes them. Raises RankerError where weights of a bag are missing."""
     batch = examples.batch(rows)
     values, lengths = [batch.single.T.ravel()], [np.ones(batch.single.size, np.int32)]
-    for bag in batch.bags:
+    weights = [np.ones(batch.single.size, np.float32)]
+    for feature, (bag, given) in zip(specification.bags, batch.of_bags(), strict=True):
         there = bag != NO_ROW
         values.append(bag[there])
         lengths.append(there.sum(axis=1, dtype=np.int32))
+        if specification.weighs:
+            weights.append(pooling_weights(feature, lengths[-1], bag.shape[1], given)[there])
     return HostRows(
         dense=batch.dense,
         values=np.concatenate(values).astype(np.int64),
         lengths=np.concatenate(lengths) if batch.bags else None,
         label=batch.label,
-        position=row_of_position(batch.position, positions),
+        position=row_of_position(batch.position, specification.positions),
+        weights=np.concatenate(weights) if specification.weighs else None,
     )

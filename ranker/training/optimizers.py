@@ -105,7 +105,10 @@ def _without_ones(tensor: Tensor) -> Tensor:
 
 def mlp_optimizer(named: dict[str, nn.Parameter], settings: MlpSettings) -> Optimizer:
     """Biases, norms and the position bias do not decay."""
-    decays = {name: name.endswith("weight") and one.dim() > 1 and "position" not in name for name, one in named.items()}
+    decays = {
+        name: (name.endswith("weight") or "sparse.weights" in name) and one.dim() > 1 and "position" not in name
+        for name, one in named.items()
+    }
     groups = [
         {"params": [one for name, one in named.items() if decays[name]], "weight_decay": settings.weight_decay},
         {"params": [one for name, one in named.items() if not decays[name]], "weight_decay": 0.0},

@@ -103,11 +103,11 @@ class DlrmRanker:
     def logits(self, examples: Examples) -> NDArray[np.float64]:
         """float64 [n], before calibration."""
         found = np.empty(len(examples))
-        names, positions = [one.name for one in self.specification.table_features], self.specification.positions
+        names = [one.name for one in self.specification.table_features]
         with torch.no_grad():
             for start in range(0, len(examples), _PREDICT_ROWS):
                 rows = np.arange(start, min(start + _PREDICT_ROWS, len(examples)))
-                batch = batch_of(host_rows(examples, rows, positions), names, len(rows), 1.0)
+                batch = batch_of(host_rows(examples, rows, self.specification), names, len(rows), 1.0)
                 found[rows] = self.model(batch.dense, batch.bags, batch.position).numpy()
         return found
 

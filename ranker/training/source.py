@@ -22,6 +22,7 @@ class HostRows(NamedTuple):
         dense: float32 [b, D]. label: float32 [b], 0 or 1.
         values: int64 [n], table rows. lengths: int32 [T * b] values per bag, or None if every bag has exactly one.
         position: int64 [b], rows of the position bias; None where no position is known.
+        weights: float32 [n], what to multiply the embedding of each value with; None where tables pool by themselves.
     """
 
     dense: NDArray[np.float32]
@@ -29,6 +30,7 @@ class HostRows(NamedTuple):
     lengths: NDArray[np.int32] | None
     label: NDArray[np.float32]
     position: NDArray[np.int64] | None = None
+    weights: NDArray[np.float32] | None = None
 
 
 class GlobalBatch(ABC):

@@ -45,5 +45,44 @@ def tensors_of(
 ) -> tuple[torch.Tensor, KeyedJaggedTensor, torch.Tensor]:
     """A batch as a network takes it: dense [B, D], bags of B rows, position rows int64 [B]."""
     names = [one.name for one in spec.table_features]
-    batch = batch_of(host_rows(examples, rows, spec.positions), names, len(rows), 1.0)
+    batch = batch_of(host_rows(examples, rows, spec), names, len(rows), 1.0)
     return batch.dense, batch.bags, batch.position
+
+
+BAGGED_ROWS = {"u": 6, "i": 9, "w": 5}
+
+
+def bagged_specification(
+    own: str = "{}", recent: str = "mean", other: str = "mean", words: str = "mean", dimension: int = 8
+) -> Specification:
+    """Two single ids, two bags over the table of one of them, and a bag with a table of its own.
+
+    `recent`, `other`, `words`: a bag's pooling, and what else is said of it.
+    """
+    return parse_specification(
+        f"{{name: s, dimension: {dimension}, positions: 2, dense: [{{name: a}}, {{name: b}}],"
+        " request: [{name: u, table: u}], item: [{name: i, table: i}],"
+        f" bags: [{{name: r, table: i, length: 4, pooling: {recent}}},"
+        f" {{name: o, table: i, length: 3, pooling: {other}}},"
+        f" {{name: w, table: w, length: 2, pooling: {words}}}], tables: {{u: {own}, i: {{}}, w: {own}}}}}",
+        "spec",
+    )
+
+
+def bagged_examples(spec: Specification, count: int = 30, seed: int = 0) -> Examples:
+    random = np.random.default_rng(seed)
+    bags = []
+    for bag in spec.bags:
+        rows = random.integers(0, BAGGED_ROWS[bag.table], (count, bag.length)).astype(np.int32)
+        rows[np.arange(bag.length) >= random.integers(0, bag.length + 1, count)[:, None]] = NO_ROW
+        bags.append(rows)
+    single = np.stack([random.integers(0, BAGGED_ROWS[one.table], count) for one in spec.singles], axis=1).astype(
+        np.int32
+    )
+    label = (random.random(count) < 0.5).astype(np.float32)
+    dense = random.normal(size=(count, 2)).astype(np.float32)
+    weights = tuple(
+        random.uniform(-1, 2, rows.shape).astype(np.float32) if bag.weighted else None
+        for bag, rows in zip(spec.bags, bags, strict=True)
+    )
+    return Examples(dense, single, tuple(bags), np.arange(count), np.full(count, -1, np.int32), label, weights)

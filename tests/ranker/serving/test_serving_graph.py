@@ -16,11 +16,17 @@ from ranker.networks.dlrm import Network
 from ranker.networks.quantisation import quantise
 from ranker.networks.registry import build_network
 from ranker.networks.shape import DlrmShape
+from ranker.serving.compiled import padded_bags
 from ranker.serving.graph import ServingGraph, Wiring
 from ranker.serving.weights import weights_of
 from ranker.training.ranker import table_key
 from tests.support.networks import ALL_OPTIONS, ROWS, SPEC, tensors_of
 
+WEIGHTED = parse_specification(
+    "{name: s, dimension: 4, positions: 2, dense: [{name: a}, {name: b}], request: [{name: u, table: u}],"
+    " item: [{name: i, table: i}], bags: [{name: r, table: i, length: 4, decay: 0.6}], tables: {u: {}, i: {}}}",
+    "weighted",
+)
 MIXED = parse_specification(
     "{name: s, dimension: 8, positions: 2, dense: [{name: a}, {name: b}], request: [{name: u, table: u}],"
     " item: [{name: i, table: i}], bags: [{name: r, table: i, length: 4, pooling: sum}],"
@@ -33,7 +39,8 @@ def one_request(count: int, seed: int) -> Examples:
     """n rows of one request of SPEC: a user, a bag of some length, and n items."""
     random = np.random.default_rng(seed)
     bag = np.full(4, NO_ROW, np.int32)
-    bag[: random.integers(0, 5)] = 3
+    filled = random.integers(0, 5)
+    bag[:filled] = random.integers(0, 9, filled)
     single = np.stack([np.full(count, random.integers(0, 6)), random.integers(0, 9, count)], axis=1).astype(np.int32)
     dense = random.normal(size=(count, 2)).astype(np.float32)
     bags = (np.tile(bag, (count, 1)),)
@@ -63,13 +70,12 @@ def graph_of(specification: Specification, wiring: Wiring, model: Network) -> Se
 def graph_inputs(specification: Specification, wiring: Wiring, model: Network, examples: Examples) -> Iterator[object]:
     """What the scorer hands to the graph, in tensors."""
     bag = examples.bags[0][0]
-    filled = bag != NO_ROW
-    each = 1 if specification.bags[0].pooling == "sum" else 1 / max(filled.sum(), 1)
+    rows, weights = padded_bags(specification.bags, [bag[bag != NO_ROW]])
     yield torch.from_numpy(examples.dense)
     yield torch.from_numpy(examples.single[:, 1:].T.astype(np.int64))
     yield torch.from_numpy(examples.single[0, :1].astype(np.int64))
-    yield [torch.from_numpy(np.where(filled, bag, 0).astype(np.int64))]
-    yield [torch.from_numpy((filled * each).astype(np.float32))]
+    yield [torch.from_numpy(rows)]
+    yield [torch.from_numpy(weights)]
     tables = [model.state_dict()[table_key(name)] for name in specification.tables]
     quantised = [quantise(one.numpy()) for one in tables]
     yield [torch.from_numpy(one.values) for one in quantised] if wiring.int8 else tables
@@ -84,11 +90,12 @@ OPTIONS: dict[str, list[object]] = {
     "activation": ["relu", "sigmoid"],
     "batch_norm": [False, True],
     "members": [1, 3],
+    "sparse": [(), (6,)],
 }
 
 
 @pytest.mark.parametrize("int8", [False, True])
-@pytest.mark.parametrize("specification", [SPEC, MIXED], ids=["one dimension", "mixed dimensions, sums"])
+@pytest.mark.parametrize("specification", [SPEC, MIXED, WEIGHTED], ids=["one dimension", "mixed, sums", "weighted"])
 def test_the_serving_graph_is_the_trained_network_with_any_options(specification: Specification, int8: bool) -> None:
     for values in itertools.product(*OPTIONS.values()):
         chosen: dict[str, Any] = dict(zip(OPTIONS, values, strict=True))

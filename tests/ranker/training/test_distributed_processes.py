@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 
 from ranker.errors import RankerError
+from ranker.training.examples_source import ExamplesSource
 from ranker.training.fit import FitJob
 from ranker.training.launch import launch
 from ranker.training.plan import ShardingConstraints
 from ranker.training.settings import TrainingSettings
 from tests.support.criteo_folder import make_criteo_folder
+from tests.support.networks import BAGGED_ROWS, bagged_examples, bagged_specification
 from tests.support.ranker_runs import fail_on_the_second, fit_all, weights_of
 
 KINDS = ("table_wise", "row_wise", "column_wise", "data_parallel")
@@ -80,6 +82,26 @@ def test_two_processes_train_the_model_of_one_for_every_sharding_type_and_optimi
     key = "weights.embeddings.embedding_bags.C9.weight"  # all three began with the same draw
     ends = [weights_of(tmp_path / f"alone-{optimizer}")[key] for optimizer in RATES]
     assert min(float((one - other).abs().max()) for one, other in combinations(ends, 2)) > 1e-3
+
+
+@pytest.mark.slow
+def test_two_processes_train_weighted_bags_as_one_does(tmp_path: Path) -> None:
+    """Equation 2 with weights that come with the rows, and with weights that fall with age, over row-wise tables."""
+    spec = bagged_specification(recent="sum, weighted: true", other="mean, decay: 0.5")
+    source = ExamplesSource(
+        spec, BAGGED_ROWS, {"train": bagged_examples(spec, 100), "validation": bagged_examples(spec, 20, seed=1)}
+    )
+    source.save(tmp_path / "rows")
+    job = {"shape": {"bottom": [8], "top": [8], "sparse": [6]}, "batch": 33, "dimension": None}
+    found = []
+    for processes in (1, 2):
+        run, kind = tmp_path / f"run{processes}", ShardingConstraints(types=("row_wise",))
+        launch(
+            processes, "cpu", 1, fit_all, [FitJob(tmp_path / "rows", run, settings("sgd", **job), kind, shown=False)]
+        )
+        found.append(weights_of(run))
+    for name, one in found[0].items():
+        np.testing.assert_allclose(found[1][name], one, atol=5e-6, err_msg=name)
 
 
 @pytest.mark.slow

@@ -76,7 +76,7 @@ def test_sharding_changes_no_prediction_and_every_table_learns() -> None:
         for name, one in start.items():
             torch.testing.assert_close(copied[name], one)
         names = [one.name for one in SPEC.table_features]
-        batch = batch_of(host_rows(examples, np.arange(40), SPEC.positions), names, 40, 1 / 40)
+        batch = batch_of(host_rows(examples, np.arange(40), SPEC), names, 40, 1 / 40)
         loss, (logits, _) = sharded.model(batch)
         torch.testing.assert_close(logits, model(*tensors_of(SPEC, examples, np.arange(40))).detach())
         loss.backward()
