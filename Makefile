@@ -2,6 +2,8 @@
 # Two files at a time: each waits for processes, sockets and disks of its own.
 PYTEST ?= .venv/bin/python -m pytest -n 2 --dist loadfile
 WORKSPACE ?= workspace
+# Of `make serve`: where browsers find the example shop.
+HTTP ?= 8080
 # CI adds "spark": pip extras of pyproject.toml.
 EXTRAS ?= cpu,dev
 # Of `make figures`: names with commas (all), and minutes.
@@ -19,8 +21,8 @@ install:  ## make .venv and install everything into it
 demo: install  ## the whole path on a simulated marketplace, with its A/B report
 	.venv/bin/tandem demo --workspace $(WORKSPACE)
 
-serve: install  ## start the gateway on the bundle the demo left
-	.venv/bin/tandem gateway serve --workspace $(WORKSPACE)
+serve: install  ## start the gateway on the bundle the demo left, with an example shop: HTTP=8080
+	.venv/bin/tandem gateway serve --workspace $(WORKSPACE) --http $(HTTP) --shop
 
 test: install lint  ## lint, types and the whole test suite
 	$(PYTEST)

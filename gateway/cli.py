@@ -1,5 +1,6 @@
 """The sub-commands of `tandem gateway`."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -36,6 +37,9 @@ def serve(
     ranker_ms: Annotated[float, typer.Option(min=0.1, help="Deadline of the ranker.")] = 20.0,
     total_ms: Annotated[float, typer.Option(min=1, help="From arrival to answer.")] = 100.0,
     in_flight: Annotated[int, typer.Option(min=1, help="Requests at once per worker; one more is refused.")] = 32,
+    http: Annotated[int | None, typer.Option(min=1, max=65535, help="Also answer browsers over HTTP, there.")] = None,
+    web_config: Annotated[Path | None, typer.Option(help="Settings of the HTTP server (YAML).")] = None,
+    shop: Annotated[bool, typer.Option("--shop", help="With --http: also an example shop, at /shop.")] = False,
 ) -> None:
     """Answer banner requests over gRPC until stopped (Ctrl-C drains).
 
@@ -58,7 +62,57 @@ def serve(
         exclude_kinds=tuple(EVENT_KINDS.index(kind) for kind in _checked_kinds(exclude_kind)),
         limits=Limits(source_ms=source_ms, ranker_ms=ranker_ms, total_ms=total_ms, in_flight=in_flight),
     )
-    run_gateway(config)
+    run_gateway(config, _web_command(workspace, host, port, http, web_config, shop))
+
+
+def _web_command(
+    workspace: Path, host: str, port: int, http: int | None, settings: Path | None, shop: bool
+) -> list[str]:
+    """How the HTTP server beside a gateway is started; its settings are checked first."""
+    if http is None:
+        if settings is not None or shop:
+            raise GatewayError("--web-config and --shop are of the HTTP server: expected --http PORT beside them")
+        return []
+    if settings is not None:
+        from gateway.web.settings import read_web_settings
+
+        read_web_settings(settings)
+    gateway = f"{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"
+    options = ["-w", str(workspace), "--gateway", gateway, "--port", str(http)]
+    options += ["--config", str(settings)] if settings is not None else []
+    return [sys.executable, "-m", "tandem", "gateway", "web", *options, *(["--shop"] if shop else [])]
+
+
+@app.command()
+def web(
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    config: Annotated[Path | None, typer.Option(help="Settings (YAML), which the options below change.")] = None,
+    gateway: Annotated[str | None, typer.Option(help="Where the gRPC gateway listens.")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on; only this machine by default.")] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port to listen on; 0: any free one.")] = None,
+    item_url: Annotated[str | None, typer.Option(help="The page of an item, with {item_id} in it.")] = None,
+    shop: Annotated[bool, typer.Option("--shop", help="Also serve the catalog as an example shop, at /shop.")] = False,
+) -> None:
+    """Answer browsers and shops over HTTP, in front of a running gateway: banners, clicks, events, JSON."""
+    from gateway.web.server import run_web
+    from gateway.web.settings import WebSettings, read_web_settings
+
+    settings = read_web_settings(config) if config is not None else WebSettings()
+    told = {"gateway": gateway, "host": host, "port": port, "item_url": item_url}
+    changes = {name: value for name, value in told.items() if value is not None}
+    run_web(settings.changed(**changes) if changes else settings, Workspace(workspace), shop)
+
+
+@app.command()
+def token(json_path: JsonOption = None) -> None:
+    """Make a token for a client of /v1: give the token to the client, and its digest to the settings."""
+    import hashlib
+    import secrets
+
+    made = secrets.token_urlsafe(32)
+    digest = hashlib.sha256(made.encode()).hexdigest()
+    console.print(f"token (shown once): {made}\n\ntokens:\n  NAME: {{sha256: {digest}}}", markup=False, soft_wrap=True)
+    write_figures(json_path, {"token": made, "sha256": digest})
 
 
 @app.command()

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import grpc
 from google.protobuf.message import Message
@@ -58,10 +58,7 @@ class GatewayClient:
 
     def __init__(self, address: str, timeout: float = 2.0, retry: bool = True) -> None:
         self.address, self._timeout = address, timeout
-        options: list[tuple[str, object]] = list(_CONNECTION)
-        if retry:
-            options.append(("grpc.service_config", json.dumps(_RETRIES)))
-        self._channel = grpc.insecure_channel(address, options=options)
+        self._channel = grpc.insecure_channel(address, options=channel_options(retry))
         self._banners = rpc.BannerServiceStub(self._channel)
         self._candidates = rpc.CandidateServiceStub(self._channel)
         self._ranker = rpc.RankerServiceStub(self._channel)
@@ -119,20 +116,23 @@ class GatewayClient:
         try:
             return method(request, timeout=self._timeout)
         except grpc.RpcError as error:
-            code, said, reason = error.code(), error.details() or "", _reason_of(error)
+            code, said, reason = error.code(), error.details() or "", reason_of(error)
             if code == grpc.StatusCode.UNAVAILABLE and not reason:
                 sentence = f"nothing answers at {self.address}; `tandem gateway serve` starts a gateway ({said})"
                 raise GatewayError(sentence) from error
             raise RefusalError(code.name, f"{self.address} answered {code.name}: {said}", reason) from error
 
 
-def _reason_of(error: grpc.RpcError) -> str:
+def channel_options(retry: bool) -> list[tuple[str, object]]:
+    """Of a channel to a gateway, synchronous or not."""
+    return [*_CONNECTION, *([("grpc.service_config", json.dumps(_RETRIES))] if retry else [])]
+
+
+def reason_of(error: Any) -> str:
     """The gateway's reason, from the status's details; "" of an error that is not the gateway's."""
-    if not isinstance(error, grpc.Call):
-        return ""
     try:
-        status = from_call(error)
-    except ValueError:  # details that do not fit the status: another's
+        status = from_call(error)  # a call that failed, of grpc or of grpc.aio
+    except (AttributeError, ValueError):  # an error without details; details that do not fit the status: another's
         return ""
     for detail in status.details if status is not None else ():
         info = ErrorInfo()

@@ -3,18 +3,22 @@
 import dataclasses
 import logging
 import os
+from collections.abc import Sequence
 
 from data.bundle import Bundle
+from gateway.server.companion import Companion
 from gateway.server.config import ServerConfig
 from gateway.server.supervisor import Supervisor
 
 
-def run_gateway(config: ServerConfig) -> None:
+def run_gateway(config: ServerConfig, beside: Sequence[str] = ()) -> None:
     """Serve a workspace's bundle until SIGTERM or SIGINT.
 
     Libraries that compute are loaded here once, so that every worker, and every one that replaces another, starts at
     once and shares their pages. Nothing of gRPC is loaded before the fork.
 
+    Args:
+        beside: the command of the HTTP server, if there is to be one.
     Raises:
         TandemError: no bundle, a damaged one, a wrong populations file, a port in use, a log that cannot be written.
     """
@@ -25,7 +29,8 @@ def run_gateway(config: ServerConfig) -> None:
 
     if config.known_sources is None:
         config = dataclasses.replace(config, known_sources=tuple(SOURCES))
-    supervisor = Supervisor(config, Runtime.load)
+    companion = Companion("the HTTP server", beside) if beside else None
+    supervisor = Supervisor(config, Runtime.load, companion)
     Bundle.open(config.bundle)
     logging.disable(logging.INFO)  # one of the libraries announces each of its files as it loads
     import ranker.banner.scorer  # noqa: F401

@@ -11,6 +11,7 @@ import time
 
 from gateway.experiment.populations import WatchedExperiment
 from gateway.server.compaction import Compaction
+from gateway.server.companion import Companion
 from gateway.server.config import ServerConfig
 from gateway.server.processes import Child, fork_child, reserve_port
 from gateway.server.rollout import Generation, Rollout
@@ -26,14 +27,15 @@ _GRACE_SECONDS = 5.0
 class Supervisor:
     """Runs a gateway until SIGTERM or SIGINT."""
 
-    def __init__(self, config: ServerConfig, load: LoadRuntime) -> None:
+    def __init__(self, config: ServerConfig, load: LoadRuntime, companion: Companion | None = None) -> None:
         """
         Args:
             load: `Runtime.load`, or what stands in for it in a test.
+            companion: what runs beside the workers.
         Raises:
             GatewayError: the populations file is wrong or the port is taken.
         """
-        self._config, self._load = config, load
+        self._config, self._load, self._companion = config, load, companion
         self._experiment = WatchedExperiment(config.populations, config.known_sources)
         self._socket = reserve_port(config.host, config.port)
         self.port: int = self._socket.getsockname()[1]
@@ -61,7 +63,11 @@ class Supervisor:
                 self._rollout.advance()
                 if self._rollout.serving is not None:
                     self._compaction.advance(self._own_descriptors)
+                    if self._companion is not None:
+                        self._companion.look()
         finally:
+            if self._companion is not None:
+                self._companion.stop()
             self._drain()
         self._compaction.now()
         logger.info("stopped: every worker has finished what it had begun, and the log is compacted")

@@ -1,0 +1,120 @@
+"""What the HTTP server is told: `web.yaml`, and the options of `tandem gateway web` over it."""
+
+import ipaddress
+from pathlib import Path
+from typing import Annotated, Literal, Self
+from urllib.parse import quote, urlsplit
+
+from pydantic import Field, field_validator, model_validator
+
+from data.settings import Count, Settings, read_settings
+from gateway.errors import GatewayError
+
+Method = Literal["banner", "candidates", "similar", "rank", "track"]
+METHODS: tuple[Method, ...] = ("banner", "candidates", "similar", "rank", "track")
+Port = Annotated[int, Field(ge=0, le=65535)]
+ITEM = "{item_id}"
+
+
+class Token(Settings):
+    """A client of `/v1`. `tandem gateway token` makes a token and prints its digest.
+
+    Attributes:
+        sha256: of the token, in hexadecimal. methods: what the client may call.
+    """
+
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    methods: tuple[Method, ...] = METHODS
+
+
+class WebSettings(Settings):
+    """Where the server listens, whom it answers, and where items are found.
+
+    Attributes:
+        host, port: where it listens. gateway: the address of the gRPC gateway. channels: connections to it.
+        public_url: the address browsers reach this server at, if a proxy stands before it; by default the request's.
+        item_url: the page of an item, with `{item_id}` in it. item_urls: the same for single merchants.
+        currency: printed before prices.
+        origins: web pages that may call from a browser, such as https://shop.example.
+        tokens: clients of `/v1`, by name. Without any, `/v1` is open, and the server listens on this machine only.
+        certificate, key: PEM files; with both the server speaks TLS.
+        body_bytes: of a request at most. in_flight: requests at once; one more gets status 503.
+        timeout_ms: of a call to the gateway.
+        click_days: a click on an older banner leads to the item and is not counted.
+    """
+
+    host: str = "127.0.0.1"
+    port: Port = 8080
+    gateway: str = "127.0.0.1:50051"
+    channels: Annotated[int, Field(ge=1, le=64)] = 4
+    public_url: str = ""
+    item_url: str = ""
+    item_urls: dict[str, str] = Field(default_factory=dict)
+    currency: Annotated[str, Field(max_length=8)] = ""
+    origins: tuple[str, ...] = ()
+    tokens: dict[str, Token] = Field(default_factory=dict)
+    certificate: Path | None = None
+    key: Path | None = None
+    body_bytes: Count = 65_536
+    in_flight: Count = 128
+    timeout_ms: Count = 1_000
+    click_days: Count = 30
+
+    @field_validator("item_url")
+    @classmethod
+    def _one_item_url(cls, url: str) -> str:
+        return _checked_item_url(url) if url else url
+
+    @field_validator("item_urls")
+    @classmethod
+    def _item_urls(cls, urls: dict[str, str]) -> dict[str, str]:
+        return {merchant: _checked_item_url(url) for merchant, url in urls.items()}
+
+    @field_validator("origins")
+    @classmethod
+    def _origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        for one in origins:
+            parts = urlsplit(one)
+            if parts.scheme not in ("http", "https") or not parts.netloc or f"{parts.scheme}://{parts.netloc}" != one:
+                raise ValueError(f"expected origins such as https://shop.example, found {one!r:.80}")
+        return origins
+
+    @field_validator("public_url")
+    @classmethod
+    def _public_url(cls, url: str) -> str:
+        if url and urlsplit(url).scheme not in ("http", "https"):
+            raise ValueError(f"expected an address such as https://banners.shop.example, found {url!r:.80}")
+        return url.rstrip("/")
+
+    @model_validator(mode="after")
+    def _guarded(self) -> Self:
+        if (self.certificate is None) != (self.key is None):
+            raise ValueError("certificate and key: expected both files or neither")
+        if not self.tokens and not _is_loopback(self.host):
+            raise ValueError(f"host {self.host}: expected tokens for clients of /v1, or a host of this machine only")
+        return self
+
+    def item_page(self, merchant_id: str, item_id: str) -> str | None:
+        """The address of an item's page; None where none is configured."""
+        template = self.item_urls.get(merchant_id) or self.item_url
+        return template.replace(ITEM, quote(item_id, safe="")) if template else None
+
+
+def read_web_settings(path: Path) -> WebSettings:
+    """Raises GatewayError naming the file and the field that is wrong."""
+    return read_settings(path, WebSettings, GatewayError)
+
+
+def _checked_item_url(url: str) -> str:
+    parts = urlsplit(url)
+    local = url.startswith("/") and not url.startswith("//")
+    if ITEM not in url or ITEM in parts.netloc or not (local or (parts.scheme in ("http", "https") and parts.netloc)):
+        raise ValueError(f"expected an address with {ITEM} in its path, such as https://shop.example/p/{ITEM}")
+    return url
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
