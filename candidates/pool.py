@@ -7,6 +7,7 @@ from itertools import compress
 import numpy as np
 from numpy.typing import NDArray
 
+from candidates.merge_order import ROUND_ROBIN, MergeOrder
 from candidates.proposals import Proposal
 
 
@@ -17,45 +18,62 @@ class Pool:
     Attributes:
         items: int32 [n], item positions, ascending.
         names: the S sources' names, sorted.
-        proposed: bool [n, S], who proposed what.
-        best_rank: int32 [n], the item's best place over the sources; 0 is a source's first.
+        proposers: who proposed each of the n items: bit s for source s.
+        merit: float64 [n], of the item's places in the proposals (`MergeRule`); more is better.
     """
 
     items: NDArray[np.int32]
     names: tuple[str, ...]
-    proposed: NDArray[np.bool_]
-    best_rank: NDArray[np.int32]
+    proposers: tuple[int, ...]
+    merit: NDArray[np.float64]
 
     def __len__(self) -> int:
         return len(self.items)
 
     def sources_of(self, rows: NDArray[np.int64]) -> list[tuple[str, ...]]:
         """The names of the sources that proposed the item of each row."""
-        return [tuple(compress(self.names, one)) for one in self.proposed[rows].tolist()]
+        found: dict[int, tuple[str, ...]] = {}
+        bits = [1 << place for place in range(len(self.names))]
+        answer = []
+        for row in rows.tolist():
+            mask = self.proposers[row]
+            if mask not in found:
+                found[mask] = tuple(compress(self.names, [mask & bit for bit in bits]))
+            answer.append(found[mask])
+        return answer
 
     def own_order(self) -> NDArray[np.int64]:
-        """int64 [n]: rows by the sources' own order.
-
-        Every source's first items come first, then every source's second, and so on; within a place by item position.
-        """
-        return np.lexsort((self.items, self.best_rank))
+        """int64 [n]: rows by the sources' own order: by merit, the higher first, then by item position."""
+        return np.argsort(-self.merit, kind="stable")
 
 
-EMPTY_POOL = Pool(np.empty(0, np.int32), (), np.empty((0, 0), np.bool_), np.empty(0, np.int32))
+EMPTY_POOL = Pool(np.empty(0, np.int32), (), (), np.empty(0))
 
 
-def pool_proposals(proposals: Mapping[str, Proposal]) -> Pool:
-    """The union of the proposals."""
+def pool_proposals(proposals: Mapping[str, Proposal], order: MergeOrder = ROUND_ROBIN) -> Pool:
+    """The union of the proposals; `order` says what a place in one of them is worth.
+
+    A dict: for the some sixty items of a request it takes a quarter of the time that arrays would.
+    """
     names = tuple(sorted(proposals))
-    lengths = [len(proposals[name].items) for name in names]
-    if not sum(lengths):
+    rule = order.rule(names)
+    best = rule.best
+    merit: dict[int, float] = {}
+    proposers: dict[int, int] = {}
+    for place, name in enumerate(names):
+        bit, items = 1 << place, proposals[name].items.tolist()
+        for item, value in zip(items, rule.values(place, len(items)), strict=True):
+            if item not in merit:
+                merit[item], proposers[item] = value, bit
+            else:
+                merit[item] = max(merit[item], value) if best else merit[item] + value
+                proposers[item] |= bit
+    if not merit:
         return EMPTY_POOL
-    together = np.concatenate([proposals[name].items for name in names])
-    source = np.repeat(np.arange(len(names)), lengths)
-    rank = np.concatenate([np.arange(length, dtype=np.int32) for length in lengths])
-    items, row = np.unique(together, return_inverse=True)
-    proposed = np.zeros((len(items), len(names)), np.bool_)
-    proposed[row, source] = True
-    best_rank = np.full(len(items), np.iinfo(np.int32).max, np.int32)
-    np.minimum.at(best_rank, row, rank)
-    return Pool(items.astype(np.int32, copy=False), names, proposed, best_rank)
+    items = sorted(merit)
+    return Pool(
+        np.array(items, np.int32),
+        names,
+        tuple([proposers[item] for item in items]),
+        np.array([merit[item] for item in items]),
+    )

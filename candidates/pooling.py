@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from candidates.config import CandidatesConfig
 from candidates.errors import CandidatesError
+from candidates.merge_order import ROUND_ROBIN, MergeOrder
 from candidates.pool import pool_proposals
 from candidates.proposals import CandidateSource
 from candidates.sources import load_sources_from
@@ -40,9 +41,10 @@ def pool_examples(
     cut_ts: int,
     horizon_us: int = 7 * DAY_US,
     k: int = 50,
-    negatives: int | None = 30,
+    negatives: int | None = None,
     max_requests: int = 10_000,
     seed: int = 0,
+    order: MergeOrder = ROUND_ROBIN,
 ) -> pa.Table:
     """Labelled rows of one request per (user, merchant) visited from `cut_ts` on, at a random one of the visits.
 
@@ -51,9 +53,10 @@ def pool_examples(
         timelines: with the events before and after `cut_ts`.
         horizon_us: microseconds after the moment in which taking an item makes it a positive.
         k: candidates asked of each source.
-        negatives: at most so many unlabelled candidates are kept per request, drawn at random; None: all. The share of
-            positives is then not that of serving: what is trained on them ranks, but is not calibrated.
+        negatives: at most so many unlabelled candidates are kept per request, drawn at random; None: all. With fewer,
+            the share of positives and the places of the items are not those of serving.
         max_requests: at most so many requests, drawn at random.
+        order: how the proposals are merged.
 
     Returns:
         A table of EXAMPLE_SCHEMA, requests in order of time; the items of a request as they would stand without a
@@ -67,7 +70,7 @@ def pool_examples(
         for row in rows.tolist():
             bar.advance()
             request, taken = _request_at(timelines, items, int(user_of_row[row]), row, horizon_us)
-            pool = pool_proposals({name: source.propose(request, k) for name, source in sources.items()})
+            pool = pool_proposals({name: source.propose(request, k) for name, source in sources.items()}, order)
             pooled = pool.items[pool.own_order()]
             kept = _sample(np.sort(pooled), taken, negatives, rng)
             pooled = pooled[np.isin(pooled, kept)]
@@ -82,7 +85,7 @@ def bootstrap_examples(
     later_share: float = 0.2,
     horizon_days: float = 7.0,
     k: int = 50,
-    negatives: int | None = 30,
+    negatives: int | None = None,
     max_requests: int = 10_000,
     engine: Engine = "duckdb",
     seed: int = 0,
@@ -102,7 +105,8 @@ def bootstrap_examples(
         sources = load_sources_from(Path(folder), items)
         timelines = Timelines.of(events, items)
         horizon_us = int(horizon_days * DAY_US)
-        return pool_examples(sources, timelines, items, cut_ts, horizon_us, k, negatives, max_requests, seed)
+        order = MergeOrder.load(Path(folder))
+        return pool_examples(sources, timelines, items, cut_ts, horizon_us, k, negatives, max_requests, seed, order)
 
 
 def _moments(

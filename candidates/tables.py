@@ -39,6 +39,30 @@ def contenders_table(metrics: Mapping[str, Any]) -> Table:
     return shown
 
 
+def merge_table(metrics: Mapping[str, Any]) -> Table:
+    """How the proposals of each set of sources are merged, from the metrics of a training."""
+    merge = metrics["merge"]
+    title = f"Sources merged: recall of a banner's slots on {merge['requests']:,} validation requests"
+    columns = ("sources", "merged by", "recall", "in turns", "less the best alone")
+    shown = table(title, *columns, left=columns[:2])
+    for names, one in merge["chosen"].items():
+        recall, turns, gain = (one[name] for name in ("recall", "in turns", "less the best source"))
+        shown.add_row(
+            names,
+            one["rule"],
+            f"{recall['mean']:.4f} ± {recall['se']:.4f}",
+            f"{turns['mean']:.4f} ± {turns['se']:.4f}",
+            f"{gain['mean']:+.4f} ± {gain['se']:.4f}",
+        )
+    if "best" in merge["recall"]:
+        found = merge["recall"]
+        shown.caption = (
+            f"on other users: recall@20 {found['recall@20']:.4f} ± {found['recall@20_se']:.4f}, less {found['best']}'s "
+            f"{found['less best']:+.4f} ± {found['less best_se']:.4f}"
+        )
+    return shown
+
+
 def _how(contender: Mapping[str, Any]) -> str:
     """The epochs of a training, or the values of spectral vectors, shortly."""
     if "epochs" in contender:

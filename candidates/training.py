@@ -19,6 +19,7 @@ from candidates.errors import CandidatesError
 from candidates.evaluation import HeldOut, evaluate_sources, split_events
 from candidates.matrices.embeddings import item_vectors
 from candidates.matrices.statistics import country_statistics, popularity, positioned
+from candidates.merging import choose_order, evaluate_order
 from candidates.sources import SOURCES, load_sources_from
 from candidates.training_set import CountryTraining, Stopwatch, TrainingSet, validation_and_test
 from data.engine import Engine
@@ -39,8 +40,8 @@ def train_candidates(
 ) -> dict[str, Any]:
     """Train the configured sources and write them into `folder`, a bundle's candidates part.
 
-    A share of the users is kept out of all training: half of them choose the epoch of LED and the number of clusters of
-    CBO, the other half measure the recall that is returned.
+    A share of the users is kept out of all training: half of them choose the epoch of LED, the number of clusters of
+    CBO and how the sources' proposals are merged, the other half measure the recall that is returned.
 
     Args:
         folder: exists and is empty, such as `BundleDraft.folder("candidates")`.
@@ -51,8 +52,8 @@ def train_candidates(
         checkpoints: a folder in which long trainings keep checkpoints, and from which they go on.
 
     Returns:
-        {"recall": source -> recall@20, recall@50 with standard errors, "sources": each source's own figures,
-        "seconds": stage -> time, "countries": models, largest first, ...}.
+        {"recall": source -> recall@20, recall@50 with standard errors, "merge": how proposals are merged, and its
+        recall, "sources": each source's own figures, "seconds": stage -> time, "countries": largest first, ...}.
 
     Raises:
         CandidatesError: an unknown source, or no event of a known item.
@@ -69,10 +70,14 @@ def train_candidates(
             clock.stop(name)
     described = {"sources": list(config.sources), "config": config.model_dump(mode="json"), "seed": seed}
     (folder / "config.json").write_text(json.dumps(described, indent=2) + "\n")
-    recall = evaluate_sources(load_sources_from(folder, items), test)
+    sources = load_sources_from(folder, items)
+    recall = evaluate_sources(sources, test)
+    order, merge = choose_order(sources, [one for country in training.countries for one in country.validation])
+    order.save(folder)
     clock.stop("evaluation")
     return {
         "recall": recall,
+        "merge": merge | {"recall": evaluate_order(order, sources, test)},
         "sources": figures,
         "seconds": clock.seconds,
         "countries": [country.country for country in training.countries],

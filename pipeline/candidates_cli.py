@@ -61,7 +61,7 @@ def train_command(
     Shows the recall@20 and @50 of each source on users kept out of training. The workspace keeps the settings for its
     next training. The ranker of the bundle in service stays.
     """
-    from candidates.tables import contenders_table, recall_table
+    from candidates.tables import contenders_table, merge_table, recall_table
     from pipeline.training import train_stage_one
 
     place = Workspace(workspace)
@@ -71,6 +71,7 @@ def train_command(
     metrics = bundle.metrics["candidates"]
     console.print(contenders_table(metrics))
     console.print(recall_table(metrics["recall"], "users kept out of training", place.origin()))
+    console.print(merge_table(metrics))
     seconds = ", ".join(f"{stage} {taken:.1f} s" for stage, taken in metrics["seconds"].items())
     console.print(f"bundle {bundle.version} is in service ({seconds})")
     write_figures(json_file, {"bundle": bundle.version, **metrics})

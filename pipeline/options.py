@@ -52,6 +52,7 @@ _PLACES = {
     "led": ("candidates.led.tuning",),
     "loss": ("candidates.led.loss",),
     "epochs": ("candidates.led.epochs",),
+    "serve": ("ranker.serve",),
     "window_days": ("candidates.gbo.window_days",),
     "half_life_days": ("candidates.gbo.half_life_days",),
     "k": ("pooled",),

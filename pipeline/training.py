@@ -149,7 +149,9 @@ def evaluate_split(
 
 
 def warnings_about_ranker(metrics: dict[str, Any]) -> list[str]:
-    """A sentence for each baseline that does better than the ranker in service on later requests."""
+    """A sentence if the ranker is a shadow; else one for each baseline that does better on later requests."""
+    if not metrics["guard"]["serves"]:
+        return [f"banners keep the sources' own order, for the ranker does not help: {metrics['guard']['why']}"]
     served, sentences = metrics.get(INT8) or metrics["DLRM"], []
     for baseline in ("logistic regression", "popularity", SOURCES_ORDER):
         found = metrics.get(baseline, {})

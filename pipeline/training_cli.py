@@ -5,6 +5,7 @@ import typer
 from data.console import DEFAULT_WORKSPACE, JsonOption, SeedOption, WorkspaceOption, console, notices, write_figures
 from data.workspace import Workspace
 from pipeline.options import AllowOption, ConfigOption, EngineOption, LedOption, plan_of
+from ranker.banner.options import ServeOption
 
 
 def add_commands(root: typer.Typer) -> None:
@@ -18,6 +19,7 @@ def train(
     config: ConfigOption = None,
     led: LedOption = None,
     engine: EngineOption = "duckdb",
+    serve: ServeOption = None,
     seed: SeedOption = 0,
     allow: AllowOption = False,
     json_file: JsonOption = None,
@@ -27,9 +29,9 @@ def train(
     Shows the recall of each source on users kept out of training, and the ranker beside its baselines on later
     requests. The workspace keeps the settings for its next training.
     """
-    from candidates.tables import contenders_table, recall_table
+    from candidates.tables import contenders_table, merge_table, recall_table
     from pipeline.training import train_bundle, warnings_about_ranker
-    from ranker.tables import metrics_table
+    from ranker.tables import guard_table, metrics_table
 
     place = Workspace(workspace)
     plan = plan_of(context)
@@ -38,8 +40,10 @@ def train(
     metrics = bundle.metrics
     console.print(contenders_table(metrics["candidates"]))
     console.print(recall_table(metrics["candidates"]["recall"], "users kept out of training", place.origin()))
+    console.print(merge_table(metrics["candidates"]))
     rows = metrics["ranker"]["examples"]
     console.print(metrics_table(metrics["ranker"], f"{rows['test']:,} later rows", place.origin().name))
+    console.print(guard_table(metrics["ranker"]["guard"]))
     for sentence in warnings_about_ranker(metrics["ranker"]):
         notices.print(f"[bold yellow]warning:[/] {sentence}", highlight=False, soft_wrap=True)
     console.print(f"bundle {bundle.version} is in service", highlight=False)

@@ -14,9 +14,10 @@ from data.console import (
     write_figures,
 )
 from data.workspace import Workspace
+from ranker.banner.options import ServeOption
 from ranker.comparison.cli import add_commands as add_tabular_commands
 from ranker.profiling.cli import add_commands as add_profile_command
-from ranker.tables import calibration_table, metrics_table
+from ranker.tables import calibration_table, guard_table, metrics_table
 from ranker.training.cli import add_commands as add_distributed_commands
 from ranker.updates.cli import add_commands as add_update_command
 
@@ -63,6 +64,7 @@ def train_command(
         bool, typer.Option("--baselines/--no-baselines", help="Also train the logistic regression, to compare.")
     ] = True,
     tables: TablesOption = None,
+    serve: ServeOption = None,
     config_file: Annotated[
         Path | None, typer.Option("--config", help="Options of network and features (YAML): configs/banner.yaml.")
     ] = None,
@@ -82,7 +84,13 @@ def train_command(
     training = settings.network.of(BANNER, str(config_file or "settings"))
     training = training.changed(epochs=epochs or training.epochs)
     config = RankerConfig(
-        training=training, label=label, baselines=baselines, tables=tables, processes=processes, threads=threads
+        training=training,
+        label=label,
+        baselines=baselines,
+        tables=tables,
+        processes=processes,
+        threads=threads,
+        serve=serve or settings.serve,
     )
     bundle = train_bundle(place, origin, config, seed, wait, settings.specification())
     figures = bundle.metrics["ranker"]
@@ -90,6 +98,7 @@ def train_command(
     title = f"{rows['test']:,} later rows of {rows['test_requests']:,} requests"
     console.print(metrics_table(figures, title, place.origin().name))
     console.print(calibration_table(figures["DLRM"]))
+    console.print(guard_table(figures["guard"]))
     console.print(f"bundle {bundle.version} is in service, its ranker trained on {rows['train']:,} rows")
     write_figures(json_file, {"bundle": bundle.version, **figures})
 
@@ -123,6 +132,7 @@ def export_command(
     ] = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     tables: TablesOption = None,
+    serve: ServeOption = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="With RUN: a new folder that needs no workspace.")
     ] = None,
@@ -142,13 +152,15 @@ def export_command(
 
     place = Workspace(workspace)
     if run is not None:
-        bundle = export_run_to_bundle(place, run, tables)
+        bundle = export_run_to_bundle(place, run, tables, serve or "auto")
         figures = {"bundle": bundle.version, **bundle.metrics["ranker"]}
     else:
         bundle, figures = export_bundle(place, tables)
     if "rows" in figures:
         title = f"{figures['rows']:,} later rows ({figures['origin']})"
         console.print(metrics_table(figures, title, place.origin().name))
+    if "guard" in figures:
+        console.print(guard_table(figures["guard"]))
     if "bytes" in figures:
         sizes = ", ".join(f"{size / 1e6:,.2f} MB as {kind}" for kind, size in figures["bytes"].items())
         console.print(f"embedding tables: {sizes}", highlight=False)

@@ -34,3 +34,16 @@ def calibration_table(figures: dict[str, Any]) -> Table:
     for part in figures["calibration"]:
         made.add_row(f"{part['rows']:,}", f"{part['predicted']:.4f}", f"{part['observed']:.4f}")
     return made
+
+
+def guard_table(guard: dict[str, Any]) -> Table:
+    """What a ranker was judged by, with the verdict below."""
+    found = guard["figures"]
+    made = table("Does the ranker help? Later requests, less without it", "measured", "difference", "requests")
+    rows = found.get("recall") or {name: found[name] for name in ("log_loss", "clicks") if name in found}
+    for name, one in rows.items():
+        requests = found["requests"][name] if "requests" in found else found["displays"]
+        error = "" if one["se"] is None else f" ± {one['se']:.4f}"
+        made.add_row(escape(name.replace("_", " ")), f"{one['mean']:+.4f}{error}", f"{requests:,}")
+    made.caption = escape(f"the ranker {'serves' if guard['serves'] else 'does not serve'}: {guard['why']}")
+    return made

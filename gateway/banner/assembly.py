@@ -29,9 +29,9 @@ def banner_stages(
     """A banner from these sources. A rule on the ranked pool would stand before `Fill`."""
     return (
         *(Propose(name, runtime.sources.get(name), runtime.items, limits.source_ms / 1e3) for name in names),
-        Merge(),
-        Rank(runtime.scorer, limits.ranker_ms / 1e3),
-        Fill(runtime.items),
+        Merge(runtime.order),
+        Rank(runtime.scorer, limits.ranker_ms / 1e3, shadow=runtime.ranker_share == 0),
+        Fill(runtime.items, runtime.ranker_share),
         *(() if log is None else (log,)),
     )
 

@@ -1,4 +1,4 @@
-"""The slots of a banner: the best items of the pool, by the ranker or, without it, by the sources' own order."""
+"""The slots of a banner: the best items of the pool, by the ranker, by the sources' own order, or by both."""
 
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -6,8 +6,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from candidates.merge_order import MergeOrder
 from candidates.pool import EMPTY_POOL, Pool, pool_proposals
 from data.items import ItemTable
+from data.ranks import blended, places
 from gateway.banner.proposing import Proposing
 from gateway.banner.ranking import Ranking
 from gateway.banner.stages import Progress, Stage
@@ -16,7 +18,8 @@ _NO_ROWS = np.empty(0, np.int64)
 
 
 class Slot(NamedTuple):
-    """One place of a banner. `score`: the ranker's probability; 1 / (1 + best rank) where the ranker is missing."""
+    """One place of a banner. `score`: the ranker's probability; where none ranks, the merit of its places in the
+    proposals (candidates/merge_order.py)."""
 
     position: int
     item: int
@@ -51,9 +54,12 @@ class Merge(Stage[Filling]):
     name = "pool"
     optional = False
 
+    def __init__(self, order: MergeOrder) -> None:
+        self._order = order
+
     def run(self, progress: Progress[Filling]) -> Filling:
         state = progress.state.copied()
-        state.pool = pool_proposals(state.proposals)
+        state.pool = pool_proposals(state.proposals, self._order)
         state.items = state.pool.items
         return state
 
@@ -64,24 +70,32 @@ class Fill(Stage[Filling]):
     name = "fill"
     optional = False
 
-    def __init__(self, items: ItemTable) -> None:
-        self._items = items
+    def __init__(self, items: ItemTable, ranker_share: float) -> None:
+        """`ranker_share`: of the order; 1: the ranker's alone (`data.ranks.blended`)."""
+        self._items, self._share = items, ranker_share
 
     def run(self, progress: Progress[Filling]) -> Filling:
         state, table = progress.state.copied(), self._items
         pool, scores = state.pool, state.scores
         if scores is None:
             order = pool.own_order()[: state.slot_count]
-            values = 1.0 / (1.0 + pool.best_rank[order])
+            values = pool.merit[order].tolist()
         else:
-            order = np.lexsort((pool.items, -scores))[: state.slot_count]
-            values = scores[order]
+            order = self._order(pool, scores)[: state.slot_count]
+            values = scores[order].tolist()
         best = pool.items[order]
         id_of, category_of = table.items.id, table.categories.id
-        found = zip(best.tolist(), table.category[best].tolist(), pool.sources_of(order), values.tolist(), strict=True)
+        found = zip(best.tolist(), table.category[best].tolist(), pool.sources_of(order), values, strict=True)
         state.slots = tuple(
             Slot(place, item, id_of(item), category_of(category), sources, score)
             for place, (item, category, sources, score) in enumerate(found)
         )
         state.shown = order
         return state
+
+    def _order(self, pool: Pool, scores: NDArray[np.float32]) -> NDArray[np.int64]:
+        ranked = np.argsort(-scores, kind="stable")
+        if self._share == 1 or not len(ranked):
+            return ranked
+        merged = blended(places(pool.own_order()), places(ranked), self._share)
+        return np.argsort(-merged, kind="stable")

@@ -25,7 +25,7 @@ class Ranking(State):
 
     Attributes:
         items: int32 [n], distinct item positions, ascending.
-        scores: float32 [n], probabilities; None without a ranker's answer, and `features` too.
+        scores: float32 [n], probabilities; None without a ranker's answer, and `features` too but for a shadow.
     """
 
     request: Request
@@ -38,12 +38,12 @@ RankingT = TypeVar("RankingT", bound=Ranking)
 
 
 class Rank(Stage[RankingT]):
-    """Score all items with the bundle's ranker."""
+    """Score all items with the bundle's ranker; a shadow's features are computed for the log, and no scores."""
 
     name = RANKER
 
-    def __init__(self, scorer: Scorer | None, limit: float) -> None:
-        self._scorer, self.limit = scorer, limit
+    def __init__(self, scorer: Scorer | None, limit: float, shadow: bool = False) -> None:
+        self._scorer, self.limit, self._shadow = scorer, limit, shadow
 
     def run(self, progress: Progress[RankingT]) -> RankingT:
         state, scorer = progress.state, self._scorer
@@ -52,6 +52,10 @@ class Rank(Stage[RankingT]):
         if not len(state.items):
             return state
         features = scorer.features(state.request, state.items)
+        if self._shadow:
+            state = state.copied()
+            state.features = features
+            return state
         scores = scorer.score(features)
         if scores.shape != (len(state.items),) or not np.isfinite(scores).all():
             raise LeftOut("gave no finite score to every item")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from candidates.merge_order import ROUND_ROBIN, MergeOrder
 from candidates.proposals import CandidateSource
 from candidates.retrieval.similar import SimilarItems
 from data.bundle import Bundle
@@ -37,6 +38,8 @@ class Runtime:
         sources: stage one, by name.
         scorer: stage two; None if the bundle has no ranker yet: banners then keep the sources' own order.
         similar: which items are like one; None if the bundle lacks the source whose vectors say so.
+        order: how the sources' proposals are merged.
+        ranker_share: how much of a banner's order is the ranker's: 1, all; 0, nothing: the ranker is a shadow.
     """
 
     version: str
@@ -45,6 +48,8 @@ class Runtime:
     sources: dict[str, CandidateSource]
     scorer: Scorer | None
     similar: SimilarItems | None = None
+    order: MergeOrder = ROUND_ROBIN
+    ranker_share: float = 1.0
 
     @classmethod
     def load(cls, path: Path | str, verify: bool = True) -> "Runtime":
@@ -57,6 +62,7 @@ class Runtime:
             TandemError: no bundle there, or a part of it is not as it was sealed.
         """
         from candidates.sources import load_sources
+        from ranker.banner.guard import Verdict
         from ranker.banner.scorer import BannerScorer
 
         bundle = Bundle.open(path, verify=verify)
@@ -69,4 +75,6 @@ class Runtime:
             sources=sources,
             scorer=BannerScorer.load(bundle, items) if bundle.has("ranker") else None,
             similar=SimilarItems.of(sources, items) if "led" in sources else None,
+            order=MergeOrder.load(bundle.candidates),
+            ranker_share=Verdict.load(bundle.ranker).share,
         )

@@ -12,6 +12,7 @@ from data.items import ItemTable
 from data.tables import load_events
 from data.timelines import Timelines
 from data.workspace import Workspace
+from ranker.banner.guard import Serve, judged
 from ranker.banner.log_cursor import LogCursor
 from ranker.banner.logged import matured, read_log
 from ranker.banner.preparation import BundlePart, Division, Prepared, catalog_digest, prepare
@@ -92,10 +93,13 @@ def encode_rows(
     return prepared
 
 
-def export_run_to_bundle(workspace: Workspace, run: Path, tables: TableType | None = None) -> Bundle:
+def export_run_to_bundle(
+    workspace: Workspace, run: Path, tables: TableType | None = None, serve: Serve = "auto"
+) -> Bundle:
     """A new bundle in service: the current one's catalog and candidates, and the ranker of a run of `ranker fit`.
 
-    The run was trained on rows of `encode_rows`. Its calibration is that of its validation rows.
+    The run was trained on rows of `encode_rows`. Its calibration is that of its validation rows; it is judged on these
+    and the test rows. Where they are gone it is a shadow, unless `serve` is "always".
 
     Raises:
         RankerError: the run is of other rows or another catalog, or has no whole checkpoint.
@@ -112,7 +116,8 @@ def export_run_to_bundle(workspace: Workspace, run: Path, tables: TableType | No
         )
     figures: dict[str, Any] = {"examples": {"label": part.label, "from_log": part.from_log}, "run": str(run)}
     served, rows = tables or _tables_in_service(current), rows_of_run(run)
-    later = open_examples(rows).splits["test"] if rows is not None else None
+    splits = open_examples(rows).splits if rows is not None else {}
+    later = splits.get("test")
     if later is not None:
         figures |= measured(ranker, later)
     with BundleDraft(workspace) as draft:
@@ -120,7 +125,9 @@ def export_run_to_bundle(workspace: Workspace, run: Path, tables: TableType | No
         write_trained(draft.folder("ranker"), ranker, part, items, served)
         if later is not None and served == "int8":
             figures[INT8] = _measured(draft.folder("ranker"), later)
-        draft.metrics["ranker"] = figures
+        verdict = judged(ranker, splits.get("validation"), later, part.from_log, serve)
+        verdict.save(draft.folder("ranker"))
+        draft.metrics["ranker"] = figures | {"guard": verdict.told()}
         bundle = draft.seal()
     publish(workspace, bundle, instead_of=current)
     return bundle

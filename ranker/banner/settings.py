@@ -6,6 +6,7 @@ from typing import Self
 from pydantic import model_validator
 
 from data.settings import Settings, read_settings
+from ranker.banner.guard import Serve
 from ranker.errors import RankerError
 from ranker.features.settings import FeatureSettings, changed_specification
 from ranker.features.specification import Dimension, Specification, banner_specification
@@ -19,11 +20,13 @@ class BannerSettings(Settings):
         network: fields of `TrainingSettings` (ranker/training/settings.py), its shape among them.
         dimension: of the embeddings.
         features: the pooling of bags, and the dimension of tables that have one of their own.
+        serve: as in `RankerConfig`; the command's --ranker goes before it.
     """
 
     network: Changes = Changes()
     dimension: Dimension | None = None
     features: FeatureSettings = FeatureSettings()
+    serve: Serve = "auto"
 
     @model_validator(mode="after")
     def _numbers_come_transformed(self) -> Self:

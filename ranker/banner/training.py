@@ -5,6 +5,7 @@ vocabularies/        ids of each table's rows         tables/                   
 statistics/          counts per item                  scorer.pt2, serving.json          the compiled graph
 item_values.npy, item_rows.npy, merchant_rows.npy     what the scorer needs per item and merchant
 log_position.json    how far the display log was read (ranker/banner/log_cursor.py), if it was
+guard.json           whether it serves, and by what that was decided (ranker/banner/guard.py)
 """
 
 import logging
@@ -21,6 +22,7 @@ from data.items import ItemTable
 from data.settings import Count, Settings, Share, checked
 from data.timelines import Timelines
 from ranker.banner.features import Catalogue, item_values
+from ranker.banner.guard import Serve, judged
 from ranker.banner.logged import Log
 from ranker.banner.preparation import BundlePart, Division, Prepared, prepare
 from ranker.banner.statistics import ItemStatistics
@@ -56,6 +58,8 @@ class RankerConfig(Settings):
         tables: how the embedding tables are served, float32 or int8 (ranker/networks/quantisation.py); None: as
             those of the ranker in service, or float32.
         processes, threads: that train DLRM on this host, its tables spread over them, and torch's threads in each.
+        serve: "auto": the ranker orders banners as far as that helps on later requests (ranker/banner/guard.py);
+            "always": it orders them alone; "never": it is kept as a shadow.
     """
 
     training: TrainingSettings = BANNER
@@ -66,6 +70,7 @@ class RankerConfig(Settings):
     tables: TableType | None = None
     processes: Count = 1
     threads: Count = 1
+    serve: Serve = "auto"
 
     @field_validator("training", mode="before")
     @classmethod
@@ -108,8 +113,11 @@ def train_ranker(
     tables = config.tables or "float32"
     write_trained(folder, ranker, prepared.part, items, tables)
     if tables == "int8":
-        metrics[INT8] = measured(DlrmRanker.load(folder, spec), prepared.test)["DLRM"]
-    return metrics
+        ranker = DlrmRanker.load(folder, spec)  # as it is served
+        metrics[INT8] = measured(ranker, prepared.test)["DLRM"]
+    verdict = judged(ranker, prepared.validation, prepared.test, prepared.part.from_log, config.serve)
+    verdict.save(folder)
+    return metrics | {"guard": verdict.told()}
 
 
 def measured(ranker: DlrmRanker, examples: Examples) -> dict[str, Any]:

@@ -6,22 +6,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data.statistics import standard_error
+from ranker.banner.guard import Verdict, judged
+from ranker.evaluation.differences import SURE, Difference
 from ranker.evaluation.metrics import log_losses, ndcg_of_requests
-
-SURE = 2.0
-"""A difference of so many standard errors is not put down to chance."""
-
-
-@dataclass(frozen=True)
-class Difference:
-    """New less old, and its standard error over requests."""
-
-    mean: float
-    se: float
-
-    def __str__(self) -> str:
-        return f"{self.mean:+.4f} ± {self.se:.4f}"
+from ranker.features.examples import Examples
+from ranker.training.ranker import DlrmRanker
 
 
 @dataclass(frozen=True)
@@ -70,20 +59,20 @@ def compare(
     """
     ndcg = ndcg_of_requests(label, new, request) - ndcg_of_requests(label, old, request)
     return Comparison(
-        log_loss=_ratio(log_losses(label, new) - log_losses(label, old), request),
-        recalibrated=_ratio(log_losses(label, new) - log_losses(label, recalibrated), request),
-        ndcg=Difference(float(ndcg.mean()) if len(ndcg) else 0.0, standard_error(ndcg) if len(ndcg) > 1 else np.inf),
+        log_loss=Difference.of_rows(log_losses(label, new) - log_losses(label, old), request),
+        recalibrated=Difference.of_rows(log_losses(label, new) - log_losses(label, recalibrated), request),
+        ndcg=Difference.of_requests(ndcg),
         requests=len(np.unique(request)),
         rows=len(label),
         positives=int(label.sum()),
     )
 
 
-def _ratio(values: NDArray[np.float64], request: NDArray[np.int64]) -> Difference:
-    """The mean over rows. Rows of a request are not independent: the error is that of a ratio of sums over requests."""
-    codes = np.unique(request, return_inverse=True)[1]
-    totals, rows = np.bincount(codes, values), np.bincount(codes)
-    mean = totals.sum() / rows.sum()
-    count = len(rows)
-    spread = np.sum((totals - mean * rows) ** 2) * count / max(count - 1, 1)
-    return Difference(float(mean), float(np.sqrt(spread) / rows.sum()))
+def succeeding(before: Verdict, ranker: DlrmRanker, validation: Examples, test: Examples) -> Verdict:
+    """Of a ranker trained on from another: it takes the other's share of the order over; after a shadow, it is judged.
+
+    `validation`, `test`: later displays.
+    """
+    if before.serves or before.serve != "auto":
+        return before.changed(why="it goes on as the ranker before it did", figures={})
+    return judged(ranker, validation, test, from_log=True)

@@ -67,7 +67,7 @@ def update_command(
 
 
 def _show(update: "Update", place: Workspace) -> None:
-    from ranker.tables import metrics_table
+    from ranker.tables import guard_table, metrics_table
     from ranker.updates.loop import sentence
 
     rows, found = update.figures["examples"], update.comparison
@@ -81,6 +81,7 @@ def _show(update: "Update", place: Workspace) -> None:
         f"running one recalibrated {found.recalibrated}; NDCG@10 {found.ndcg}",
         highlight=False,
     )
+    console.print(guard_table(update.figures["guard"]))
     if update.bundle is None:
         notices.print(
             f"[bold red]refused:[/] {sentence(update)}; --force publishes it", highlight=False, soft_wrap=True

@@ -13,6 +13,7 @@ from data.eventlog import LoggedDisplays, LogPosition, read_displays_after, read
 from data.items import ItemTable
 from data.workspace import Workspace
 from ranker.banner.bundling import trained_label
+from ranker.banner.guard import Verdict
 from ranker.banner.log_cursor import LogCursor
 from ranker.banner.logged import Log, Parts, matured, split_log
 from ranker.banner.statistics import ItemStatistics
@@ -27,7 +28,7 @@ from ranker.features.vocabulary import Vocabulary
 from ranker.features.vocabulary_growth import grow_vocabularies, load_waiting, save_waiting
 from ranker.serving.export import read_serving
 from ranker.training.ranker import DlrmRanker
-from ranker.updates.acceptance import Comparison, compare
+from ranker.updates.acceptance import Comparison, compare, succeeding
 
 log = logging.getLogger(__name__)
 
@@ -170,10 +171,13 @@ def update_ranker(
     comparison, figures = _measure(running, newcomer, parts)
     figures["examples"]["label"] = label
     figures["update"] |= {"instead_of": running.bundle.version, "new_displays": fresh}
+    later = (encode(running.specification, newcomer.vocabularies, part) for part in (parts.validation, parts.test))
+    verdict = succeeding(Verdict.load(running.bundle.ranker), newcomer.ranker, *later)
+    figures["guard"] = verdict.told()
     bundle = None
     if not comparison.worse or config.force:
         try:
-            bundle = _seal(workspace, running, newcomer, parts, logged, figures)
+            bundle = _seal(workspace, running, newcomer, parts, logged, verdict, figures)
         except OSError as error:
             raise RankerError(
                 f"{workspace.bundles}: expected to write a bundle there, found {error.strerror or error}"
@@ -259,7 +263,13 @@ def _recalibrated(running: _Running, parts: Parts) -> Platt:
 
 
 def _seal(
-    workspace: Workspace, running: _Running, newcomer: _Newcomer, parts: Parts, logged: Log, figures: dict[str, Any]
+    workspace: Workspace,
+    running: _Running,
+    newcomer: _Newcomer,
+    parts: Parts,
+    logged: Log,
+    verdict: Verdict,
+    figures: dict[str, Any],
 ) -> Bundle:
     with BundleDraft(workspace) as draft:
         draft.take(running.bundle, ("catalog", "candidates"))
@@ -273,6 +283,7 @@ def _seal(
         position_row = 1 if running.specification.positions else MISSING_ROW
         tables = read_serving(running.bundle.ranker).tables
         write_ranker(folder, newcomer.ranker, newcomer.vocabularies, items, statistics, position_row, tables)
+        verdict.save(folder)
         save_waiting(newcomer.waiting, folder / "vocabularies")
         assert parts.cursor is not None
         parts.cursor.save(folder)

@@ -96,9 +96,20 @@ def test_a_ranker_below_a_baseline_is_said() -> None:
     def figures(auc: float, ndcg: float) -> dict[str, float]:
         return {"auc": auc, "ndcg@10": ndcg}
 
-    found = {"DLRM": figures(0.7, 0.4), "logistic regression": figures(0.75, 0.4), SOURCES_ORDER: {"ndcg@10": 0.41}}
+    serves = {"guard": {"serves": True, "why": "it orders alone"}}
+    found = serves | {
+        "DLRM": figures(0.7, 0.4),
+        "logistic regression": figures(0.75, 0.4),
+        SOURCES_ORDER: {"ndcg@10": 0.41},
+    }
     assert warnings_about_ranker(found) == [
         "DLRM went into service, but logistic regression does better on later requests: auc 0.700 against 0.750",
         "DLRM went into service, but the sources' own order does better on later requests: ndcg@10 0.400 against 0.410",
     ]
-    assert warnings_about_ranker({"DLRM": figures(0.7, 0.4), "popularity": figures(0.6, 0.3)}) == []
+    assert warnings_about_ranker(serves | {"DLRM": figures(0.7, 0.4), "popularity": figures(0.6, 0.3)}) == []
+
+
+def test_a_ranker_that_does_not_serve_is_said() -> None:
+    guard = {"serves": False, "why": "it is a shadow: recall of the slots -0.1000 ± 0.0100"}
+    (sentence,) = warnings_about_ranker({"guard": guard, "DLRM": {"auc": 0.7, "ndcg@10": 0.4}})
+    assert sentence.startswith("banners keep the sources' own order") and sentence.endswith(guard["why"])

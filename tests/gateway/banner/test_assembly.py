@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from candidates.merge_order import MergeOrder, MergeRule
 from candidates.pool import pool_proposals
 from candidates.proposals import Proposal
 from data.items import ItemTable
@@ -71,9 +72,80 @@ def test_a_pool_is_the_union_and_remembers_who_proposed_what_at_which_place(list
             assert pool.sources_of(np.array([row])) == [
                 tuple(sorted(name for name, items in lists.items() if item in items))
             ]
-            assert pool.best_rank[row] == min(items.index(item) for items in lists.values() if item in items)
+            place = min(items.index(item) for items in lists.values() if item in items)
+            assert pool.merit[row] == 1 / (1 + place)
         order = [expected[row] for row in pool.own_order()]
-        assert order == sorted(expected, key=lambda item: (pool.best_rank[expected.index(item)], item))
+        assert order == sorted(expected, key=lambda item: (-pool.merit[expected.index(item)], item))
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["gbo", "cbo", "led", "new"]), st.lists(st.integers(0, 30), unique=True, max_size=12)
+    ),
+    st.lists(st.sampled_from([0.0, 1e-6, 0.03, 0.1, 1.0]), min_size=4, max_size=4),
+    st.sampled_from([1.0, 5.0, 20.0]),
+    st.booleans(),
+)
+def test_a_merge_is_by_weighted_reciprocal_ranks(
+    lists: dict[str, list[int]], weights: list[float], k: float, best: bool
+) -> None:
+    names = tuple(sorted(lists))
+    rule = MergeRule(sources=names, weights=tuple(weights[: len(names)]), k=k, best=best)
+    pool = pool_proposals({name: _proposal(items) for name, items in lists.items()}, MergeOrder({names: rule}))
+    merits: dict[int, float] = {}
+    for name, weight in zip(names, weights, strict=False):
+        for place, item in enumerate(lists[name]):
+            worth = weight / (k + place)
+            merits[item] = max(merits.get(item, 0.0), worth) if best else merits.get(item, 0.0) + worth
+    assert pool.items[pool.own_order()].tolist() == sorted(merits, key=lambda item: (-merits[item], item))
+    assert pool.merit.tolist() == [merits[item] for item in sorted(merits)]
+
+
+@given(st.permutations(range(12)), st.permutations(range(12)))
+def test_a_source_can_come_first_as_it_is_with_the_others_filling_up(first: list[int], second: list[int]) -> None:
+    proposals = {"led": _proposal(first[:7]), "gbo": _proposal(second)}
+    order = MergeOrder({("gbo", "led"): MergeRule(sources=("gbo", "led"), weights=(1e-6, 1.0))})
+    pool = pool_proposals(proposals, order)
+    filling = [item for item in second if item not in first[:7]]
+    assert pool.items[pool.own_order()].tolist() == first[:7] + filling
+
+
+def test_each_set_of_sources_has_a_rule_of_its_own_and_a_late_source_changes_the_set(runtime: Runtime) -> None:
+    rules = [
+        MergeRule(sources=("cbo", "gbo", "led"), weights=(1e-6, 1e-12, 1.0)),
+        MergeRule(sources=("cbo", "gbo"), weights=(1.0, 1e-6)),
+    ]
+    merged = replace(runtime, scorer=None, order=MergeOrder({rule.sources: rule for rule in rules}))
+    first = runtime.items.slice_of(runtime.items.merchants.position("books")).start
+
+    def shown(runtime: Runtime, *names: str) -> list[int]:
+        return [slot.item - first for slot in assemble(runtime, _request(runtime), names, 6).slots]
+
+    assert shown(merged, "gbo", "cbo", "led") == [8, 9, 10, 11, 12, 13]
+    assert shown(merged, "gbo", "cbo") == [4, 5, 6, 7, 8, 9]
+    assert shown(merged, "gbo", "led") == [0, 8, 1, 9, 2, 10]  # no rule: in turns
+    late = replace(merged, sources=merged.sources | {"led": _Failing()})  # type: ignore[dict-item]
+    assert shown(late, "gbo", "cbo", "led") == [4, 5, 6, 7, 8, 9]
+
+
+def test_a_shadow_leaves_the_order_to_the_sources_unmarked_and_its_features_to_the_log(runtime: Runtime) -> None:
+    shadow = assemble(replace(runtime, ranker_share=0.0), _request(runtime), ["gbo", "cbo", "led"], 6)
+    without = assemble(replace(runtime, scorer=None), _request(runtime), ["gbo", "cbo", "led"], 6)
+    assert shadow.slots == without.slots and shadow.degraded == () and shadow.features is not None
+
+
+@given(st.floats(0, 1))
+def test_a_ranker_with_a_share_is_merged_with_the_sources_order(share: float) -> None:
+    items = ItemTable.of(catalog())
+    sources = {name: StepSource(name, items, 4 * k, Faults()) for k, name in enumerate(("gbo", "led"))}
+    runtime = Runtime("v", True, items, dict(sources), PriceScorer(items, Faults()))
+    banners = {
+        one: assemble(replace(runtime, ranker_share=one), _request(runtime), ["gbo", "led"], 40).slots
+        for one in (0.0, share, 1.0)
+    }
+    own, ranked = ([slot.item for slot in banners[one]] for one in (0.0, 1.0))
+    merits = {item: (1 - share) / (1 + own.index(item)) + share / (1 + ranked.index(item)) for item in own}
+    assert [slot.item for slot in banners[share]] == sorted(own, key=lambda item: (-merits[item], item))
 
 
 def test_a_banner_does_not_depend_on_the_order_of_the_sources(runtime: Runtime) -> None:
