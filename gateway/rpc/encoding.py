@@ -27,6 +27,7 @@ def banner_response(assigned: Assignment, runtime: Runtime, done: Progress[Filli
         degraded=done.degraded,
         simulated=runtime.simulated,
         slots=[_slot(slot, items) for slot in banner.slots],
+        ranker_share=0.0 if banner.scores is None else runtime.ranker_share,
     )
     _add_stage_times(response, done, done.laps[-1][0])
     return response

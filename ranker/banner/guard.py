@@ -158,7 +158,7 @@ def _judged_on_pools(ranker: DlrmRanker, validation: Examples, test: Examples) -
     why = f"recall of the slots {mean} against the sources' own order on later requests"
     if lower:
         why += f", lower of {', '.join(lower)}"
-    if lower or not mean.mean > mean.se:
+    if lower or not mean.mean > SURE * mean.se:
         return Verdict(share=0.0, why=f"it is a shadow: {why}", figures=figures)
     alone = "it orders alone" if share == 1 else f"it has a share of {share:g} in the order"
     return Verdict(share=share, why=f"{alone}: {why}", figures=figures)

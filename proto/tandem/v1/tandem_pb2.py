@@ -24,15 +24,15 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cproto/tandem/v1/tandem.proto\x12\ttandem.v1\"O\n\x07History\x12\x10\n\x08item_ids\x18\x01 \x03(\t\x12#\n\x05kinds\x18\x02 \x03(\x0e\x32\x14.tandem.v1.EventKind\x12\r\n\x05ts_us\x18\x03 \x03(\x03\"\xde\x01\n\x07\x43ontext\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x13\n\x0bmerchant_id\x18\x02 \x01(\t\x12\x0f\n\x07\x63ountry\x18\x03 \x01(\t\x12#\n\x07history\x18\x04 \x01(\x0b\x32\x12.tandem.v1.History\x12\x11\n\tpublisher\x18\x05 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x06 \x01(\t\x12\x18\n\x10\x65xclude_item_ids\x18\x07 \x03(\t\x12\r\n\x05ts_us\x18\x08 \x01(\x03\x12+\n\rexclude_kinds\x18\t \x03(\x0e\x32\x14.tandem.v1.EventKind\"k\n\x10GetBannerRequest\x12#\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x12.tandem.v1.Context\x12\r\n\x05slots\x18\x02 \x01(\r\x12\x0f\n\x07preview\x18\x03 \x01(\x08\x12\x12\n\npopulation\x18\x04 \x01(\t\"\x8c\x01\n\x04Slot\x12\x10\n\x08position\x18\x01 \x01(\r\x12\x0f\n\x07item_id\x18\x02 \x01(\t\x12\r\n\x05title\x18\x03 \x01(\t\x12\x11\n\timage_url\x18\x04 \x01(\t\x12\x10\n\x08\x63\x61tegory\x18\x05 \x01(\t\x12\r\n\x05price\x18\x06 \x01(\x02\x12\x0f\n\x07sources\x18\x07 \x03(\t\x12\r\n\x05score\x18\x08 \x01(\x02\"&\n\tStageTime\x12\r\n\x05stage\x18\x01 \x01(\t\x12\n\n\x02us\x18\x02 \x01(\x03\"\xec\x01\n\x11GetBannerResponse\x12\x12\n\ndisplay_id\x18\x01 \x01(\t\x12\x12\n\nexperiment\x18\x02 \x01(\t\x12\x12\n\npopulation\x18\x03 \x01(\t\x12\x16\n\x0e\x62undle_version\x18\x04 \x01(\t\x12\x1e\n\x05slots\x18\x05 \x03(\x0b\x32\x0f.tandem.v1.Slot\x12\x10\n\x08\x64\x65graded\x18\x06 \x03(\t\x12)\n\x0bstage_times\x18\x07 \x03(\x0b\x32\x14.tandem.v1.StageTime\x12\x11\n\tsimulated\x18\x08 \x01(\x08\x12\x13\n\x0b\x63onfig_hash\x18\t \x01(\t\"h\n\x14GetCandidatesRequest\x12#\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x12.tandem.v1.Context\x12\t\n\x01k\x18\x02 \x01(\r\x12\x0f\n\x07sources\x18\x03 \x03(\t\x12\x0f\n\x07\x65xplain\x18\x04 \x01(\r\"r\n\x10SourceCandidates\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\x10\n\x08item_ids\x18\x02 \x03(\t\x12\x0e\n\x06scores\x18\x03 \x03(\x02\x12,\n\x0c\x65xplanations\x18\x04 \x03(\x0b\x32\x16.tandem.v1.Explanation\"d\n\x0b\x45xplanation\x12\x0c\n\x04\x62ias\x18\x01 \x01(\x02\x12(\n\x07history\x18\x02 \x03(\x0b\x32\x17.tandem.v1.Contribution\x12\x0e\n\x06others\x18\x03 \x01(\x02\x12\r\n\x05known\x18\x04 \x01(\x08\"5\n\x0c\x43ontribution\x12\x0f\n\x07item_id\x18\x01 \x01(\t\x12\x14\n\x0c\x63ontribution\x18\x02 \x01(\x02\"\x9a\x01\n\x15GetCandidatesResponse\x12\x16\n\x0e\x62undle_version\x18\x01 \x01(\t\x12,\n\x07sources\x18\x02 \x03(\x0b\x32\x1b.tandem.v1.SourceCandidates\x12\x10\n\x08\x64\x65graded\x18\x03 \x03(\t\x12)\n\x0bstage_times\x18\x04 \x03(\x0b\x32\x14.tandem.v1.StageTime\"_\n\x16GetSimilarItemsRequest\x12\x0f\n\x07item_id\x18\x01 \x01(\t\x12\t\n\x01k\x18\x02 \x01(\r\x12\x0f\n\x07\x63ountry\x18\x03 \x01(\t\x12\x18\n\x10\x65xclude_item_ids\x18\x04 \x03(\t\"\x8d\x01\n\x17GetSimilarItemsResponse\x12\x16\n\x0e\x62undle_version\x18\x01 \x01(\t\x12\x10\n\x08item_ids\x18\x02 \x03(\t\x12\x0e\n\x06scores\x18\x03 \x03(\x02\x12\r\n\x05\x62\x61sis\x18\x04 \x01(\t\x12)\n\x0bstage_times\x18\x05 \x03(\x0b\x32\x14.tandem.v1.StageTime\"D\n\x0bRankRequest\x12#\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x12.tandem.v1.Context\x12\x10\n\x08item_ids\x18\x02 \x03(\t\"6\n\x0cRankResponse\x12\x16\n\x0e\x62undle_version\x18\x01 \x01(\t\x12\x0e\n\x06scores\x18\x02 \x03(\x02\"\xd6\x01\n\x0cTrackedEvent\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\r\n\x05ts_us\x18\x02 \x01(\x03\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\"\n\x04kind\x18\x04 \x01(\x0e\x32\x14.tandem.v1.EventKind\x12\x0f\n\x07item_id\x18\x05 \x01(\t\x12\x13\n\x0bmerchant_id\x18\x06 \x01(\t\x12\x0f\n\x07\x63ountry\x18\x07 \x01(\t\x12\x12\n\ndisplay_id\x18\x08 \x01(\t\x12\x10\n\x08order_id\x18\t \x01(\t\x12\x13\n\x0border_value\x18\n \x01(\x01\"7\n\x0cTrackRequest\x12\'\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x17.tandem.v1.TrackedEvent\" \n\rTrackResponse\x12\x0f\n\x07\x64urable\x18\x01 \x01(\r*7\n\tEventKind\x12\x08\n\x04VIEW\x10\x00\x12\t\n\x05\x43LICK\x10\x01\x12\x0b\n\x07LANDING\x10\x02\x12\x08\n\x04SALE\x10\x03\x32W\n\rBannerService\x12\x46\n\tGetBanner\x12\x1b.tandem.v1.GetBannerRequest\x1a\x1c.tandem.v1.GetBannerResponse2\xc0\x01\n\x10\x43\x61ndidateService\x12R\n\rGetCandidates\x12\x1f.tandem.v1.GetCandidatesRequest\x1a .tandem.v1.GetCandidatesResponse\x12X\n\x0fGetSimilarItems\x12!.tandem.v1.GetSimilarItemsRequest\x1a\".tandem.v1.GetSimilarItemsResponse2H\n\rRankerService\x12\x37\n\x04Rank\x12\x16.tandem.v1.RankRequest\x1a\x17.tandem.v1.RankResponse2M\n\x0fTrackingService\x12:\n\x05Track\x12\x17.tandem.v1.TrackRequest\x1a\x18.tandem.v1.TrackResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cproto/tandem/v1/tandem.proto\x12\ttandem.v1\"O\n\x07History\x12\x10\n\x08item_ids\x18\x01 \x03(\t\x12#\n\x05kinds\x18\x02 \x03(\x0e\x32\x14.tandem.v1.EventKind\x12\r\n\x05ts_us\x18\x03 \x03(\x03\"\xde\x01\n\x07\x43ontext\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x13\n\x0bmerchant_id\x18\x02 \x01(\t\x12\x0f\n\x07\x63ountry\x18\x03 \x01(\t\x12#\n\x07history\x18\x04 \x01(\x0b\x32\x12.tandem.v1.History\x12\x11\n\tpublisher\x18\x05 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x06 \x01(\t\x12\x18\n\x10\x65xclude_item_ids\x18\x07 \x03(\t\x12\r\n\x05ts_us\x18\x08 \x01(\x03\x12+\n\rexclude_kinds\x18\t \x03(\x0e\x32\x14.tandem.v1.EventKind\"k\n\x10GetBannerRequest\x12#\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x12.tandem.v1.Context\x12\r\n\x05slots\x18\x02 \x01(\r\x12\x0f\n\x07preview\x18\x03 \x01(\x08\x12\x12\n\npopulation\x18\x04 \x01(\t\"\x8c\x01\n\x04Slot\x12\x10\n\x08position\x18\x01 \x01(\r\x12\x0f\n\x07item_id\x18\x02 \x01(\t\x12\r\n\x05title\x18\x03 \x01(\t\x12\x11\n\timage_url\x18\x04 \x01(\t\x12\x10\n\x08\x63\x61tegory\x18\x05 \x01(\t\x12\r\n\x05price\x18\x06 \x01(\x02\x12\x0f\n\x07sources\x18\x07 \x03(\t\x12\r\n\x05score\x18\x08 \x01(\x02\"&\n\tStageTime\x12\r\n\x05stage\x18\x01 \x01(\t\x12\n\n\x02us\x18\x02 \x01(\x03\"\x82\x02\n\x11GetBannerResponse\x12\x12\n\ndisplay_id\x18\x01 \x01(\t\x12\x12\n\nexperiment\x18\x02 \x01(\t\x12\x12\n\npopulation\x18\x03 \x01(\t\x12\x16\n\x0e\x62undle_version\x18\x04 \x01(\t\x12\x1e\n\x05slots\x18\x05 \x03(\x0b\x32\x0f.tandem.v1.Slot\x12\x10\n\x08\x64\x65graded\x18\x06 \x03(\t\x12)\n\x0bstage_times\x18\x07 \x03(\x0b\x32\x14.tandem.v1.StageTime\x12\x11\n\tsimulated\x18\x08 \x01(\x08\x12\x13\n\x0b\x63onfig_hash\x18\t \x01(\t\x12\x14\n\x0cranker_share\x18\n \x01(\x02\"h\n\x14GetCandidatesRequest\x12#\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x12.tandem.v1.Context\x12\t\n\x01k\x18\x02 \x01(\r\x12\x0f\n\x07sources\x18\x03 \x03(\t\x12\x0f\n\x07\x65xplain\x18\x04 \x01(\r\"r\n\x10SourceCandidates\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\x10\n\x08item_ids\x18\x02 \x03(\t\x12\x0e\n\x06scores\x18\x03 \x03(\x02\x12,\n\x0c\x65xplanations\x18\x04 \x03(\x0b\x32\x16.tandem.v1.Explanation\"d\n\x0b\x45xplanation\x12\x0c\n\x04\x62ias\x18\x01 \x01(\x02\x12(\n\x07history\x18\x02 \x03(\x0b\x32\x17.tandem.v1.Contribution\x12\x0e\n\x06others\x18\x03 \x01(\x02\x12\r\n\x05known\x18\x04 \x01(\x08\"5\n\x0c\x43ontribution\x12\x0f\n\x07item_id\x18\x01 \x01(\t\x12\x14\n\x0c\x63ontribution\x18\x02 \x01(\x02\"\x9a\x01\n\x15GetCandidatesResponse\x12\x16\n\x0e\x62undle_version\x18\x01 \x01(\t\x12,\n\x07sources\x18\x02 \x03(\x0b\x32\x1b.tandem.v1.SourceCandidates\x12\x10\n\x08\x64\x65graded\x18\x03 \x03(\t\x12)\n\x0bstage_times\x18\x04 \x03(\x0b\x32\x14.tandem.v1.StageTime\"_\n\x16GetSimilarItemsRequest\x12\x0f\n\x07item_id\x18\x01 \x01(\t\x12\t\n\x01k\x18\x02 \x01(\r\x12\x0f\n\x07\x63ountry\x18\x03 \x01(\t\x12\x18\n\x10\x65xclude_item_ids\x18\x04 \x03(\t\"\x8d\x01\n\x17GetSimilarItemsResponse\x12\x16\n\x0e\x62undle_version\x18\x01 \x01(\t\x12\x10\n\x08item_ids\x18\x02 \x03(\t\x12\x0e\n\x06scores\x18\x03 \x03(\x02\x12\r\n\x05\x62\x61sis\x18\x04 \x01(\t\x12)\n\x0bstage_times\x18\x05 \x03(\x0b\x32\x14.tandem.v1.StageTime\"D\n\x0bRankRequest\x12#\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x12.tandem.v1.Context\x12\x10\n\x08item_ids\x18\x02 \x03(\t\"6\n\x0cRankResponse\x12\x16\n\x0e\x62undle_version\x18\x01 \x01(\t\x12\x0e\n\x06scores\x18\x02 \x03(\x02\"\xd6\x01\n\x0cTrackedEvent\x12\x10\n\x08\x65vent_id\x18\x01 \x01(\t\x12\r\n\x05ts_us\x18\x02 \x01(\x03\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\"\n\x04kind\x18\x04 \x01(\x0e\x32\x14.tandem.v1.EventKind\x12\x0f\n\x07item_id\x18\x05 \x01(\t\x12\x13\n\x0bmerchant_id\x18\x06 \x01(\t\x12\x0f\n\x07\x63ountry\x18\x07 \x01(\t\x12\x12\n\ndisplay_id\x18\x08 \x01(\t\x12\x10\n\x08order_id\x18\t \x01(\t\x12\x13\n\x0border_value\x18\n \x01(\x01\"7\n\x0cTrackRequest\x12\'\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x17.tandem.v1.TrackedEvent\" \n\rTrackResponse\x12\x0f\n\x07\x64urable\x18\x01 \x01(\r*7\n\tEventKind\x12\x08\n\x04VIEW\x10\x00\x12\t\n\x05\x43LICK\x10\x01\x12\x0b\n\x07LANDING\x10\x02\x12\x08\n\x04SALE\x10\x03\x32W\n\rBannerService\x12\x46\n\tGetBanner\x12\x1b.tandem.v1.GetBannerRequest\x1a\x1c.tandem.v1.GetBannerResponse2\xc0\x01\n\x10\x43\x61ndidateService\x12R\n\rGetCandidates\x12\x1f.tandem.v1.GetCandidatesRequest\x1a .tandem.v1.GetCandidatesResponse\x12X\n\x0fGetSimilarItems\x12!.tandem.v1.GetSimilarItemsRequest\x1a\".tandem.v1.GetSimilarItemsResponse2H\n\rRankerService\x12\x37\n\x04Rank\x12\x16.tandem.v1.RankRequest\x1a\x17.tandem.v1.RankResponse2M\n\x0fTrackingService\x12:\n\x05Track\x12\x17.tandem.v1.TrackRequest\x1a\x18.tandem.v1.TrackResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'proto.tandem.v1.tandem_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_EVENTKIND']._serialized_start=2091
-  _globals['_EVENTKIND']._serialized_end=2146
+  _globals['_EVENTKIND']._serialized_start=2113
+  _globals['_EVENTKIND']._serialized_end=2168
   _globals['_HISTORY']._serialized_start=43
   _globals['_HISTORY']._serialized_end=122
   _globals['_CONTEXT']._serialized_start=125
@@ -44,37 +44,37 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_STAGETIME']._serialized_start=601
   _globals['_STAGETIME']._serialized_end=639
   _globals['_GETBANNERRESPONSE']._serialized_start=642
-  _globals['_GETBANNERRESPONSE']._serialized_end=878
-  _globals['_GETCANDIDATESREQUEST']._serialized_start=880
-  _globals['_GETCANDIDATESREQUEST']._serialized_end=984
-  _globals['_SOURCECANDIDATES']._serialized_start=986
-  _globals['_SOURCECANDIDATES']._serialized_end=1100
-  _globals['_EXPLANATION']._serialized_start=1102
-  _globals['_EXPLANATION']._serialized_end=1202
-  _globals['_CONTRIBUTION']._serialized_start=1204
-  _globals['_CONTRIBUTION']._serialized_end=1257
-  _globals['_GETCANDIDATESRESPONSE']._serialized_start=1260
-  _globals['_GETCANDIDATESRESPONSE']._serialized_end=1414
-  _globals['_GETSIMILARITEMSREQUEST']._serialized_start=1416
-  _globals['_GETSIMILARITEMSREQUEST']._serialized_end=1511
-  _globals['_GETSIMILARITEMSRESPONSE']._serialized_start=1514
-  _globals['_GETSIMILARITEMSRESPONSE']._serialized_end=1655
-  _globals['_RANKREQUEST']._serialized_start=1657
-  _globals['_RANKREQUEST']._serialized_end=1725
-  _globals['_RANKRESPONSE']._serialized_start=1727
-  _globals['_RANKRESPONSE']._serialized_end=1781
-  _globals['_TRACKEDEVENT']._serialized_start=1784
-  _globals['_TRACKEDEVENT']._serialized_end=1998
-  _globals['_TRACKREQUEST']._serialized_start=2000
-  _globals['_TRACKREQUEST']._serialized_end=2055
-  _globals['_TRACKRESPONSE']._serialized_start=2057
-  _globals['_TRACKRESPONSE']._serialized_end=2089
-  _globals['_BANNERSERVICE']._serialized_start=2148
-  _globals['_BANNERSERVICE']._serialized_end=2235
-  _globals['_CANDIDATESERVICE']._serialized_start=2238
-  _globals['_CANDIDATESERVICE']._serialized_end=2430
-  _globals['_RANKERSERVICE']._serialized_start=2432
-  _globals['_RANKERSERVICE']._serialized_end=2504
-  _globals['_TRACKINGSERVICE']._serialized_start=2506
-  _globals['_TRACKINGSERVICE']._serialized_end=2583
+  _globals['_GETBANNERRESPONSE']._serialized_end=900
+  _globals['_GETCANDIDATESREQUEST']._serialized_start=902
+  _globals['_GETCANDIDATESREQUEST']._serialized_end=1006
+  _globals['_SOURCECANDIDATES']._serialized_start=1008
+  _globals['_SOURCECANDIDATES']._serialized_end=1122
+  _globals['_EXPLANATION']._serialized_start=1124
+  _globals['_EXPLANATION']._serialized_end=1224
+  _globals['_CONTRIBUTION']._serialized_start=1226
+  _globals['_CONTRIBUTION']._serialized_end=1279
+  _globals['_GETCANDIDATESRESPONSE']._serialized_start=1282
+  _globals['_GETCANDIDATESRESPONSE']._serialized_end=1436
+  _globals['_GETSIMILARITEMSREQUEST']._serialized_start=1438
+  _globals['_GETSIMILARITEMSREQUEST']._serialized_end=1533
+  _globals['_GETSIMILARITEMSRESPONSE']._serialized_start=1536
+  _globals['_GETSIMILARITEMSRESPONSE']._serialized_end=1677
+  _globals['_RANKREQUEST']._serialized_start=1679
+  _globals['_RANKREQUEST']._serialized_end=1747
+  _globals['_RANKRESPONSE']._serialized_start=1749
+  _globals['_RANKRESPONSE']._serialized_end=1803
+  _globals['_TRACKEDEVENT']._serialized_start=1806
+  _globals['_TRACKEDEVENT']._serialized_end=2020
+  _globals['_TRACKREQUEST']._serialized_start=2022
+  _globals['_TRACKREQUEST']._serialized_end=2077
+  _globals['_TRACKRESPONSE']._serialized_start=2079
+  _globals['_TRACKRESPONSE']._serialized_end=2111
+  _globals['_BANNERSERVICE']._serialized_start=2170
+  _globals['_BANNERSERVICE']._serialized_end=2257
+  _globals['_CANDIDATESERVICE']._serialized_start=2260
+  _globals['_CANDIDATESERVICE']._serialized_end=2452
+  _globals['_RANKERSERVICE']._serialized_start=2454
+  _globals['_RANKERSERVICE']._serialized_end=2526
+  _globals['_TRACKINGSERVICE']._serialized_start=2528
+  _globals['_TRACKINGSERVICE']._serialized_end=2605
 # @@protoc_insertion_point(module_scope)

@@ -91,7 +91,7 @@ class StageTime(_message.Message):
     def __init__(self, stage: _Optional[str] = ..., us: _Optional[int] = ...) -> None: ...
 
 class GetBannerResponse(_message.Message):
-    __slots__ = ("display_id", "experiment", "population", "bundle_version", "slots", "degraded", "stage_times", "simulated", "config_hash")
+    __slots__ = ("display_id", "experiment", "population", "bundle_version", "slots", "degraded", "stage_times", "simulated", "config_hash", "ranker_share")
     DISPLAY_ID_FIELD_NUMBER: _ClassVar[int]
     EXPERIMENT_FIELD_NUMBER: _ClassVar[int]
     POPULATION_FIELD_NUMBER: _ClassVar[int]
@@ -101,6 +101,7 @@ class GetBannerResponse(_message.Message):
     STAGE_TIMES_FIELD_NUMBER: _ClassVar[int]
     SIMULATED_FIELD_NUMBER: _ClassVar[int]
     CONFIG_HASH_FIELD_NUMBER: _ClassVar[int]
+    RANKER_SHARE_FIELD_NUMBER: _ClassVar[int]
     display_id: str
     experiment: str
     population: str
@@ -110,7 +111,8 @@ class GetBannerResponse(_message.Message):
     stage_times: _containers.RepeatedCompositeFieldContainer[StageTime]
     simulated: bool
     config_hash: str
-    def __init__(self, display_id: _Optional[str] = ..., experiment: _Optional[str] = ..., population: _Optional[str] = ..., bundle_version: _Optional[str] = ..., slots: _Optional[_Iterable[_Union[Slot, _Mapping]]] = ..., degraded: _Optional[_Iterable[str]] = ..., stage_times: _Optional[_Iterable[_Union[StageTime, _Mapping]]] = ..., simulated: _Optional[bool] = ..., config_hash: _Optional[str] = ...) -> None: ...
+    ranker_share: float
+    def __init__(self, display_id: _Optional[str] = ..., experiment: _Optional[str] = ..., population: _Optional[str] = ..., bundle_version: _Optional[str] = ..., slots: _Optional[_Iterable[_Union[Slot, _Mapping]]] = ..., degraded: _Optional[_Iterable[str]] = ..., stage_times: _Optional[_Iterable[_Union[StageTime, _Mapping]]] = ..., simulated: _Optional[bool] = ..., config_hash: _Optional[str] = ..., ranker_share: _Optional[float] = ...) -> None: ...
 
 class GetCandidatesRequest(_message.Message):
     __slots__ = ("context", "k", "sources", "explain")
