@@ -112,6 +112,7 @@ class LedMaker:
         self._learning, self._config, self._scorer = learning, config, scorer
         self._title, self._shown = title, show_progress
         self._spectral: Contender | None = None
+        self._like: Spectrum | None = None  # the newest decomposition, which the next one begins with
 
     def make(self) -> Made:
         """Without validation users "auto" is spectral."""
@@ -148,7 +149,7 @@ class LedMaker:
 
     def _chosen(self, scorer: ValidationScorer) -> tuple[SpectralValues, Spectrum]:
         grid, power = self._config.grid.within(self._config.dimension), self._config.length_power
-        with progress_bar(f"{self._title} spectral", len(weightings(grid)) + 1, shown=self._shown) as bar:
+        with progress_bar(f"{self._title} spectral", weightings(grid) + 1, shown=self._shown) as bar:
             found = choose(
                 grid,
                 self.spectrum,
@@ -158,7 +159,9 @@ class LedMaker:
         return found.values, found.spectrum
 
     def spectrum(self, user_power: float, item_power: float, dimension: int) -> Spectrum:
-        return decompose(self._basis, user_power, item_power, dimension, self._config.seed, self._config.threads)
+        config = self._config
+        self._like = decompose(self._basis, user_power, item_power, dimension, config.seed, config.threads, self._like)
+        return self._like
 
     def trained(self, tuning: Tuning) -> Contender:
         """Tuning "project" or "full"."""

@@ -74,7 +74,6 @@ class NdcgScorer(ValidationScorer):
         self.measure = f"ndcg@{self._depth}"
         self._gains = 1 / np.log2(np.arange(2, self._depth + 2))
         self._ideal = np.cumsum(self._gains)
-        self._told = self.users.fold_in.nonzero()
 
     def _products(self, inputs: NDArray[np.float32], outputs: NDArray[np.float32], length_power: float) -> Products:
         return [user_vectors(inputs, self.users.fold_in, length_power) @ outputs.T]
@@ -82,14 +81,19 @@ class NdcgScorer(ValidationScorer):
     def _per_user(
         self, products: Products, scale: NDArray[np.float32] | None, biases: NDArray[np.float32]
     ) -> NDArray[np.float64]:
-        scores = _scores(products[0], scale, biases)
-        scores[self._told] = -np.inf
-        targets = self.users.targets
-        rows = zip(scores, targets.indptr, targets.indptr[1:], strict=False)
-        return np.array([self._ndcg(row, targets.indices[start:end]) for row, start, end in rows])
+        """User by user, so that a user's scores stay in the processor's cache."""
+        found, (product,) = np.empty(len(self.users)), products
+        told, targets = self.users.fold_in, self.users.targets
+        scores = np.empty(product.shape[1], np.float32)
+        for user in range(len(self.users)):
+            np.multiply(product[user], 1 if scale is None else scale, out=scores)
+            scores += biases
+            scores[told.indices[told.indptr[user] : told.indptr[user + 1]]] = -np.inf
+            found[user] = self._ndcg(scores, targets.indices[targets.indptr[user] : targets.indptr[user + 1]])
+        return found
 
     def _ndcg(self, scores: NDArray[np.float32], targets: NDArray[np.integer]) -> float:
-        ranks = np.array([rank(scores, target) for target in targets.tolist()])
+        ranks = np.array([rank(scores, target, self._depth) for target in targets.tolist()])
         return float(self._gains[ranks[ranks < self._depth]].sum() / self._ideal[min(self._depth, len(ranks)) - 1])
 
 
@@ -163,16 +167,19 @@ class RecallScorer(ValidationScorer):
             scores = _scores(product, None if scale is None else scale[own], biases[own])
             scores[group.never] = -np.inf
             known = zip(scores, group.targets, group.unknown_hits, strict=True)
-            hits = [more + sum(rank(row, item) < self._k for item in rows.tolist()) for row, rows, more in known]
+            hits = [
+                more + sum(rank(row, item, self._k) < self._k for item in rows.tolist()) for row, rows, more in known
+            ]
             recalls[group.requests] = np.array(hits) / group.wanted
         per_user: NDArray[np.float64] = np.bincount(self._user, recalls) / np.bincount(self._user)
         return per_user
 
 
-def rank(scores: NDArray[np.float32], item: int) -> int:
-    """How many items rank above this one; of equal scores the lower column ranks first."""
+def rank(scores: NDArray[np.float32], item: int, depth: int) -> int:
+    """How many items rank above this one, of equal scores the lower column first; from `depth` on perhaps fewer."""
     score = scores[item]
-    return int(np.count_nonzero(scores > score) + np.count_nonzero(scores[:item] == score))
+    above = np.count_nonzero(scores > score)
+    return int(above if above >= depth else above + np.count_nonzero(scores[:item] == score))
 
 
 def _scores(

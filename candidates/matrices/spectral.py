@@ -24,11 +24,9 @@ from scipy import sparse
 
 from candidates.config import SpectralValues
 from candidates.errors import CandidatesError
-from candidates.matrices.rsvd import randomized_svd, row_blocks
+from candidates.matrices.subspace import right_singular_vectors
 
-_BLOCK_ROWS = 25_000
-
-_LARGE = 30_000_000
+_LARGE = 3_000_000
 """A decomposition of more numbers, (users + items) x vectors, is made in float32: half the memory, half the time.
 Ridges and lengths are far above its rounding."""
 
@@ -49,8 +47,8 @@ class Spectrum:
     user_power: float
     item_power: float
     users_of_item: NDArray[np.float64]
-    values: NDArray[np.float64]
-    vectors: NDArray[np.float64]
+    values: NDArray[np.floating]
+    vectors: NDArray[np.floating]
 
     @property
     def dimension(self) -> int:
@@ -64,13 +62,14 @@ def decompose(
     dimension: int,
     seed: int = 0,
     threads: int = 1,
-    oversampling: int = 30,
-    power_iterations: int = 3,
+    like: Spectrum | None = None,
 ) -> Spectrum:
-    """The `dimension` leading singular vectors of the weighted matrix, by randomised SVD.
+    """The `dimension` leading singular vectors of the weighted matrix, by subspace iteration.
 
     Args:
         user_items: [users, items] with an entry of 1 for every item a user took.
+        like: the spectrum of the same matrix otherwise weighted, or of fewer dimensions, to begin with: it saves
+            iterations.
 
     Raises:
         CandidatesError: no entry, or a dimension below 1.
@@ -78,17 +77,22 @@ def decompose(
     matrix = sparse.csr_array(user_items, dtype=np.float64)
     if not matrix.nnz:
         raise CandidatesError(f"the user-item matrix {matrix.shape} is empty; expected at least one interaction")
+    if dimension < 1:
+        raise CandidatesError(f"the dimension of a decomposition must be at least 1, found {dimension}")
     lengths = np.diff(matrix.indptr).astype(np.float64)
     counts = np.bincount(matrix.indices, minlength=matrix.shape[1]).astype(np.float64)
     weights = np.repeat(np.maximum(lengths, 1) ** -user_power, np.diff(matrix.indptr))
     weights *= np.maximum(counts, 1)[matrix.indices] ** -item_power
     weighted = sparse.csr_array((weights, matrix.indices, matrix.indptr), shape=matrix.shape)[lengths > 0]
-    rows = min(_BLOCK_ROWS, -(-weighted.shape[0] // threads))
-    precision = np.float32 if sum(weighted.shape) * dimension > _LARGE else np.float64
-    svd = randomized_svd(
-        row_blocks(weighted, rows), dimension, oversampling, power_iterations, seed, threads, precision
+    if sum(weighted.shape) * dimension > _LARGE:
+        weighted = weighted.astype(np.float32)
+    start, iterations = None, 4
+    if like is not None:
+        start, iterations = like.vectors, 2 if like.dimension >= dimension else 3
+    values, vectors = right_singular_vectors(
+        weighted, dimension, iterations=iterations, seed=seed, threads=threads, start=start
     )
-    return Spectrum(user_power, item_power, counts, svd.values, svd.right)
+    return Spectrum(user_power, item_power, counts, values, vectors)
 
 
 def singular_vectors(spectrum: Spectrum, ridge: float, dimension: int) -> NDArray[np.floating]:

@@ -173,7 +173,7 @@ def test_the_choice_is_the_best_of_everything_tried():
         user_power=0.4, item_power=0.5, ridge=0.02, output_power=0.4, length_normalisation=0.5, bias=0.03, dimension=200
     )
     assert (choice.values, choice.spectrum) == (expected, (0.4, 0.5))
-    assert len(notes) == len(weightings(grid)) + 1
+    assert len(notes) == weightings(grid) + 1
 
 
 @pytest.mark.parametrize(
@@ -188,7 +188,7 @@ def test_wider_vectors_are_tried_only_as_long_as_the_widest_is_the_best(best, de
         return user_power, item_power
 
     choice = choose(WIDE_GRID, spectrum_of, lambda spectrum, values: -abs(values.dimension - best))
-    assert asked[len(weightings(WIDE_GRID)) :] == decomposed
+    assert asked[weightings(WIDE_GRID) :] == decomposed
     assert choice.values.dimension == min(best, 1_200)
     assert max(WIDE_GRID.within(600).wider) == 600
     assert WIDE_GRID.within(30).dimensions == (30,)
