@@ -2,14 +2,13 @@
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from threadpoolctl import threadpool_limits
 
 from candidates.behaviour import LocalBehaviour
@@ -24,6 +23,7 @@ from candidates.sources import SOURCES, load_sources_from
 from candidates.training_set import CountryTraining, Stopwatch, TrainingSet, validation_and_test
 from data.engine import Engine
 from data.items import ItemTable
+from data.learning import read_events
 from data.timelines import Timelines
 
 logger = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 def train_candidates(
     folder: Path,
     items: ItemTable,
-    events: pa.Table | Path,
+    events: pa.Table | Sequence[Path],
     config: CandidatesConfig | None = None,
     engine: Engine = "duckdb",
     seed: int = 0,
@@ -46,8 +46,8 @@ def train_candidates(
     Args:
         folder: exists and is empty, such as `BundleDraft.folder("candidates")`.
         items: the table that the bundle's positions refer to.
-        events: a table of EVENT_SCHEMA, or the path of its Parquet file or folder, which Spark reads where it lies;
-            events of items that `items` lacks are left out.
+        events: a table of EVENT_SCHEMA, or Parquet files of it, which Spark reads where they lie; events of items that
+            `items` lacks are left out.
         engine: with "spark" users' events stay on Spark (`distributed/preparation.py`), to the same result.
         checkpoints: a folder in which long trainings keep checkpoints, and from which they go on.
 
@@ -88,7 +88,7 @@ def train_candidates(
 
 
 def _preparation(
-    events: pa.Table | Path,
+    events: pa.Table | Sequence[Path],
     items: ItemTable,
     config: CandidatesConfig,
     engine: Engine,
@@ -100,7 +100,7 @@ def _preparation(
         from candidates.distributed.preparation import prepared_on_spark
 
         return prepared_on_spark(events, items, config, seed, clock, checkpoints)
-    table = pq.read_table(events) if isinstance(events, Path) else events
+    table = events if isinstance(events, pa.Table) else read_events(events)
     return prepared(table, items, config, seed, clock)
 
 

@@ -1,5 +1,6 @@
 """The sub-commands of `tandem candidates`."""
 
+import tempfile
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -156,12 +157,15 @@ def pool_command(
     import pyarrow.compute as pc
 
     from data.items import ItemTable
-    from data.tables import load_catalog, load_events
+    from data.learning import learning_events
+    from data.tables import load_catalog
     from pipeline.training import pool_examples, positives
 
     place = Workspace(workspace)
     plan = plan_of(context)
-    examples = pool_examples(place, load_events(place), ItemTable.of(load_catalog(place)), plan)
+    with tempfile.TemporaryDirectory(prefix="tandem-") as folder:
+        events = learning_events(place, Path(folder), plan.from_log).table()
+    examples = pool_examples(place, events, ItemTable.of(load_catalog(place)), plan)
     figures = {
         "examples": len(examples),
         "requests": len(pc.unique(examples["request_id"])),

@@ -34,6 +34,9 @@ class TrainingPlan(Settings):
             sources that pool for it are trained on what came before.
         pooled: candidates that each source proposes for an example request.
         requests: example requests at most.
+        from_log: also learn from the gateway's log: its events, and, where there are `enough_displays` whose outcome is
+            known, what became of them.
+        newest_displays: of the log that the ranker learns from, at most; bounds the memory.
         engine: what runs the relational steps of one run; not kept in the workspace.
         seed: of everything random in one run; not kept in the workspace.
     """
@@ -44,6 +47,9 @@ class TrainingPlan(Settings):
     later_share: Share = 0.25
     pooled: Count = 30
     requests: Count = 12_000
+    from_log: bool = True
+    enough_displays: Count = 500
+    newest_displays: Count = 1_000_000
     seed: Seed = 0
 
     @classmethod

@@ -3,6 +3,8 @@
 import logging
 import shutil
 import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -18,12 +20,15 @@ from candidates.training import train_candidates
 from data.bundle import Bundle, BundleDraft
 from data.files import replaced_file
 from data.items import ItemTable
-from data.tables import load_catalog, load_events
+from data.learning import LearningEvents, learning_events
+from data.tables import load_catalog
 from data.timelines import Timelines
 from data.workspace import Workspace
 from pipeline.publishing import make_bundle
 from pipeline.settings import TrainingPlan
-from ranker.banner.training import INT8, SOURCES_ORDER, train_ranker
+from ranker.banner.logged import Log, matured, read_log
+from ranker.banner.training import SOURCES_ORDER, served_metrics, train_ranker
+from ranker.errors import RankerError
 
 log = logging.getLogger(__name__)
 
@@ -51,24 +56,57 @@ def train_bundle(
     return make_bundle(workspace, partial(_both_stages, workspace, plan or TrainingPlan(), events), allow)
 
 
+def training_events(workspace: Workspace, plan: TrainingPlan, folder: Path, draft: BundleDraft) -> LearningEvents:
+    """Imported and tracked events, as the plan says; told, and counted in the draft's metrics.
+
+    Args:
+        folder: for the file of the tracked ones.
+    """
+    found = learning_events(workspace, folder, plan.from_log)
+    log.info("learning from %s", found.counts)
+    draft.metrics["events"] = asdict(found.counts)
+    return found
+
+
 def _both_stages(
     workspace: Workspace, plan: TrainingPlan, events: pa.Table | None, draft: BundleDraft, _: Bundle | None
 ) -> None:
-    events = load_events(workspace) if events is None else events
+    if events is None:
+        with tempfile.TemporaryDirectory(prefix="tandem-") as folder:
+            events = training_events(workspace, plan, Path(folder), draft).table()
     items = ItemTable.of(load_catalog(workspace))
     items.save(draft.folder("catalog"))
+    logged = _logged(workspace, plan)
     log.info("stage one, on the earlier events, to pool candidates for the ranker")
     examples = pool_examples(workspace, events, items, plan)
-    log.info("stage two, on %d examples, %d of them positive", len(examples), positives(examples))
+    displays = 0 if logged is None else len(logged.displays)
+    log.info("stage two, on %d examples, %d positive, and %d displays", len(examples), positives(examples), displays)
     draft.metrics["ranker"] = train_ranker(
-        draft.folder("ranker"), items, Timelines.of(events, items), examples, config=plan.ranker, seed=plan.seed
+        draft.folder("ranker"), items, Timelines.of(events, items), examples, logged, plan.ranker, plan.seed
     )
     log.info("stage one, on all %d events", len(events))
     _train_candidates(draft, items, events, plan)
 
 
+def _logged(workspace: Workspace, plan: TrainingPlan) -> Log | None:
+    """What the gateway displayed, as far as its outcome is known; None where that is too little to learn from."""
+    found = read_log(workspace.log) if plan.from_log else None
+    if found is None or len(found.displays) < plan.enough_displays:
+        return None
+    try:
+        displays = matured(found.displays, plan.ranker.label).last(plan.newest_displays)
+    except RankerError as error:
+        log.warning("the ranker learns from no display: %s", error)
+        return None
+    return Log(displays, found.tracked) if len(displays) >= plan.enough_displays else None
+
+
 def _train_candidates(
-    draft: BundleDraft, items: ItemTable, events: pa.Table | Path, plan: TrainingPlan, checkpoints: Path | None = None
+    draft: BundleDraft,
+    items: ItemTable,
+    events: pa.Table | Sequence[Path],
+    plan: TrainingPlan,
+    checkpoints: Path | None = None,
 ) -> None:
     draft.metrics["candidates"] = train_candidates(
         draft.folder("candidates"), items, events, plan.candidates, plan.engine, plan.seed, checkpoints
@@ -115,12 +153,12 @@ def train_stage_one(
     def fill(draft: BundleDraft, before: Bundle | None) -> None:
         if before is not None and before.has("ranker"):
             before.verify()  # what will be carried over is whole: said now, not after hours
-        events = workspace.events if plan.engine == "spark" and workspace.events.exists() else load_events(workspace)
-        items = ItemTable.of(load_catalog(workspace))
         if not resume:
             shutil.rmtree(checkpoints, ignore_errors=True)
+        events = training_events(workspace, plan, checkpoints / "events", draft)
+        items = ItemTable.of(load_catalog(workspace))
         items.save(draft.folder("catalog"))
-        _train_candidates(draft, items, events, plan, checkpoints)
+        _train_candidates(draft, items, events.files, plan, checkpoints)
 
     bundle = make_bundle(workspace, fill, allow)
     shutil.rmtree(checkpoints, ignore_errors=True)
@@ -139,7 +177,9 @@ def evaluate_split(
     Returns:
         {"split", "recall": source -> figures, "training": what `train_candidates` returns, "config", "seed"}.
     """
-    events, items = load_events(workspace), ItemTable.of(load_catalog(workspace))
+    items = ItemTable.of(load_catalog(workspace))
+    with tempfile.TemporaryDirectory(prefix="tandem-") as folder:
+        events = learning_events(workspace, Path(folder), plan.from_log).table()
     trained_on, requests = split_events(events, items, by, held_out=held_out, max_users=max_users, seed=plan.seed)
     with tempfile.TemporaryDirectory(prefix="tandem-") as folder:
         metrics = train_candidates(Path(folder), items, trained_on, plan.candidates, plan.engine, plan.seed)
@@ -152,11 +192,12 @@ def warnings_about_ranker(metrics: dict[str, Any]) -> list[str]:
     """A sentence if the ranker is a shadow; else one for each baseline that does better on later requests."""
     if not metrics["guard"]["serves"]:
         return [f"banners keep the sources' own order, for the ranker does not help: {metrics['guard']['why']}"]
-    served, sentences = metrics.get(INT8) or metrics["DLRM"], []
+    served, sentences = served_metrics(metrics), []
+    chosen = metrics.get("model", {}).get("chosen", "DLRM")
     for baseline in ("logistic regression", "popularity", SOURCES_ORDER):
         found = metrics.get(baseline, {})
         worse = [name for name in ("auc", "ndcg@10") if found.get(name, 0.0) > served[name]]
         if worse:
             figures = ", ".join(f"{name} {served[name]:.3f} against {found[name]:.3f}" for name in worse)
-            sentences.append(f"DLRM went into service, but {baseline} does better on later requests: {figures}")
+            sentences.append(f"{chosen} went into service, but {baseline} does better on later requests: {figures}")
     return sentences

@@ -53,6 +53,10 @@ def train_command(
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     origin: OriginOption = None,
     label: LabelOption = "click",
+    model: Annotated[
+        Literal["auto", "dlrm", "logistic"],
+        typer.Option(help="auto: on displays whichever of the two predicts later ones better, else dlrm."),
+    ] = "auto",
     seed: SeedOption = 0,
     epochs: Annotated[int | None, typer.Option(min=1, help="At most so many passes over the rows.")] = None,
     processes: Annotated[
@@ -70,13 +74,13 @@ def train_command(
     ] = None,
     json_file: JsonOption = None,
 ) -> None:
-    """Train DLRM from scratch and put it into service in a new bundle.
+    """Train the ranker from scratch and put it into service in a new bundle.
 
     Shows its metrics on later rows beside its baselines'. `tandem ranker update` goes on from the ranker in service.
     """
     from ranker.banner.bundling import train_bundle
     from ranker.banner.settings import BannerSettings, read_banner_settings
-    from ranker.banner.training import RankerConfig
+    from ranker.banner.training import RankerConfig, served_metrics
     from ranker.training.settings import BANNER
 
     place = Workspace(workspace)
@@ -84,6 +88,7 @@ def train_command(
     training = settings.network.of(BANNER, str(config_file or "settings"))
     training = training.changed(epochs=epochs or training.epochs)
     config = RankerConfig(
+        model=model,
         training=training,
         label=label,
         baselines=baselines,
@@ -97,7 +102,7 @@ def train_command(
     rows = figures["examples"]
     title = f"{rows['test']:,} later rows of {rows['test_requests']:,} requests"
     console.print(metrics_table(figures, title, place.origin().name))
-    console.print(calibration_table(figures["DLRM"]))
+    console.print(calibration_table(served_metrics(figures)))
     console.print(guard_table(figures["guard"]))
     console.print(f"bundle {bundle.version} is in service, its ranker trained on {rows['train']:,} rows")
     write_figures(json_file, {"bundle": bundle.version, **figures})

@@ -29,7 +29,7 @@ def metrics_table(figures: dict[str, Any], rows: str, origin: str) -> Table:
 
 
 def calibration_table(figures: dict[str, Any]) -> Table:
-    title = "Calibration of DLRM: equally many rows per line, by rising prediction"
+    title = "Calibration of the ranker: equally many rows per line, by rising prediction"
     made = table(title, "rows", "predicted", "observed", left=())
     for part in figures["calibration"]:
         made.add_row(f"{part['rows']:,}", f"{part['predicted']:.4f}", f"{part['observed']:.4f}")

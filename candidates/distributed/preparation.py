@@ -6,7 +6,7 @@ The events are read where they lie and never come to the driver as a whole. What
 
 import logging
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +40,7 @@ _PLACE_BITS = 33  # of `monotonically_increasing_id`: the place within its parti
 
 @contextmanager
 def prepared_on_spark(
-    events: pa.Table | Path,
+    events: pa.Table | Sequence[Path],
     items: ItemTable,
     config: CandidatesConfig,
     seed: int,
@@ -50,7 +50,7 @@ def prepared_on_spark(
     """(what to train on, test requests), as `candidates.training.prepared` has them of the same events.
 
     Args:
-        events: of EVENT_SCHEMA; a Parquet file or folder of them that every executor reaches, or a table.
+        events: of EVENT_SCHEMA; Parquet files or folders of them that every executor reaches, or a table.
         checkpoints: stages are kept in its folder `spark`, and a job that was killed goes on after the last of them;
             None: in a temporary folder.
 
@@ -63,21 +63,21 @@ def prepared_on_spark(
         connection = connect("spark")
         folder = (work if checkpoints is None else checkpoints) / "spark"
         folder.parent.mkdir(parents=True, exist_ok=True)
-        path = events if isinstance(events, Path) else work / "events.parquet"
+        paths = (work / "events.parquet",) if isinstance(events, pa.Table) else tuple(events)
         if isinstance(events, pa.Table):
-            pq.write_table(events, path)
-        identity = digest(_state(path, events), config.model_dump(mode="json"), seed, items.items.strings.text)
+            pq.write_table(events, paths[0])
+        identity = digest(_state(paths, events), config.model_dump(mode="json"), seed, items.items.strings.text)
         stages = Stages(connection._session, str(folder), identity)
-        job = _Preparation(connection, stages, str(path), items, config, seed)
+        job = _Preparation(connection, stages, tuple(map(str, paths)), items, config, seed)
         validation, test = job.hold_out()
         yield job.training_set(validation, clock), test
 
 
-def _state(path: Path, events: pa.Table | Path) -> list[Any]:
+def _state(paths: Sequence[Path], events: pa.Table | Sequence[Path]) -> list[Any]:
     """What tells these events from others: of a file its place, size and time; of a table its size."""
     if isinstance(events, pa.Table):
         return [len(events), events.nbytes]
-    files = sorted(path.rglob("*.parquet")) if path.is_dir() else [path]
+    files = [file for path in paths for file in (sorted(path.rglob("*.parquet")) if path.is_dir() else [path])]
     return [[str(file.resolve()), file.stat().st_size, file.stat().st_mtime_ns] for file in files]
 
 
@@ -85,7 +85,7 @@ def _state(path: Path, events: pa.Table | Path) -> list[Any]:
 class _Preparation:
     connection: Any
     stages: Stages
-    path: str
+    paths: tuple[str, ...]
     items: ItemTable
     config: CandidatesConfig
     seed: int
@@ -151,13 +151,13 @@ class _Preparation:
         return np.sort(found).astype(np.int32)
 
     def _raw(self) -> Any:
-        with failures_as(f"{self.path}: expected events as Parquet, which Spark did not find there"):
-            found = self.stages.session.read.parquet(self.path)
+        with failures_as(f"{self.paths[0]}: expected events as Parquet, which Spark did not find there"):
+            found = self.stages.session.read.parquet(*self.paths)
         missing = [name for name in EVENT_SCHEMA.names if name not in found.columns]
         if missing:
             expected = ", ".join(EVENT_SCHEMA.names)
             raise CandidatesError(
-                f"{self.path}: expected events with columns {expected}; found no {', '.join(missing)}"
+                f"{self.paths[0]}: expected events with columns {expected}; found no {', '.join(missing)}"
             )
         return found
 

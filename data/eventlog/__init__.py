@@ -14,7 +14,7 @@ from data.eventlog.compaction import Compacted, compact
 from data.eventlog.errors import EventLogError
 from data.eventlog.lazy import LoggedRows, logged_displays, logged_events
 from data.eventlog.position import LoggedDisplays, LogPosition, read_displays_after
-from data.eventlog.readers import read_displays, read_tracked
+from data.eventlog.readers import read_displays, read_tracked, tracked_pieces
 from data.eventlog.writer import LogWriter
 
 __all__ = [
@@ -30,4 +30,5 @@ __all__ = [
     "read_displays",
     "read_displays_after",
     "read_tracked",
+    "tracked_pieces",
 ]

@@ -4,6 +4,7 @@ Files are read before segments: a compaction that runs meanwhile deletes a file 
 a record may be met twice (and one copy is dropped) but never missed.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -36,14 +37,30 @@ def read_tracked(folder: Path) -> pa.Table:
 
 
 def _read(folder: Path, part: str, key: str, schema: pa.Schema) -> pa.Table:
-    tables = {path.stem: pending(path)[part] for path in sorted((folder / "wal").glob("*.wal"))}
-    for path in sorted((folder / part).glob("*/*.parquet")):
-        tables[path.stem] = segment(path, schema)
+    tables = dict(_pieces(folder, part, schema))
     if not tables:
         return schema.empty_table()
     merged = pa.concat_tables([tables[name] for name in sorted(tables)])
     merged = first_of_each(merged, key)
     return merged.sort_by([("ts", "ascending"), (key, "ascending")])
+
+
+def tracked_pieces(folder: Path) -> Iterator[tuple[str, pa.Table]]:
+    """The tracked events file by file, for logs that are not to be held at once: (name of the file, EVENT_SCHEMA).
+
+    A name may come twice, and so may an event: whoever keeps several pieces drops second copies by event_id.
+
+    Raises:
+        EventLogError: a file or segment is damaged.
+    """
+    return _pieces(folder, "tracked", EVENT_SCHEMA)
+
+
+def _pieces(folder: Path, part: str, schema: pa.Schema) -> Iterator[tuple[str, pa.Table]]:
+    for path in sorted((folder / "wal").glob("*.wal")):
+        yield path.stem, pending(path)[part]
+    for path in sorted((folder / part).glob("*/*.parquet")):
+        yield path.stem, segment(path, schema)
 
 
 def pending(path: Path) -> dict[str, pa.Table]:

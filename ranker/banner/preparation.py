@@ -121,6 +121,7 @@ class Prepared:
 
     Attributes:
         left_out: rows whose item or features are not known, by origin.
+        displayed: how many of the training rows are slots of displays; they are the last.
     """
 
     specification: Specification
@@ -129,6 +130,7 @@ class Prepared:
     test: Examples
     part: BundlePart
     left_out: dict[str, int]
+    displayed: int = 0
 
     def save(self, folder: Path) -> None:
         """Write a folder that `tandem ranker fit` trains on."""
@@ -184,6 +186,7 @@ def prepare(
         test=encode(spec, vocabularies, parts.test),
         part=part,
         left_out=left_out,
+        displayed=0 if logged is None else len(parts.train),
     )
 
 

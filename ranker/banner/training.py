@@ -10,6 +10,7 @@ guard.json           whether it serves, and by what that was decided (ranker/ban
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +22,7 @@ from pydantic import field_serializer, field_validator
 from data.items import ItemTable
 from data.settings import Count, Settings, Share, checked
 from data.timelines import Timelines
+from ranker.banner.contenders import Model, chosen_contender
 from ranker.banner.features import Catalogue, item_values
 from ranker.banner.guard import Serve, judged
 from ranker.banner.logged import Log
@@ -52,6 +54,8 @@ class RankerConfig(Settings):
     """How the banner's ranker is trained.
 
     Attributes:
+        model: "dlrm", "logistic", or "auto": DLRM, and where displays are trained on whichever of the two has the lower
+            log loss on validation displays.
         training: of DLRM; a mapping holds changes to `BANNER`.
         validation, test, label: as `Division`.
         baselines: also train the logistic regression, for comparison.
@@ -62,6 +66,7 @@ class RankerConfig(Settings):
             "always": it orders them alone; "never": it is kept as a shadow.
     """
 
+    model: Model = "auto"
     training: TrainingSettings = BANNER
     validation: Share = 0.1
     test: Share = 0.15
@@ -104,20 +109,26 @@ def train_ranker(
     config, spec = config or RankerConfig(), specification or banner_specification()
     Wiring.of(spec, config.training.shape, network=config.training.network)  # what cannot be served is not trained
     prepared = prepare(items, timelines, examples, logged, config.division, spec)
-    ranker = DlrmRanker(spec, prepared.part.rows, config.training)
-    ranker.fit(prepared.train, prepared.validation, seed, processes=config.processes, threads=config.threads)
-    metrics = {"examples": prepared.figures(), **measured(ranker, prepared.test)}
-    if config.baselines:
+    best, contest = chosen_contender(prepared, config.model, config.training, seed, config.processes, config.threads)
+    metrics = {"examples": prepared.figures(), **contest}
+    if config.baselines and LogisticRanker.name not in metrics:
         metrics |= _of_logistic_regression(prepared, seed)
     metrics |= _floors(spec, prepared.train, prepared.test, ordered=logged is None)
     tables = config.tables or "float32"
-    write_trained(folder, ranker, prepared.part, items, tables)
+    write_trained(folder, best.ranker, best.part, items, tables)
     if tables == "int8":
-        ranker = DlrmRanker.load(folder, spec)  # as it is served
-        metrics[INT8] = measured(ranker, prepared.test)["DLRM"]
-    verdict = judged(ranker, prepared.validation, prepared.test, prepared.part.from_log, config.serve)
+        served = DlrmRanker.load(folder, best.ranker.specification)
+        best = replace(best, ranker=served)
+        metrics[INT8] = best.metrics()
+    verdict = judged(best.ranker, best.validation, best.test, best.part.from_log, config.serve)
     verdict.save(folder)
     return metrics | {"guard": verdict.told()}
+
+
+def served_metrics(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Of the figures that `train_ranker` returns, those of the ranker as it is served."""
+    found: dict[str, Any] = metrics.get(INT8) or metrics[metrics.get("model", {}).get("chosen", DlrmRanker.name)]
+    return found
 
 
 def measured(ranker: DlrmRanker, examples: Examples) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Logistic regression on the same examples: the LED paper's own ranker, and DLRM's rival here."""
 
 import warnings
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,23 @@ from ranker.features.specification import Specification
 
 STRENGTHS = (0.003, 0.03, 0.3)
 """Inverse regularisation strengths tried; the validation rows choose."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Of a fitted logistic regression, float64.
+
+    Attributes:
+        mean, scale, dense: [D]; a dense feature adds (value - mean) * scale * dense to the logit.
+        position: [positions + 1], by row of the position. features: by name, [rows of its table].
+    """
+
+    mean: NDArray[np.float64]
+    scale: NDArray[np.float64]
+    dense: NDArray[np.float64]
+    position: NDArray[np.float64]
+    features: dict[str, NDArray[np.float64]]
+    intercept: float
 
 
 class LogisticRanker:
@@ -46,6 +64,27 @@ class LogisticRanker:
         self._rows = rows
         model = _fitted(self._inputs(train), train.label, self._strength, seed)
         self._weights, self._intercept = model.coef_[0], float(model.intercept_[0])
+
+    @property
+    def specification(self) -> Specification:
+        return self._specification
+
+    @property
+    def rows(self) -> dict[str, int]:
+        """Of each table."""
+        return self._rows
+
+    @property
+    def weights(self) -> "Weights":
+        """Of a fitted model."""
+        blocks = [
+            self._specification.positions + 1,
+            *(self._rows[one.table] for one in self._specification.table_features),
+        ]
+        dense, position, *of_features = np.split(self._weights, len(self._mean) + np.cumsum([0, *blocks])[:-1])
+        names = [one.name for one in self._specification.table_features]
+        features = dict(zip(names, of_features, strict=True))
+        return Weights(self._mean, self._scale, dense, position, features, self._intercept)
 
     def logits(self, examples: Examples) -> NDArray[np.float64]:
         return self._inputs(examples) @ self._weights + self._intercept

@@ -146,7 +146,7 @@ def test_shards_deal_out_every_user_once_and_one_shard_is_memorys(behaviours: An
 @pytest.mark.slow
 def test_what_is_not_events_is_refused_by_name(spark: Any, trained: Any, tmp_path: Path) -> None:
     def train(path: Path) -> None:
-        train_candidates(tmp_path, trained.items, path, SMALL, "spark")
+        train_candidates(tmp_path, trained.items, [path], SMALL, "spark")
 
     (tmp_path / "text.parquet").write_text("no Parquet")
     with pytest.raises(CandidatesError, match=r"text\.parquet: expected events as Parquet, which Spark"):

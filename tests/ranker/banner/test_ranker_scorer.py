@@ -165,7 +165,7 @@ def test_a_ranker_trained_on_the_log_serves_with_the_first_slots_bias(
                 events.append((f"l{number}.{place}", ts, user, "landing", item, f"d{number}"))
         rows.append(display)
     logged = Log.of_tables(displays_of(rows), tracked(events))
-    quick = RankerConfig(training=BANNER.changed(epochs=6), baselines=False)
+    quick = RankerConfig(model="dlrm", training=BANNER.changed(epochs=6), baselines=False)
     metrics = train_ranker(tmp_path, shop.items, shop.timelines, make_examples(shop, 300), logged, quick, 0)
     assert metrics["examples"]["from_log"]
     assert json.loads((tmp_path / "serving.json").read_text())["position_row"] == 1

@@ -1,0 +1,121 @@
+"""What both stages learn from: the events that were imported and those that the gateway tracked, each once."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from data.engine import connect, read_table
+from data.errors import DataError
+from data.eventlog import tracked_pieces
+from data.files import write_text_atomically
+from data.relations import distinct_events
+from data.schema import EVENT_SCHEMA
+from data.tables import load_events
+from data.workspace import Workspace
+
+_MEMORY = "1GB"
+"""What DuckDB may hold while it looks for repeated ids; the rest goes to the disk."""
+
+
+@dataclass(frozen=True)
+class EventCounts:
+    """Where events came from.
+
+    Attributes:
+        imported: of the workspace's events.parquet.
+        log: tracked through the gateway. doubled: more of them, left out since their ids had occurred.
+    """
+
+    imported: int
+    log: int = 0
+    doubled: int = 0
+
+    def __str__(self) -> str:
+        if not self.log + self.doubled:
+            return f"{self.imported:,} imported events"
+        left_out = f", {self.doubled:,} more left out since their ids had occurred" if self.doubled else ""
+        return f"{self.imported:,} imported events and {self.log:,} of the gateway's log{left_out}"
+
+
+@dataclass(frozen=True)
+class LearningEvents:
+    """Every event once.
+
+    Attributes:
+        files: Parquet with the columns of EVENT_SCHEMA: the workspace's own file, and one of the log's events.
+    """
+
+    files: tuple[Path, ...]
+    counts: EventCounts
+
+    def table(self) -> pa.Table:
+        """All of them, EVENT_SCHEMA."""
+        return read_events(self.files)
+
+
+def learning_events(workspace: Workspace, folder: Path, with_log: bool = True) -> LearningEvents:
+    """A workspace's events to learn from. Of those with one id the imported one counts, else the earliest.
+
+    The log is read a file at a time, and ids are compared on disk where they are many.
+
+    Args:
+        folder: for the file of the log's events; one that an interrupted call with the same folder left is kept.
+        with_log: False: imported events alone.
+
+    Raises:
+        DataError: the workspace holds no events. EventLogError: the log is damaged.
+    """
+    origin = workspace.origin()
+    if not workspace.events.exists():
+        load_events(workspace)
+    imported = (workspace.events,)
+    file, told = folder / "log.parquet", folder / "counts.json"
+    if with_log and not told.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        counts = _write_log_events(workspace, file) or EventCounts(origin.events)
+        write_text_atomically(told, json.dumps(asdict(counts)) + "\n")
+    counts = EventCounts(**json.loads(told.read_text())) if with_log else EventCounts(origin.events)
+    return LearningEvents((*imported, file) if counts.log else imported, counts)
+
+
+def read_events(files: Sequence[Path]) -> pa.Table:
+    """Parquet files with the columns of EVENT_SCHEMA, one after the other.
+
+    Raises:
+        DataError: one of them is something else.
+    """
+    try:
+        tables = [pq.read_table(file, columns=EVENT_SCHEMA.names, partitioning=None) for file in files]
+        return pa.concat_tables([table.cast(EVENT_SCHEMA) for table in tables])
+    except (OSError, ValueError, pa.ArrowException) as error:
+        expected = ", ".join(EVENT_SCHEMA.names)
+        raise DataError(f"{files[0]}: expected a Parquet file with columns {expected}; found {error}") from error
+
+
+def _write_log_events(workspace: Workspace, file: Path) -> EventCounts | None:
+    """Write the tracked events whose ids are not among the imported ones; None if nothing was tracked."""
+    every, distinct = file.with_name("tracked.parquet"), file.with_name("distinct.parquet")
+    tracked = 0
+    with pq.ParquetWriter(every, EVENT_SCHEMA, compression="zstd") as writer:
+        for _, piece in tracked_pieces(workspace.log):
+            writer.write_table(piece)
+            tracked += len(piece)
+    if tracked:
+        connection = connect("duckdb")
+        connection.raw_sql(f"SET memory_limit = '{_MEMORY}'")
+        connection.raw_sql(f"SET temp_directory = '{file.parent / 'duckdb'}'")
+        connection.to_parquet(distinct_events(read_table(connection, every)), distinct, compression="zstd")
+        once, imported = read_table(connection, distinct), read_table(connection, workspace.events)
+        known = imported.semi_join(once, "event_id").select("event_id")
+        connection.to_parquet(once.anti_join(known, "event_id").order_by("ts", "event_id"), file, compression="zstd")
+        connection.disconnect()
+        distinct.unlink()
+    every.unlink()
+    if not tracked:
+        return None
+    kept = pq.read_metadata(file).num_rows
+    return EventCounts(pq.read_metadata(workspace.events).num_rows, kept, tracked - kept)

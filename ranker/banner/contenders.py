@@ -1,0 +1,111 @@
+"""Which network the banner's ranker is: DLRM, or the logistic regression where displays are few.
+
+Displays have few clicks at first: the first thousand decide some twenty weights well, and millions of others badly.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+
+from ranker.banner.preparation import BundlePart, Prepared
+from ranker.banner.served_logistic import as_network, logistic_specification
+from ranker.baselines.logistic import LogisticRanker
+from ranker.evaluation.metrics import all_metrics, log_loss
+from ranker.features.examples import Examples
+from ranker.training.ranker import DlrmRanker
+from ranker.training.settings import TrainingSettings
+
+log = logging.getLogger(__name__)
+
+Model = Literal["auto", "dlrm", "logistic"]
+
+WARM_BATCH, WARM_CHECKS, WARM_PATIENCE, WARM_EPOCHS = 128, 4, 8, 12
+WARM_TABLE_RATE = 0.2
+"""Of training on displays what was trained on pooled examples: as `ranker.updates.update.UpdateConfig`."""
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A ranker with what it is made and measured from, as its specification has it.
+
+    Attributes:
+        validation_log_loss: calibrated, on the rows that choose.
+    """
+
+    name: str
+    ranker: DlrmRanker
+    part: BundlePart
+    validation: Examples
+    test: Examples
+    validation_log_loss: float
+
+    def metrics(self) -> dict[str, Any]:
+        """On the test rows."""
+        return all_metrics(self.test.label, self.ranker.probability(self.test), self.test.request)
+
+
+def chosen_contender(
+    prepared: Prepared, model: Model, training: TrainingSettings, seed: int, processes: int = 1, threads: int = 1
+) -> tuple[Contender, dict[str, Any]]:
+    """The contender of the least log loss on the validation rows; for the manifest, the metrics of all by their names.
+
+    "auto": DLRM; where displays are trained on, also the logistic regression on the displays alone.
+    """
+    makers: dict[str, Callable[[], Contender]] = {
+        "dlrm": lambda: _dlrm(prepared, training, seed, processes, threads),
+        "logistic": lambda: _logistic(prepared, training, seed),
+    }
+    names = ["dlrm", *(["logistic"] if prepared.displayed else [])] if model == "auto" else [model]
+    made = [makers[name]() for name in names]
+    best = min(made, key=lambda one: one.validation_log_loss)
+    losses = {one.name: one.validation_log_loss for one in made}
+    log.info("ranker: %s", ", ".join(f"{name} log loss {loss:.5f}" for name, loss in losses.items()))
+    figures = {one.name: one.metrics() for one in made}
+    return best, {"model": {"chosen": best.name, "validation_log_loss": losses}, **figures}
+
+
+def _dlrm(prepared: Prepared, training: TrainingSettings, seed: int, processes: int, threads: int) -> Contender:
+    """On everything; then on the displays alone, which have the last word where there are pooled examples beside."""
+    ranker = DlrmRanker(prepared.specification, prepared.part.rows, training)
+    ranker.fit(prepared.train, prepared.validation, seed, processes=processes, threads=threads)
+    if 0 < prepared.displayed < len(prepared.train):
+        tables = training.tables.changed(learning_rate=WARM_TABLE_RATE * training.tables.learning_rate)
+        ranker.config = training.changed(
+            epochs=WARM_EPOCHS, batch=WARM_BATCH, checks=WARM_CHECKS, patience=WARM_PATIENCE, tables=tables
+        )
+        displays = _last(prepared.train, prepared.displayed)
+        ranker.fit(displays, prepared.validation, seed, warm=True, processes=processes, threads=threads)
+        ranker.config = training
+    return _contender("DLRM", ranker, prepared, prepared.part, lambda rows: rows)
+
+
+def _logistic(prepared: Prepared, training: TrainingSettings, seed: int) -> Contender:
+    specification = logistic_specification(prepared.specification)
+    part = replace(
+        prepared.part,
+        vocabularies={name: prepared.part.vocabularies[name] for name in specification.tables},
+        waiting={name: prepared.part.waiting[name] for name in specification.tables if name in prepared.part.waiting},
+    )
+    train = _last(prepared.train, prepared.displayed) if prepared.displayed else prepared.train
+    logistic = LogisticRanker(specification, part.rows)
+    logistic.fit(_without_bags(train), _without_bags(prepared.validation), seed)
+    return _contender("logistic regression", as_network(logistic, training), prepared, part, _without_bags)
+
+
+def _contender(
+    name: str, ranker: DlrmRanker, prepared: Prepared, part: BundlePart, view: Callable[[Examples], Examples]
+) -> Contender:
+    validation, test = view(prepared.validation), view(prepared.test)
+    loss = log_loss(validation.label, ranker.probability(validation))
+    return Contender(name, ranker, part, validation, test, loss)
+
+
+def _last(rows: Examples, count: int) -> Examples:
+    return rows.batch(np.arange(len(rows) - count, len(rows)))
+
+
+def _without_bags(rows: Examples) -> Examples:
+    return replace(rows, bags=())
