@@ -29,6 +29,7 @@ from pipeline.options import (
     EpochsOption,
     HalfLifeOption,
     LedOption,
+    LogOption,
     LossOption,
     WindowOption,
     plan_of,
@@ -46,6 +47,7 @@ def train_command(
     config: ConfigOption = None,
     dimension: DimensionOption = None,
     led: LedOption = None,
+    log: LogOption = None,
     loss: LossOption = None,
     epochs: EpochsOption = None,
     window_days: WindowOption = None,
@@ -57,12 +59,13 @@ def train_command(
     allow: AllowOption = False,
     json_file: JsonOption = None,
 ) -> None:
-    """Train GBO, CBO and LED on a workspace's events and put them into service in a new bundle.
+    """Train GBO, CBO and LED on a workspace's events and the gateway's log, and put them into service in a new bundle.
 
     Shows the recall@20 and @50 of each source on users kept out of training. The workspace keeps the settings for its
     next training. The ranker of the bundle in service stays.
     """
     from candidates.tables import contenders_table, merge_table, recall_table
+    from data.learning import EventCounts
     from pipeline.training import train_stage_one
 
     place = Workspace(workspace)
@@ -70,12 +73,13 @@ def train_command(
     bundle = train_stage_one(place, plan, resume, allow)
     plan.keep(place)
     metrics = bundle.metrics["candidates"]
+    console.print(f"learnt from {EventCounts(**bundle.metrics['events'])}", highlight=False)
     console.print(contenders_table(metrics))
     console.print(recall_table(metrics["recall"], "users kept out of training", place.origin()))
     console.print(merge_table(metrics))
     seconds = ", ".join(f"{stage} {taken:.1f} s" for stage, taken in metrics["seconds"].items())
     console.print(f"bundle {bundle.version} is in service ({seconds})")
-    write_figures(json_file, {"bundle": bundle.version, **metrics})
+    write_figures(json_file, {"bundle": bundle.version, "learnt_from": bundle.metrics["events"], **metrics})
 
 
 @app.command("evaluate")
@@ -91,6 +95,7 @@ def evaluate_command(
     config: ConfigOption = None,
     dimension: DimensionOption = None,
     led: LedOption = None,
+    log: LogOption = None,
     loss: LossOption = None,
     epochs: EpochsOption = None,
     window_days: WindowOption = None,
@@ -146,6 +151,7 @@ def pool_command(
     ] = None,
     k: Annotated[int | None, typer.Option("--k", min=1, help="Candidates per source; 30.")] = None,
     requests: Annotated[int | None, typer.Option(min=1, help="At most so many past moments; 12,000.")] = None,
+    log: LogOption = None,
     seed: SeedOption = 0,
     engine: EngineOption = "duckdb",
     json_file: JsonOption = None,

@@ -44,6 +44,10 @@ AllowOption = Annotated[
         "fifth of the available items less.",
     ),
 ]
+LogOption = Annotated[
+    bool | None,
+    typer.Option("--from-log/--no-log", help="Also learn from what the gateway logged; the default."),
+]
 EpochsOption = Annotated[int | None, typer.Option(min=0, help="At most so many epochs of LED.")]
 
 
@@ -56,6 +60,7 @@ _PLACES = {
     "window_days": ("candidates.gbo.window_days",),
     "half_life_days": ("candidates.gbo.half_life_days",),
     "k": ("pooled",),
+    "log": ("from_log",),
 } | {name: (name,) for name in ("later_share", "requests", "engine", "seed")}
 """Where a command's option stands in the plan."""
 

@@ -34,9 +34,9 @@ class TrainingPlan(Settings):
             sources that pool for it are trained on what came before.
         pooled: candidates that each source proposes for an example request.
         requests: example requests at most.
-        from_log: also learn from the gateway's log: its events, and, where there are `enough_displays` whose outcome is
-            known, what became of them.
-        newest_displays: of the log that the ranker learns from, at most; bounds the memory.
+        from_log: also learn from the gateway's log: stage one from its events, the ranker from its displays.
+        enough_displays: whose outcome is known; with fewer of them the ranker learns from events alone.
+        newest_displays: that the ranker learns from, at most; bounds the memory.
         engine: what runs the relational steps of one run; not kept in the workspace.
         seed: of everything random in one run; not kept in the workspace.
     """

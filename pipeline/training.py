@@ -20,7 +20,7 @@ from candidates.training import train_candidates
 from data.bundle import Bundle, BundleDraft
 from data.files import replaced_file
 from data.items import ItemTable
-from data.learning import LearningEvents, learning_events
+from data.learning import EventCounts, LearningEvents, learning_events
 from data.tables import load_catalog
 from data.timelines import Timelines
 from data.workspace import Workspace
@@ -74,6 +74,8 @@ def _both_stages(
     if events is None:
         with tempfile.TemporaryDirectory(prefix="tandem-") as folder:
             events = training_events(workspace, plan, Path(folder), draft).table()
+    else:
+        draft.metrics["events"] = asdict(EventCounts(len(events)))
     items = ItemTable.of(load_catalog(workspace))
     items.save(draft.folder("catalog"))
     logged = _logged(workspace, plan)

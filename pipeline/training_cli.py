@@ -4,7 +4,7 @@ import typer
 
 from data.console import DEFAULT_WORKSPACE, JsonOption, SeedOption, WorkspaceOption, console, notices, write_figures
 from data.workspace import Workspace
-from pipeline.options import AllowOption, ConfigOption, EngineOption, LedOption, plan_of
+from pipeline.options import AllowOption, ConfigOption, EngineOption, LedOption, LogOption, plan_of
 from ranker.banner.options import ServeOption
 
 
@@ -18,18 +18,20 @@ def train(
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     config: ConfigOption = None,
     led: LedOption = None,
+    log: LogOption = None,
     engine: EngineOption = "duckdb",
     serve: ServeOption = None,
     seed: SeedOption = 0,
     allow: AllowOption = False,
     json_file: JsonOption = None,
 ) -> None:
-    """Train both stages on a workspace's events and put the bundle into service.
+    """Train both stages on a workspace's events and the gateway's log, and put the bundle into service.
 
     Shows the recall of each source on users kept out of training, and the ranker beside its baselines on later
     requests. The workspace keeps the settings for its next training.
     """
     from candidates.tables import contenders_table, merge_table, recall_table
+    from data.learning import EventCounts
     from pipeline.training import train_bundle, warnings_about_ranker
     from ranker.tables import guard_table, metrics_table
 
@@ -38,6 +40,7 @@ def train(
     bundle = train_bundle(place, plan, allow=allow)
     plan.keep(place)
     metrics = bundle.metrics
+    console.print(f"learnt from {EventCounts(**metrics['events'])}", highlight=False)
     console.print(contenders_table(metrics["candidates"]))
     console.print(recall_table(metrics["candidates"]["recall"], "users kept out of training", place.origin()))
     console.print(merge_table(metrics["candidates"]))
