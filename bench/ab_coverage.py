@@ -26,7 +26,7 @@ from rich.table import Table
 from data.console import JsonOption, SeedOption, console, progress_bar, set_up_logging, write_figures
 from data.simulator import AffinityPolicy, Experiment, Marketplace, PopularPolicy, preset
 from gateway.experiment.aggregates import metric_moments, per_user
-from gateway.experiment.build import true_uplift
+from gateway.experiment.comparisons import true_uplift
 from gateway.experiment.logs import open_window
 from gateway.experiment.model import METRICS
 from gateway.experiment.statistics.moments import LEVEL, NotEstimable, RatioMoments, normal_quantile

@@ -14,7 +14,8 @@ from data.statistics import Mean
 from data.workspace import Origin
 from gateway.demo.real import RealResult
 from gateway.demo.simulated import DemoResult
-from gateway.experiment.model import METRICS, report_figures
+from gateway.experiment.exports import report_figures
+from gateway.experiment.model import METRICS
 from gateway.experiment.tables import print_report
 
 

@@ -5,28 +5,32 @@ from datetime import datetime, timedelta
 from typing import TypeAlias
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from data.attribution import DEFAULT, Attribution
 from data.eventlog import LoggedRows
 from data.workspace import Origin
 from gateway.experiment import aggregates, health
 from gateway.experiment.aggregates import Served, user_values
+from gateway.experiment.comparisons import ACTIVITY, Comparer
 from gateway.experiment.logs import Window, open_window
 from gateway.experiment.model import (
     METRICS,
     Check,
-    Comparison,
     Logged,
     Population,
     Report,
     ReportError,
+    SourceShare,
+    Traffic,
     Truth,
     printable,
 )
 from gateway.experiment.populations import DEFAULT_POPULATIONS, Experiment, load_experiment
+from gateway.experiment.segments import segments_of
 from gateway.experiment.statistics.moments import RatioMoments, mean_with_interval
-from gateway.experiment.statistics.normalised import normalised_uplift
-from gateway.experiment.statistics.uplift import relative_uplift
+from gateway.experiment.statistics.uplift import TUNED_FOR_USERS
+from gateway.experiment.verdict import DECIDING, verdict_of
 
 Views: TypeAlias = pa.Table | Callable[[datetime], pa.Table] | None
 """item_id, views before the test, or what gives them for the moment of the first display."""
@@ -46,6 +50,10 @@ def build_report(
     since: datetime | None = None,
     until: datetime | None = None,
     attribution: Attribution = DEFAULT,
+    metric: str = DECIDING,
+    expected_users: int | None = None,
+    activity: Views = None,
+    by: str | None = None,
 ) -> Report:
     """Measure one experiment.
 
@@ -62,10 +70,18 @@ def build_report(
         baseline: the population the others are compared with; None: "A", or the first.
         since, until: displays with since <= ts < until, and what they earned, whenever that was.
         attribution: which click earns a sale.
+        metric: key of the metric that decides the verdict.
+        expected_users: of the two populations compared, as planned: where always-valid intervals are tightest, and
+            from when on the ordinary interval decides.
+        activity: user_id and ACTIVITY, what users did before the test, or what gives it for the moment of the first
+            display: for CUPED.
+        by: segments: device, country, merchant or day.
 
     Raises:
-        ReportError: no display to report, or an unknown experiment or baseline.
+        ReportError: no display to report, or an unknown experiment, baseline or metric.
     """
+    if metric not in (one.key for one in METRICS):
+        raise ReportError(f"metric {metric!r}: expected one of {', '.join(one.key for one in METRICS)}")
     window = open_window(displays, tracked, experiment, since, until, attribution)
     logged = tuple(Logged(row["experiment"], row["displays"]) for row in window.log.experiments)
     moments = [row["last"] for row in window.log.experiments] + [window.log.newest_event]
@@ -79,10 +95,19 @@ def build_report(
     shares = shares if configured is None or shares is not None else configured.shares
     users, slots = aggregates.per_user(window), aggregates.slots_by_sources(window)
     names = _population_names(served.populations, shares, baseline)
-    if callable(views_per_item):
-        views_per_item = views_per_item(min(row["first"] for row in window.log.experiments))
-    edges, popularity = ((), ()) if views_per_item is None else aggregates.popularity(window, views_per_item, slots)
-    populations = tuple(_population(one, users, shares, served) for one in names)
+    first = min(row["first"] for row in window.log.experiments)
+    views, before = (found(first) if callable(found) else found for found in (views_per_item, activity))
+    edges, popularity = ((), ()) if views is None else aggregates.popularity(window, views, slots)
+    source_shares = aggregates.source_shares(window, slots)
+    sources = _sources(names, configured, source_shares)
+    populations = tuple(_population(one, users, shares, served, sources[one]) for one in names)
+    with_activity = users if before is None else _with_activity(users, before)
+    comparer = Comparer(with_activity, names, sources, truth, expected_users or TUNED_FOR_USERS)
+    over_baseline, increments = comparer.over_baseline(), comparer.increments()
+    checks = _checks(window, users, populations, served, log_end, shares, configured)
+    questions = (*increments, *over_baseline)
+    verdict = verdict_of(checks, populations, questions, metric, expected_users)
+    segments = () if by is None or verdict is None else segments_of(window, by, names, sources, verdict.pair)
     return Report(
         experiment=window.experiment,
         logged=logged,
@@ -93,18 +118,23 @@ def build_report(
         first=served.first,
         last=served.last,
         log_end=log_end,
-        checks=_checks(window, users, populations, served, log_end, shares, configured),
+        checks=checks,
         populations=populations,
-        comparisons=_comparisons(users, names, truth),
+        comparisons=over_baseline,
+        increments=increments,
+        verdict=verdict,
+        traffic=Traffic(len(users), max(1.0, (served.last - served.first) / timedelta(days=1))),
         truth=truth,
         days=aggregates.sales_per_day(window, served, log_end),
-        source_shares=aggregates.source_shares(window, slots),
+        source_shares=source_shares,
         popularity_edges=edges,
         popularity=popularity,
         degraded=served.degraded,
         latency=aggregates.latency(window),
         configs=served.versions("config_hash"),
         bundles=served.versions("bundle_version"),
+        segments=segments,
+        users=users,
     )
 
 
@@ -125,10 +155,34 @@ def _population_names(logged: Sequence[str], shares: Mapping[str, float] | None,
     return [baseline, *(name for name in names if name != baseline)]
 
 
-def _population(name: str, users: pa.Table, shares: Mapping[str, float] | None, served: Served) -> Population:
+def _sources(
+    names: Sequence[str], configured: Experiment | None, shown: Sequence[SourceShare]
+) -> dict[str, tuple[str, ...]]:
+    """By population: as configured, else those that the log names."""
+    known = {} if configured is None else {one.name: one.sources for one in configured.populations}
+    logged = {name: tuple(sorted(one.source for one in shown if one.population == name)) for name in names}
+    return {name: known.get(name, logged[name]) for name in names}
+
+
+def _with_activity(users: pa.Table, before: pa.Table) -> pa.Table:
+    """The users with ACTIVITY; 0 for who did nothing before."""
+    joined = users.join(before.select(["user_id", *ACTIVITY]), "user_id")
+    for name in ACTIVITY:
+        joined = joined.set_column(joined.column_names.index(name), name, pc.fill_null(joined[name], 0))
+    return joined.sort_by([("population", "ascending"), ("user_id", "ascending")])
+
+
+def _population(
+    name: str,
+    users: pa.Table,
+    shares: Mapping[str, float] | None,
+    served: Served,
+    sources: tuple[str, ...],
+) -> Population:
     values = user_values(users, name)
     return Population(
         name=name,
+        sources=sources,
         share=None if shares is None else shares.get(name, 0.0),
         users=len(values["displays"]),
         displays=int(values["displays"].sum()),
@@ -140,38 +194,6 @@ def _population(name: str, users: pa.Table, shares: Mapping[str, float] | None, 
     )
 
 
-def _comparisons(users: pa.Table, names: Sequence[str], truth: Truth | None) -> tuple[Comparison, ...]:
-    moments = aggregates.metric_moments(users)
-    empty = {metric.key: RatioMoments() for metric in METRICS}
-    baseline = moments.get(names[0], empty)
-    found = []
-    for key in baseline:
-        for name in names[1:]:
-            group, reference = moments.get(name, empty), moments.get(names[1], empty)
-            true = true_uplift(truth, key, name, names[0])
-            scale = true_uplift(truth, key, names[1], names[0])
-            found.append(
-                Comparison(
-                    metric=key,
-                    population=name,
-                    uplift=relative_uplift(group[key], baseline[key]),
-                    normalised=None
-                    if name == names[1]
-                    else normalised_uplift(group[key], reference[key], baseline[key]),
-                    true_uplift=true,
-                    true_normalised=true / scale if true is not None and scale and name != names[1] else None,
-                )
-            )
-    return tuple(found)
-
-
-def true_uplift(truth: Truth | None, metric: str, population: str, baseline: str) -> float | None:
-    """The relative uplift of the true means per user; None without a truth or with a true baseline of zero."""
-    if truth is None or population not in truth or not truth.get(baseline, {}).get(metric):
-        return None
-    return truth[population][metric] / truth[baseline][metric] - 1
-
-
 def _checks(
     window: Window,
     users: pa.Table,
@@ -181,13 +203,14 @@ def _checks(
     shares: Mapping[str, float] | None,
     configured: Experiment | None,
 ) -> tuple[Check, ...]:
-    displays = {one.name: RatioMoments.of(user_values(users, one.name)["displays"]) for one in populations}
+    values = {one.name: user_values(users, one.name) for one in populations}
     configs = served.versions("config_hash")
     file_hash = None if configured is None else configured.config_hash
     return (
         health.sample_ratio_check(window, [one.name for one in populations], shares, file_hash),
         *health.window_check(window),
-        health.exposure_check(displays, populations[0].name),
+        health.exposure_check({name: found["displays"] for name, found in values.items()}),
+        health.tails_check(values),
         *health.left_out_checks(window),
         health.degraded_check(served.displays, served.count(empty=True), served.degraded),
         health.configuration_check(configs, file_hash),

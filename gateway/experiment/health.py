@@ -3,15 +3,21 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from gateway.experiment.formatting import signed
 from gateway.experiment.logs import Window
-from gateway.experiment.model import Check, Status, Version
+from gateway.experiment.model import METRICS, Check, Status, Version
 from gateway.experiment.statistics.moments import NotEstimable, RatioMoments
 from gateway.experiment.statistics.sample_ratio import SAMPLE_RATIO_ALARM, sample_ratio
-from gateway.experiment.statistics.uplift import relative_uplift
+from gateway.experiment.statistics.tails import largest
+from gateway.experiment.statistics.uplift import Uplift, relative_uplift
+
+FAR = 0.5
+"""Displays per user that differ by more than this part are no chance that a reader should call fine."""
 
 DEGRADED_ALARM = 0.05
 """The fraction of degraded displays from which the test is no longer of what was configured."""
@@ -60,24 +66,47 @@ def window_check(window: Window) -> list[Check]:
     return [Check("Window", "look", told)]
 
 
-def exposure_check(displays: Mapping[str, RatioMoments], baseline: str) -> Check:
-    """Every population should see the same number of displays per user: banners are answered, whatever is in them."""
-    name = "Exposure"
-    compared = {
-        population: relative_uplift(moments, displays[baseline])
-        for population, moments in displays.items()
-        if population != baseline
-    }
-    known = {population: found for population, found in compared.items() if not isinstance(found, NotEstimable)}
+def exposure_check(displays: Mapping[str, NDArray[np.float64]]) -> Check:
+    """Every population should see the same number of displays per user: banners are answered, whatever is in them.
+
+    Args:
+        displays: by population, the baseline first: [users].
+    """
+    name, (baseline, *others) = "Exposure", displays
+    moments = {one: RatioMoments.of(values) for one, values in displays.items()}
+    compared = {one: relative_uplift(moments[one], moments[baseline]) for one in others}
+    known = {one: found for one, found in compared.items() if isinstance(found, Uplift)}
+    if others and all(
+        len(values) and np.ptp(np.concatenate([values, displays[baseline]])) == 0 for values in displays.values()
+    ):
+        return Check(name, "ok", "every user saw as many displays")
+    told = [f"{one} {signed(found.value)} (p = {found.p_value:.2g})" for one, found in known.items()]
+    told += [f"{one} {found}" for one, found in compared.items() if isinstance(found, NotEstimable)]
+    busy = {one: largest(values) for one, values in displays.items()}
+    busy_words = [f"one user saw {top.share:.0%} of {one}'s displays" for one, top in busy.items() if top.rests_on_one]
+    if busy_words:
+        return Check(name, "look", "; ".join([*busy_words, *told]) + "; is it a robot?")
     if not known:
-        reasons = {str(found) for found in compared.values()} or {"only one population has users"}
-        return Check(name, "unknown", f"displays per user cannot be compared; {'; '.join(sorted(reasons))}")
-    told = ", ".join(
-        f"{population} {signed(found.value)} (p = {found.p_value:.2g})" for population, found in known.items()
-    )
+        return Check(name, "unknown", f"displays per user: {', '.join(told) or 'only one population has users'}")
     if min(found.p_value for found in known.values()) < SAMPLE_RATIO_ALARM:
-        return Check(name, "alarm", f"displays per user differ from {baseline}'s: {told}; are displays being lost?")
-    return Check(name, "ok", f"displays per user are like {baseline}'s: {told}")
+        sentence = f"displays per user differ from {baseline}'s: {', '.join(told)}; are displays being lost?"
+        return Check(name, "alarm", sentence)
+    if len(known) < len(others) or max(abs(found.value) for found in known.values()) > FAR:
+        return Check(name, "look", f"displays per user against {baseline}'s: {', '.join(told)}")
+    return Check(name, "ok", f"displays per user are like {baseline}'s: {', '.join(told)}")
+
+
+def tails_check(values: Mapping[str, Mapping[str, NDArray[np.float64]]]) -> Check:
+    """Does a population's outcome rest on one user? `values`: population -> metric key -> [users]."""
+    found = [
+        (f"one user has {top.share:.0%} of {name}'s {metric.title.lower()}, {top.times:,.0f} times the others' mean")
+        for name, of_metrics in values.items()
+        for metric in METRICS
+        if (top := largest(of_metrics[metric.key])).rests_on_one
+    ]
+    if found:
+        return Check("Large outcomes", "look", f"{'; '.join(found)}: read that metric winsorised, and without them")
+    return Check("Large outcomes", "ok", "no metric rests on one user")
 
 
 def left_out_checks(window: Window) -> list[Check]:

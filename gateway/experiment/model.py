@@ -1,18 +1,19 @@
 """What a report holds: frozen values only, so that the terminal, the page and the JSON file show the same figures."""
 
-import dataclasses
 import datetime as dt
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Literal
+
+import pyarrow as pa
 
 from data.attribution import Attribution
-from data.settings import Settings
 from data.workspace import Origin
 from gateway.errors import GatewayError
-from gateway.experiment.statistics.moments import Mean, NotEstimable
+from gateway.experiment.statistics.moments import LEVEL, Mean, NotEstimable
 from gateway.experiment.statistics.normalised import NormalisedUplift
-from gateway.experiment.statistics.uplift import Uplift
+from gateway.experiment.statistics.tails import Tails
+from gateway.experiment.statistics.uplift import Difference, Uplift
 
 
 class ReportError(GatewayError):
@@ -54,6 +55,7 @@ class Population:
     """Totals of one population over its users, each of whom saw at least one display, and its means per user."""
 
     name: str
+    sources: tuple[str, ...]  # as configured, else those that the log names
     share: float | None  # as configured; None if not told
     users: int
     displays: int
@@ -64,16 +66,89 @@ class Population:
     degraded: int  # displays on which something failed open
 
 
+Conclusion = Literal["gain", "loss", "unclear"]
+
+
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """One metric of one population against the baseline; `normalised` by the reference population's uplift."""
+    """One metric of one population against another.
 
-    metric: str  # key
+    Attributes:
+        metric: key. added: the sources that the population has and the baseline lacks, if it lacks none of the others.
+        difference: per user, in the metric's unit.
+        adjusted: the uplift by CUPED, from what users did before the test; None if that is not known.
+        tails: None where a population has no outcome.
+        normalised: by the reference population's uplift; None for the reference itself (1 by definition).
+    """
+
+    metric: str
     population: str
+    baseline: str
+    added: tuple[str, ...]
     uplift: Uplift | NotEstimable
-    normalised: NormalisedUplift | NotEstimable | None  # None for the reference itself (1 by definition)
+    difference: Difference | NotEstimable
+    adjusted: Uplift | NotEstimable | None
+    tails: Tails | None
+    normalised: NormalisedUplift | NotEstimable | None
     true_uplift: float | None
     true_normalised: float | None
+
+    @property
+    def conclusion(self) -> Conclusion:
+        """What the interval says that holds at one moment, chosen beforehand."""
+        return self._says((self.uplift.low, self.uplift.high)) if isinstance(self.uplift, Uplift) else "unclear"
+
+    @property
+    def lasting_conclusion(self) -> Conclusion:
+        """What the always-valid interval says."""
+        return self._says(self.uplift.always_valid) if isinstance(self.uplift, Uplift) else "unclear"
+
+    @property
+    def rests_on_one(self) -> bool:
+        """One user has a large part of a population's outcome, or alone takes the interval off zero."""
+        if self.tails is None:
+            return False
+        fragile = isinstance(self.uplift, Uplift) and not self.tails.stands(self.uplift.low, self.uplift.high)
+        return self.tails.treated.rests_on_one or self.tails.baseline.rests_on_one or fragile
+
+    def _says(self, interval: tuple[float, float]) -> Conclusion:
+        """An interval that excludes 0 because of one user, or as chance often does, says nothing."""
+        low, high = interval
+        if not (low > 0 or high < 0) or self.tails is None:
+            return "unclear"
+        if not self.tails.stands(low, high) or self.tails.permutation_p > 1 - LEVEL:
+            return "unclear"
+        return "gain" if low > 0 else "loss"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What to do, and why.
+
+    Attributes:
+        population, over: whom it is about: the population with most sources, and the one it adds a source to.
+        reasons: sentences, in the order in which the rules were asked.
+    """
+
+    decision: Literal["ship", "roll back", "keep looking", "broken"]
+    population: str
+    over: str
+    metric: str  # that decides; the others are guardrails
+    reasons: tuple[str, ...]
+
+    @property
+    def pair(self) -> tuple[str, str]:
+        return self.population, self.over
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentRow:
+    """One comparison among the displays of one segment; its p by Holm over the segments of a metric."""
+
+    segment: str
+    users: int  # of both populations
+    comparison: Comparison
+    adjusted_p: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +219,14 @@ class Logged:
 
 
 @dataclass(frozen=True, slots=True)
+class Traffic:
+    """What one day's full traffic is: `users` counted over `days` (of the window, at least one)."""
+
+    users: int
+    days: float
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """Everything that is shown of one experiment, in the order in which it is shown."""
 
@@ -158,7 +241,10 @@ class Report:
     log_end: dt.datetime  # the newest row of the log: windows that end later are open
     checks: tuple[Check, ...]
     populations: tuple[Population, ...]
-    comparisons: tuple[Comparison, ...]
+    comparisons: tuple[Comparison, ...]  # of each population over the baseline
+    increments: tuple[Comparison, ...]  # of populations over another than the baseline, to which they add a source
+    verdict: Verdict | None  # None with one population only
+    traffic: Traffic
     truth: Truth | None
     days: tuple[Day, ...]
     source_shares: tuple[SourceShare, ...]
@@ -168,11 +254,24 @@ class Report:
     latency: tuple[StageLatency, ...]
     configs: tuple[Version, ...]
     bundles: tuple[Version, ...]
+    segments: tuple[SegmentRow, ...]  # empty unless asked for
+    users: pa.Table = field(repr=False, compare=False)  # one row per user: see `aggregates.per_user`
 
     @property
     def sources(self) -> tuple[str, ...]:
         """Every source seen, in the order of their first population's table."""
         return tuple(dict.fromkeys(share.source for share in self.source_shares))
+
+    @property
+    def subject(self) -> tuple[Comparison, ...]:
+        """The comparisons that the verdict is about, one per metric."""
+        pair = None if self.verdict is None else self.verdict.pair
+        return tuple(one for one in (*self.increments, *self.comparisons) if (one.population, one.baseline) == pair)
+
+    @property
+    def rest(self) -> tuple[Comparison, ...]:
+        """The comparisons with the baseline that the verdict is not about."""
+        return tuple(one for one in self.comparisons if one not in self.subject)
 
     @property
     def others(self) -> tuple[Logged, ...]:
@@ -189,25 +288,3 @@ def printable(text: str, limit: int = 48) -> str:
     """An id from a log without control characters, cut to `limit`; markup is escaped where it is shown."""
     shown = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
     return shown if len(shown) <= limit else shown[: limit - 1] + "…"
-
-
-def report_figures(report: Report) -> dict[str, Any]:
-    """The report as JSON values: dates in ISO 8601, what is not estimable as {"not_estimable_yet": reason}."""
-    figures: dict[str, Any] = _json(report)
-    return figures
-
-
-def _json(value: Any) -> Any:
-    if isinstance(value, NotEstimable):
-        return {"not_estimable_yet": value.reason}
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: _json(getattr(value, field.name)) for field in dataclasses.fields(value)}
-    if isinstance(value, Settings):
-        return value.model_dump()
-    if isinstance(value, Mapping):
-        return {str(key): _json(one) for key, one in value.items()}
-    if isinstance(value, tuple | list):
-        return [_json(one) for one in value]
-    if isinstance(value, dt.date):
-        return value.isoformat()
-    return value

@@ -11,8 +11,10 @@ from data.eventlog import LoggedRows, logged_displays, logged_events
 from data.relations import item_counts
 from data.workspace import Workspace
 from gateway.experiment.build import build_report
+from gateway.experiment.comparisons import ACTIVITY
 from gateway.experiment.model import Report, ReportError, Truth
 from gateway.experiment.populations import load_experiment
+from gateway.experiment.verdict import DECIDING
 
 
 def report_of(
@@ -25,6 +27,9 @@ def report_of(
     populations: Path | None = None,
     truth: Truth | None = None,
     attribution: Attribution = DEFAULT,
+    metric: str = DECIDING,
+    expected_users: int | None = None,
+    by: str | None = None,
 ) -> Report:
     """Measure an experiment from a workspace's log.
 
@@ -36,9 +41,12 @@ def report_of(
             Tandem, if it served.
         truth: of a simulation, population -> metric key -> true mean per user.
         attribution: which click earns a sale.
+        metric: key of the metric that decides the verdict: landed_clicks, sales or order_value.
+        expected_users: of the two populations compared, as planned.
+        by: segments: device, country, merchant or day.
 
     Raises:
-        ReportError: no display to report, or an unknown experiment or baseline.
+        ReportError: no display to report, or an unknown experiment, baseline or metric.
         EventLogError: a file of the log is damaged.
     """
     place = workspace if isinstance(workspace, Workspace) else Workspace(Path(workspace))
@@ -62,6 +70,10 @@ def report_of(
         since=_utc(since),
         until=_utc(until),
         attribution=attribution,
+        metric=metric,
+        expected_users=expected_users,
+        by=by,
+        activity=lambda first: activity_before(place, first),
     )
 
 
@@ -82,6 +94,14 @@ def views_before(space: Workspace, moment: datetime) -> pa.Table:
     events = read_table(connect("duckdb", threads=2), space.events)
     counts = item_counts(events, by=("item_id",), end=moment)
     return collect(counts.select("item_id", "views"))
+
+
+def activity_before(space: Workspace, moment: datetime) -> pa.Table:
+    """user_id and ACTIVITY: each user's views, clicks and sales before a moment."""
+    events = read_table(connect("duckdb", threads=2), space.events)
+    events = events.filter(events["ts"] < moment)
+    kinds = zip(ACTIVITY, ("view", "click", "sale"), strict=True)
+    return collect(events.group_by("user_id").agg(**{name: (events["kind"] == kind).sum() for name, kind in kinds}))
 
 
 def _utc(moment: datetime | None) -> datetime | None:

@@ -1,11 +1,13 @@
 """The report in the terminal, in the order in which a reader should see it."""
 
+from collections.abc import Sequence
+
 from rich.markup import escape
 from rich.table import Table
 
 from data.console import console
 from gateway.experiment import formatting
-from gateway.experiment.model import METRICS, Report, Status, printable
+from gateway.experiment.model import METRICS, Comparison, Report, Status, printable
 from gateway.experiment.statistics.moments import LEVEL
 
 STATUS_STYLES: dict[Status, str] = {"ok": "green", "look": "yellow", "alarm": "bold red", "unknown": "dim"}
@@ -18,10 +20,14 @@ def print_report(report: Report) -> None:
     others = [f"{_safe(one.experiment)} ({one.displays:,} displays)" for one in report.others]
     if others:
         console.print(f"also in this log: {', '.join(others)}; choose with --experiment")
+    _print_verdict(report)
     for table in (
         _health(report),
         _populations(report),
-        _uplifts(report),
+        _uplifts(report, report.subject, formatting.question(report)),
+        _meanings(report),
+        _uplifts(report, report.rest, f"Uplift over {report.baseline}"),
+        _segments(report),
         _normalised(report),
         _sources(report),
         _popularity(report),
@@ -31,6 +37,14 @@ def print_report(report: Report) -> None:
         if table.row_count:
             console.print()
             console.print(table)
+
+
+def _print_verdict(report: Report) -> None:
+    """One paragraph: the decision and its reasons."""
+    if report.verdict is not None:
+        mark = f" [bold red]{report.mark}[/]" if report.mark else ""
+        told = f"[bold]{report.verdict.decision.capitalize()}.[/] {_safe(' '.join(report.verdict.reasons), 3000)}"
+        console.print(f"\n[bold]Verdict[/]{mark}  {told}", highlight=False)
 
 
 def _table(report: Report, title: str, *columns: str, numbers: int | None = None) -> Table:
@@ -60,24 +74,45 @@ def _populations(report: Report) -> Table:
     for one in report.populations:
         share = formatting.DASH if one.share is None else formatting.percent(one.share, 0)
         totals = (f"{one.totals[metric.key]:,.0f}" for metric in METRICS)
-        table.add_row(_safe(one.name), share, f"{one.users:,}", f"{one.displays:,}", *totals, f"{one.degraded:,}")
+        name = _safe(formatting.label(one))
+        table.add_row(name, share, f"{one.users:,}", f"{one.displays:,}", *totals, f"{one.degraded:,}")
     return table
 
 
-def _uplifts(report: Report) -> Table:
-    """The baseline's mean stands above the others' of the same metric."""
-    title = f"Uplift over {report.baseline}"
+def _uplifts(report: Report, comparisons: Sequence[Comparison], title: str) -> Table:
+    """The mean of what is compared with stands above the others' of the same metric."""
     true_column = ["true"] if report.truth else []
-    columns = ["per user", "population", "mean", "uplift", formatting.INTERVAL, "p", *true_column]
+    columns = ["per user", "population", "mean", "uplift", formatting.INTERVAL, "always valid", "p", *true_column]
     table = _table(report, title, *columns, numbers=2)
-    last = ""
-    for row in formatting.uplift_rows(report):
-        if row.metric != last:
-            table.add_row(row.metric, _safe(report.baseline), row.baseline_mean)
-            last = row.metric
+    last = ("", "")
+    for row in formatting.uplift_rows(report, comparisons):
+        if (row.metric, row.baseline) != last:
+            table.add_row(row.metric, _safe(row.baseline), row.baseline_mean)
+            last = row.metric, row.baseline
         true = [row.true] if report.truth else []
         interval = row.missing or row.interval
-        table.add_row("", escape(row.population), row.mean, row.uplift, interval, row.p_value, *true)
+        table.add_row("", escape(row.population), row.mean, row.uplift, interval, row.always_valid, row.p_value, *true)
+    return table
+
+
+def _meanings(report: Report) -> Table:
+    """A sentence per figure of the verdict's comparison, and the same figure by other methods."""
+    table = _table(report, "What it means", "in words", "winsorised", "CUPED", numbers=9)
+    for row in formatting.uplift_rows(report, report.subject):
+        table.add_row(_safe(row.meaning, 600), row.winsorised, row.adjusted)
+    return table
+
+
+def _segments(report: Report) -> Table:
+    over = f"{report.verdict.population} over {report.verdict.over}" if report.verdict else ""
+    columns = ("per user", "segment", "users", "uplift", formatting.INTERVAL, "p (Holm)")
+    table = _table(report, f"By segment: {over}", *columns, numbers=2)
+    rows = formatting.uplift_rows(report, [one.comparison for one in report.segments])
+    last = ""
+    for one, row in zip(report.segments, rows, strict=True):
+        p_value = formatting.DASH if one.adjusted_p is None else formatting.p_value(one.adjusted_p)
+        metric, last = "" if row.metric == last else row.metric, row.metric
+        table.add_row(metric, _safe(one.segment), f"{one.users:,}", row.uplift, row.missing or row.interval, p_value)
     return table
 
 

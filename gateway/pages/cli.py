@@ -36,11 +36,20 @@ def report(
     landed: Annotated[
         bool, typer.Option("--last-landed", help="Only a click that reached the merchant's page earns a sale.")
     ] = False,
+    metric: Annotated[
+        str, typer.Option(help="What decides the verdict: landed_clicks, sales or order_value.")
+    ] = "landed_clicks",
+    expected_users: Annotated[
+        int | None, typer.Option(min=2, help="Users planned, of the two populations compared (see `tandem plan`).")
+    ] = None,
+    by: Annotated[str | None, typer.Option(help="Also by segment: device, country, merchant or day.")] = None,
+    csv: Annotated[Path | None, typer.Option(help="Also write the comparisons as CSV.")] = None,
+    users: Annotated[Path | None, typer.Option(help="Also write one row per user as Parquet.")] = None,
     html: Annotated[Path | None, typer.Option(help="Also write the report as one HTML page.")] = None,
     json_path: JsonOption = None,
 ) -> None:
     from data.attribution import Attribution
-    from gateway.experiment.model import report_figures
+    from gateway.experiment.exports import report_figures, write_csv, write_users
     from gateway.experiment.reports import report_of
     from gateway.experiment.tables import print_report
 
@@ -54,8 +63,15 @@ def report(
         attribution=Attribution(
             window_days=window_days, same_item=same_item, to="last landed" if landed else "last clicked"
         ),
+        metric=metric,
+        expected_users=expected_users,
+        by=by,
     )
     print_report(found)
+    if csv is not None:
+        write_csv(found, csv)
+    if users is not None:
+        write_users(found, users)
     if html is not None:
         from gateway.pages.page import write_page
 

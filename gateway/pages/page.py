@@ -35,6 +35,7 @@ def render_page(report: Report) -> str:
         printable=printable,
         percent=formatting.percent,
         mean=formatting.mean,
+        p_value=formatting.p_value,
         mean_interval=formatting.mean_interval,
         milliseconds=formatting.milliseconds,
         moment=lambda value: value.strftime("%Y-%m-%d %H:%M"),
@@ -48,6 +49,7 @@ def _context(report: Report) -> dict[str, Any]:
     by_day = {(day.day, day.population): day for day in report.days}
     shares = {(one.population, one.source): one for one in report.source_shares}
     found = {check.status for check in report.checks}
+    segments = formatting.uplift_rows(report, [one.comparison for one in report.segments])
     figures = {
         "uplift": plots.uplift_plot(report) if report.comparisons else None,
         "normalised": plots.normalised_plot(report),
@@ -57,7 +59,10 @@ def _context(report: Report) -> dict[str, Any]:
     return {
         "report": report,
         "metrics": METRICS,
+        "question": printable(formatting.question(report), 200),
+        "subject_rows": formatting.uplift_rows(report, report.subject),
         "uplift_rows": formatting.uplift_rows(report),
+        "segment_rows": list(zip(report.segments, segments, strict=True)),
         "normalised_rows": formatting.normalised_rows(report),
         "status_words": formatting.STATUS_WORDS,
         "worst": next(status for status in ("alarm", "look", "unknown", "ok") if status in found),

@@ -9,7 +9,7 @@ from scipy.stats import t as student
 from gateway.experiment.statistics.moments import LEVEL, NotEstimable, RatioMoments, normal_quantile
 
 TUNED_FOR_USERS = 5000
-"""The number of users at which the always-valid interval is tightest (relative to the fixed-time one)."""
+"""The number of users at which the always-valid interval is tightest, unless told (relative to the fixed-time one)."""
 
 LARGEST_EXPONENT = 700.0
 """Beyond it a bound on the log scale is no number any more on the plain one."""
@@ -32,21 +32,27 @@ class Uplift:
 
 
 def relative_uplift(
-    treated: RatioMoments, baseline: RatioMoments, method: Method = DEFAULT_METHOD
+    treated: RatioMoments,
+    baseline: RatioMoments,
+    method: Method = DEFAULT_METHOD,
+    tuned_for: int = TUNED_FOR_USERS,
 ) -> "Uplift | NotEstimable":
     """The relative uplift of a ratio metric, with its interval at LEVEL.
 
     symmetric: u +- t sqrt(v_T / r_C^2 + r_T^2 v_C / r_C^4). log-ratio: the same delta method on log(r_T / r_C), whose
     interval cannot fall below -100 %. t is Student's with Welch's degrees of freedom.
 
-    Not estimable while the baseline's own interval still reaches zero (the ratio's interval would be unbounded,
-    Fieller 1954), or while either group has no outcome at all.
+    Not estimable while either group's own interval still reaches zero: a baseline that may be zero makes the ratio's
+    interval unbounded (Fieller 1954), and a treated mean that may be zero rests on a handful of users, or on one.
+
+    Args:
+        tuned_for: the users expected in both groups, where the always-valid interval is tightest. Set it once.
     """
     if problem := _pair_problem(treated, baseline):
         return NotEstimable(problem)
     log_ratio = math.log(treated.ratio) - math.log(baseline.ratio)
     parts = treated.relative_error**2, baseline.relative_error**2
-    log_error, sequential = math.sqrt(sum(parts)), always_valid_factor(treated.users + baseline.users)
+    log_error, sequential = math.sqrt(sum(parts)), always_valid_factor(treated.users + baseline.users, tuned_for)
     freedom = _degrees_of_freedom(parts, (treated.users, baseline.users))
     quantile = float(student.isf((1 - LEVEL) / 2, freedom))
     if abs(log_ratio) + max(quantile, sequential) * log_error > LARGEST_EXPONENT:
@@ -65,14 +71,43 @@ def relative_uplift(
     return Uplift(ratio - 1, error, low, high, p_value, interval(sequential), method)
 
 
-def always_valid_factor(users: int) -> float:
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """r_treated - r_baseline, in the metric's unit. `always_valid` holds however often one looks."""
+
+    value: float
+    low: float
+    high: float
+    p_value: float
+    always_valid: tuple[float, float]
+
+
+def absolute_difference(
+    treated: RatioMoments, baseline: RatioMoments, tuned_for: int = TUNED_FOR_USERS
+) -> "Difference | NotEstimable":
+    """The difference of two ratios, with its interval at LEVEL (Welch)."""
+    for group, name in ((baseline, "baseline"), (treated, "treated")):
+        if problem := group.problem():
+            return NotEstimable(f"{problem} in the {name} population")
+    parts = treated.variance, baseline.variance
+    if sum(parts) == 0:
+        return NotEstimable("users do not differ")
+    value, error = treated.ratio - baseline.ratio, math.sqrt(sum(parts))
+    freedom = _degrees_of_freedom(parts, (treated.users, baseline.users))
+    half = float(student.isf((1 - LEVEL) / 2, freedom)) * error
+    wide = always_valid_factor(treated.users + baseline.users, tuned_for) * error
+    p_value = float(2 * student.sf(abs(value) / error, freedom))
+    return Difference(value, value - half, value + half, p_value, (value - wide, value + wide))
+
+
+def always_valid_factor(users: int, tuned_for: int = TUNED_FOR_USERS) -> float:
     """How many standard errors an interval needs to hold at every moment at once.
 
     The asymptotic confidence sequence of Waudby-Smith et al. ("Time-uniform central limit theory", 2021, Theorem
-    2.2): sqrt(2 (N rho^2 + 1) / (N rho^2) ln(sqrt(N rho^2 + 1) / alpha)), rho tuned for TUNED_FOR_USERS.
+    2.2): sqrt(2 (N rho^2 + 1) / (N rho^2) ln(sqrt(N rho^2 + 1) / alpha)), rho tuned for `tuned_for` users.
     """
     alpha = 1 - LEVEL
-    squared_rho = (-2 * math.log(alpha) + math.log(1 - 2 * math.log(alpha))) / TUNED_FOR_USERS
+    squared_rho = (-2 * math.log(alpha) + math.log(1 - 2 * math.log(alpha))) / tuned_for
     scale = users * squared_rho
     return math.sqrt(2 * (scale + 1) / scale * math.log(math.sqrt(scale + 1) / alpha))
 
@@ -86,8 +121,9 @@ def _pair_problem(treated: RatioMoments, baseline: RatioMoments) -> str | None:
             return f"no outcome in the {name} population"
     if baseline.variance == 0 and treated.variance == 0:
         return "users do not differ"
-    if normal_quantile() * baseline.relative_error >= 1:
-        return "too few outcomes in the baseline population"
+    for group, name in ((baseline, "baseline"), (treated, "treated")):
+        if normal_quantile() * group.relative_error >= 1:
+            return f"too few outcomes in the {name} population"
     return None
 
 

@@ -111,7 +111,7 @@ def test_every_figure_has_words_and_every_table_headers(page):
 
 def test_made_up_data_is_marked_in_every_section_and_figure(page):
     sections = re.split(r"<section", page)[1:]
-    assert len(sections) == 6
+    assert len(sections) == 7
     assert all("SIMULATED" in section.split("</h2>")[0] for section in sections)
     assert all("SIMULATED" in svg.split("</svg>")[0] for svg in page.split("<svg")[1:])
     assert "SIMULATED" in page.split("</title>")[0]
@@ -172,6 +172,7 @@ def test_a_browser_shows_every_section_and_figure(report, tmp_path):
     seen = Elements(shown)
     headings = re.findall(r"<h2[^>]*>([^<]*)<", shown)
     assert [heading.strip() for heading in headings] == [
+        f"Verdict: {report.verdict.decision}",
         "Is the test healthy?",
         "Uplift over A",
         "Sales per day",
