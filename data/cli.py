@@ -3,61 +3,88 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.markup import escape
 
 import data.criteo.cli
 import data.generators.cli
-from data.console import DEFAULT_WORKSPACE, JsonOption, WorkspaceOption, console, progress_bar, table, write_figures
+from data.console import DEFAULT_WORKSPACE, JsonOption, WorkspaceOption, console, table, write_figures
 from data.simulator.cli import add_commands
 from data.workspace import Workspace
 
 if TYPE_CHECKING:
     from data.description import MerchantCounts
-    from data.importers import Imported
+    from data.importers import ImportReport
 
 app = typer.Typer(no_args_is_help=True)
 
 
 @app.command("import")
 def import_events(
-    file: Annotated[Path, typer.Argument(help="Parquet, CSV or TSV, plain or gzip; movielens: the zip archive too.")],
+    files: Annotated[
+        list[Path],
+        typer.Argument(metavar="FILE...", help="Parquet, CSV, TSV, JSON lines; plain, gzipped, in a zip or a folder."),
+    ],
     format_name: Annotated[
-        str, typer.Option("--format", "-f", help="events, rees46, retailrocket, movielens or mapping.")
-    ] = "events",
+        str, typer.Option("--format", "-f", help="auto: told from the file; events, mapping, or a data set's name.")
+    ] = "auto",
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     catalog: Annotated[
-        Path | None, typer.Option(help="The items, in Tandem's layout (movielens: its movies file).")
+        Path | None, typer.Option(help="The items, in Tandem's layout, or a data set's own file of them.")
     ] = None,
     mapped: Annotated[
-        list[str] | None, typer.Option("--map", help="mapping: field=column, as in --map user_id=visitor.")
+        list[str] | None, typer.Option("--map", help="field=column, as in --map user_id=visitor or --map user_id=1.")
     ] = None,
     constant: Annotated[
-        list[str] | None, typer.Option("--constant", help="mapping: field=value, as in --constant merchant_id=shop1.")
+        list[str] | None, typer.Option("--constant", help="field=value, as in --constant merchant_id=shop1.")
     ] = None,
     kind_map: Annotated[
         list[str] | None,
-        typer.Option("--kind-map", help="mapping: value=kind, as in --kind-map order=sale; skip: leave out."),
+        typer.Option("--kind-map", help="value=kind, as in --kind-map order=sale; skip: leave out."),
     ] = None,
+    separator: Annotated[
+        str | None, typer.Option(help="Between values: a sign, tab, or json for JSON lines.", show_default="found")
+    ] = None,
+    header: Annotated[
+        Literal["yes", "no", "auto"], typer.Option(help="Whether the first row names the columns; no: 1, 2, 3, ...")
+    ] = "auto",
+    quotes: Annotated[
+        bool | None,
+        typer.Option("--quotes/--no-quotes", help="Whether values may be quoted.", show_default="not after tabs"),
+    ] = None,
+    time_format: Annotated[
+        str | None,
+        typer.Option(help="seconds, milliseconds, microseconds, nanoseconds, excel, relative, or as %d.%m.%Y %H:%M."),
+    ] = None,
+    skip_bad: Annotated[
+        int, typer.Option(min=0, help="Leave out so many bad rows at most, count them, keep them in bad_rows.tsv.")
+    ] = 0,
     replace: Annotated[bool, typer.Option("--replace", help="Put the events in the place of those there.")] = False,
+    append: Annotated[
+        bool, typer.Option("--append", help="Add to the events there, read as they were unless said otherwise.")
+    ] = False,
     json_file: JsonOption = None,
 ) -> None:
-    """Bring real events and their catalog into a workspace, checked column by column.
+    """Bring real events and their catalog into a workspace, checked row by row.
 
-    Nothing is written if something is wrong. The formats and their rules stand in docs/guide/data.md.
+    Nothing is written if something is wrong. Each row read is an event, or counted. Formats: docs/guide/data.md.
     """
     from data.importers import ImportOptions, import_file
+    from data.readers.sniffing import Reading
 
-    options = ImportOptions(
-        catalog, _pairs("--map", mapped), _pairs("--constant", constant), _pairs("--kind-map", kind_map)
-    )
-    with progress_bar(f"Importing {file.name}", total=1) as bar:
-        imported = import_file(Workspace(workspace), file, format_name, options, replace)
-        bar.advance()
-    _print_counts(f"{file.name} as {format_name}, into {workspace}", _lines_of(imported))
-    write_figures(json_file, asdict(imported.report) | {"events": len(imported.events), "items": len(imported.catalog)})
+    named = (_pairs("--map", mapped), _pairs("--constant", constant), _pairs("--kind-map", kind_map))
+    separator = {"tab": "\t", "\\t": "\t"}.get(separator or "", separator)
+    reading = Reading(separator, {"yes": True, "no": False, "auto": None}[header], quotes, time_format)
+    options = ImportOptions(catalog, *named, reading, skip_bad)
+    report = import_file(Workspace(workspace), files, format_name, options, replace, append)
+    _print_counts(f"{', '.join(file.name for file in files)} as {report.format}, into {workspace}", _lines_of(report))
+    if report.why != "--format":
+        console.print(f"taken for {report.format} by {escape(report.why)}", highlight=False)
+    if report.kept_beside:
+        console.print(f"the bad rows are in {escape(report.kept_beside)}", highlight=False)
+    write_figures(json_file, asdict(report))
 
 
 @app.command("describe")
@@ -92,17 +119,30 @@ def describe_workspace(
     write_figures(json_file, found)
 
 
-def _lines_of(imported: "Imported") -> dict[str, int]:
-    """What an import counted, in words."""
-    report = imported.report
+def _lines_of(report: "ImportReport") -> dict[str, int]:
+    """What an import counted, in words: rows in, what became of them, and what is worth a look."""
     lines = {"rows read": report.rows_read}
-    if report.why_left_out:
-        lines[f"{report.why_left_out} left out"] = report.left_out
+    if report.further:
+        lines["further events of a row"] = report.further
+    if report.bad:
+        lines["bad rows left out"] = report.bad
+    lines |= {f"{why} left out": count for why, count in report.left_out.items()}
     lines["second copies of an event dropped"] = report.repeated
+    if report.already_there:
+        lines["events that the workspace held already"] = report.already_there
+    lines["events"] = report.events
     lines["events moved to the merchant of their item"] = report.moved
     if report.without_item is not None:
         lines["events of items that the catalog lacks"] = report.without_item
-    return lines | {"events": len(imported.events), "items": len(imported.catalog)}
+    if report.blank_lines:
+        lines["blank lines"] = report.blank_lines
+    if report.continued_lines:
+        lines["lines inside of quoted values"] = report.continued_lines
+    lines |= {
+        f"values of {name} with blanks at an end or invisible characters": count
+        for name, count in report.invisible.items()
+    }
+    return lines | {"items": report.items}
 
 
 def _pairs(option: str, given: list[str] | None) -> dict[str, str]:

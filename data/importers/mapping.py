@@ -4,83 +4,143 @@
 --kind-map look=view --kind-map order=sale --kind-map return=skip
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from data.errors import DataError
-from data.importers.common import UNKNOWN_COUNTRY, Imported, ImportOptions, assemble, event_table
-from data.readers.columns import choices, ids, numbers, optional_ids, texts, times
-from data.readers.source import Source, open_source
-from data.readers.tables import KINDS, refuse_sales_without_value
+from data.importers.formats import KINDS
+from data.importers.forms import (
+    ABOUT_ITEMS,
+    UNKNOWN_COUNTRY,
+    EventFile,
+    Field,
+    Format,
+    LeaveOut,
+    identity,
+    kind,
+    moment,
+    number,
+    optional,
+    place,
+    text,
+)
+from data.readers.places import places_in
+from data.readers.sniffing import Reading, sniff
+from data.readers.source import Source
 from data.schema import EVENT_SCHEMA
 
-ABOUT_ITEMS = ("category", "price", "title")
-FIELDS = (*EVENT_SCHEMA.names, *ABOUT_ITEMS)
-
-Check = Callable[[Source, str], pa.ChunkedArray]
+FIELDS = (*EVENT_SCHEMA.names, *ABOUT_ITEMS.names)
 
 
-def load(file: Path, options: ImportOptions) -> Imported:
-    """A field that is neither mapped nor constant is taken from the column of its own name.
+def mapped_format(columns: Mapping[str, str], constants: Mapping[str, str], kinds: Mapping[str, str]) -> Format:
+    """The format that a mapping describes.
 
-    Without an `event_id` the row's number is the id; without a `country` it is XX. Only sales keep `order_value`.
+    A field that is neither mapped nor constant is taken from the column of its own name. Without an `event_id` an id is
+    made of the row's content, and of equal rows each counts. Only sales keep `order_value`.
+
+    Args:
+        columns: field -> column. constants: field -> the value of all rows. kinds: value in the file -> kind or "skip".
 
     Raises:
-        DataError: an unknown field, a column the file lacks, or the first cell that will not do.
+        DataError: an unknown field or kind, or a field given twice.
     """
-    for name in (*options.columns, *options.constants):
+    for name in (*columns, *constants):
         if name not in FIELDS:
             raise DataError(f"--map or --constant {name!r}: expected one of {', '.join(FIELDS)}")
-    twice = sorted(set(options.columns) & set(options.constants))
+    twice = sorted(set(columns) & set(constants))
     if twice:
         raise DataError(f"{twice[0]!r} is both mapped to a column and given as a constant; expected one of the two")
-    meaning = _kinds(options)
-    mapped = {name: options.columns.get(name, name) for name in FIELDS if name not in options.constants}
-    source = open_source(file, list(mapped.values()))
-    if not len(source):
-        for name in ("ts", "user_id", "item_id"):
-            source.column(mapped.get(name, name))
-        raise DataError(f"{source.label} holds no rows; expected at least one event")
-
-    def read(name: str, check: Check) -> pa.ChunkedArray:
-        """The field's column, checked; a constant is checked as a column of one row would be."""
-        if name not in options.constants:
-            if name in options.columns:
-                source.column(mapped[name])
-            return check(source, mapped[name])
-        one = Source("--constant", pa.table({name: [options.constants[name]]}), (name,), lambda row: None)
-        return pa.chunked_array([pa.repeat(check(one, name)[0], len(source))])
-
-    def given(name: str) -> bool:
-        return name in options.constants or name in options.columns or source.has(name)
-
-    kind = read("kind", lambda table, column: choices(table, column, meaning))
-    is_sale = pc.equal(kind, "sale")
-    columns = {
-        "event_id": read("event_id", ids) if given("event_id") else pa.array(map(str, range(1, len(source) + 1))),
-        "ts": read("ts", times),
-        "user_id": read("user_id", ids),
-        "kind": kind,
-        "item_id": read("item_id", ids),
-        "merchant_id": read("merchant_id", ids),
-        "country": read("country", ids) if given("country") else UNKNOWN_COUNTRY,
-        "display_id": read("display_id", optional_ids),
-        "order_id": read("order_id", optional_ids),
-        "order_value": pc.if_else(is_sale, read("order_value", numbers), None),
+    for raw, meant in kinds.items():
+        if meant not in KINDS and meant != "skip":
+            raise DataError(f"--kind-map {raw}={meant}: expected one of {', '.join(KINDS)}, skip")
+    meaning = {**KINDS, **kinds}
+    makers: dict[str, Callable[[str], Field]] = {
+        **dict.fromkeys(("event_id", "user_id", "item_id"), identity),
+        **dict.fromkeys(("merchant_id", "country"), place),
+        **dict.fromkeys(("display_id", "order_id"), optional),
+        **dict.fromkeys(("category", "title"), text),
+        **dict.fromkeys(("order_value", "price"), number),
+        "ts": moment,
+        "kind": lambda name: kind(meaning, name),
     }
-    refuse_sales_without_value(source, columns, mapped.get("order_value", "order_value"))
-    checks: dict[str, Check] = {"category": texts, "price": numbers, "title": texts}
-    kept = pc.not_equal(kind, "skip")
-    about = {name: read(name, checks[name]).filter(kept) for name in ABOUT_ITEMS if given(name)}
-    events = event_table(columns).filter(kept)
-    return assemble(file, events, about, options, len(source) - len(events), "rows of kinds to skip")
+    fields = {
+        name: _constant(name, make(name), constants[name])
+        if name in constants
+        else _column(name, make(columns.get(name, name)), name in columns)
+        for name, make in makers.items()
+    }
+    of_kind = fields["kind"]
+    skipped = Field(lambda source: pc.equal(of_kind.read(source), "skip"), of_kind.columns)
+    leave_out = (LeaveOut("rows of kinds to skip", skipped),) if "skip" in kinds.values() else ()
+    return Format("mapping", "", (EventFile(fields, leave_out=leave_out),), "content")
 
 
-def _kinds(options: ImportOptions) -> dict[str, str]:
-    for raw, kind in options.kinds.items():
-        if kind not in KINDS and kind != "skip":
-            raise DataError(f"--kind-map {raw}={kind}: expected one of {', '.join(KINDS)}, skip")
-    return {**KINDS, **options.kinds}
+def guessed_mapping(paths: Sequence[Path], reading: Reading) -> tuple[dict[str, str], dict[str, str], dict[str, str]]:
+    """(columns, constants, kinds) of a file whose columns have usual names: user, item, a time, perhaps more.
+
+    Without a merchant all items are one shop's; without a kind all rows are views.
+
+    Raises:
+        DataError: columns with other names.
+    """
+    place = places_in(paths[0])[0]
+    names = sniff(place, reading=reading, unique=False).names
+    lower = {name.lower().replace("_", "").replace(" ", ""): name for name in reversed(names)}
+    columns = {field: lower[usual] for field, usuals in _USUAL.items() for usual in reversed(usuals) if usual in lower}
+    missing = [field for field in ("ts", "user_id", "item_id") if field not in columns]
+    if missing:
+        raise DataError(
+            f"{place.label}: its columns {', '.join(names[:20])} are those of no known format, and none of them is "
+            f"known as {' or '.join(missing)}; expected their names, as in --map user_id=COLUMN --map ts=COLUMN"
+        )
+    constants = {"merchant_id": "shop"} if "merchant_id" not in columns else {}
+    return columns, constants | ({"kind": "view"} if "kind" not in columns else {}), _USUAL_KINDS
+
+
+_USUAL = {
+    "event_id": ("eventid",),
+    "ts": ("ts", "timestamp", "time", "datetime", "eventtime", "date", "createdat", "when"),
+    "user_id": ("userid", "user", "uid", "visitorid", "visitor", "customerid", "customer", "clientid", "sessionid"),
+    "item_id": ("itemid", "item", "iid", "productid", "product", "sku", "articleid", "article", "contentid", "videoid"),
+    "kind": ("kind", "event", "eventtype", "action", "behavior", "behaviour", "type"),
+    "merchant_id": ("merchantid", "merchant", "shopid", "shop", "sellerid", "seller", "store", "storeid"),
+    "country": ("country", "countrycode"),
+    "order_id": ("orderid", "order", "transactionid"),
+    "order_value": ("ordervalue", "value", "amount", "revenue", "total"),
+    "category": ("category", "categorypath", "categoryid"),
+    "price": ("price",),
+    "title": ("title", "name", "itemname", "productname"),
+}
+_USUAL_KINDS = {
+    **dict.fromkeys(("pv", "pageview", "page_view", "detail", "product_view"), "view"),
+    **dict.fromkeys(("cart", "addtocart", "add_to_cart"), "click"),
+    **dict.fromkeys(("purchase", "buy", "order", "transaction", "conversion"), "sale"),
+    **dict.fromkeys(("remove_from_cart", "removefromcart"), "skip"),
+}
+
+
+def _constant(name: str, made: Field, value: str) -> Field:
+    """The value, checked as a column of one row would be, for all rows."""
+
+    def read(source: Source) -> pa.Array:
+        one = Source("--constant", pa.table({name: [value]}), (name,), time_format=source.time_format)
+        return pa.repeat(made.read(one)[0], len(source))
+
+    return Field(read)
+
+
+def _column(name: str, made: Field, named: bool) -> Field:
+    """The column; one that nobody named may be missing, if it is a country's or an event id's."""
+    column = made.columns[0]
+
+    def read(source: Source) -> pa.ChunkedArray | pa.Array:
+        if named:
+            source.column(column)
+        elif name in ("event_id", "country") and not source.has(column):
+            return pa.repeat(pa.scalar(None if name == "event_id" else UNKNOWN_COUNTRY, pa.string()), len(source))
+        return made.read(source)
+
+    return Field(read, made.columns)

@@ -1,34 +1,53 @@
-"""Columns of a source become typed Arrow columns; the first cell that will not do is named in a DataError.
+"""Columns of a source become typed Arrow columns; a cell that will not do makes its row a bad one, or raises.
 
-Whole columns at a time: a check makes a mask, and only a failed one looks at rows. "Nothing" is an empty string in CSV
-and null in Parquet.
+Whole columns at a time: a check makes a mask, and only a failed one looks at rows (`Source.refuse`). Where bad rows are
+counted, what comes back in their places has no meaning. "Nothing" is an empty string in text and null in Parquet.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from data.errors import DataError
 from data.readers.source import Source
-from data.schema import TIMESTAMP
 
 _NUMBER = r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$"
-_DATE = r"^\s*\d{4}-\d{2}-\d{2}"
 _CONTROL = r"[\x00-\x1f\x7f]"
-_LATEST = int(pd.Timestamp("2200-01-01", tz="UTC").timestamp()) * 1_000_000
+_BLANK = "^[\\s\\x00\u00a0\u1680\u2000-\u200f\u2028-\u202f\u205f-\u2064\u3000\ufeff]*$"
+_INVISIBLE = "^[\\s\u00a0\u3000]|[\\s\u00a0\u3000]$|[\u200b-\u200f\u2060-\u2064\ufeff]"
+PLACEHOLDER = r"^(?i:[<(]?null[>)]?|nil|nan|none|#?n/a|<na>|\\n|undefined|\(not set\)|-)$|^NA$"
+"""Words that stand for a missing value."""
 
 
-def ids(source: Source, name: str) -> pa.ChunkedArray:
-    """Required strings that are neither empty nor hold control characters; whole numbers are taken as their digits."""
+def ids(source: Source, name: str, missing: str = PLACEHOLDER) -> pa.ChunkedArray:
+    """Required strings that are neither blank nor hold control characters; whole numbers are taken as their digits.
+
+    Words that stand for a missing value (NULL, nan, None, NA, \\N ...) are no ids: each would gather the rows of
+    thousands of users. Characters that cannot be seen do not make an id.
+
+    Args:
+        missing: regular expression of such words; "" takes them as ids (a country may be NA).
+    """
     column = _strings(source, name, numbers_too=True)
-    _refuse(source, name, column, pc.is_null(column), "expected an id, found nothing")
-    _refuse(source, name, column, pc.match_substring_regex(column, r"^\s*$"), "expected an id, found {}")
-    _refuse(source, name, column, pc.match_substring_regex(column, _CONTROL), "expected an id on one line, found {}")
+    _refuse(source, name, column, pc.is_null(column), "expected an id")
+    _refuse(source, name, column, pc.match_substring_regex(column, _BLANK), "expected an id")
+    _refuse(source, name, column, pc.match_substring_regex(column, _CONTROL), "expected an id on one line")
+    if missing:
+        stands_for_none = pc.match_substring_regex(column, missing)
+        _refuse(source, name, column, stands_for_none, "expected an id, not a word for a missing one")
     return column
+
+
+def with_invisible(column: pa.ChunkedArray) -> int:
+    """How many ids have blanks at an end, or characters of no width in them: "u1" and "u1 " are two users."""
+    return pc.sum(pc.match_substring_regex(column, _INVISIBLE)).as_py() or 0
+
+
+def places(source: Source, name: str) -> pa.ChunkedArray:
+    """As `ids`, where words for missing values are words like others: countries, merchants."""
+    return ids(source, name, missing="")
 
 
 def optional_ids(source: Source, name: str) -> pa.ChunkedArray:
@@ -36,8 +55,8 @@ def optional_ids(source: Source, name: str) -> pa.ChunkedArray:
     if not source.has(name):
         return pa.chunked_array([pa.nulls(len(source), pa.string())])
     column = _strings(source, name, numbers_too=True)
-    column = pc.if_else(pc.equal(column, ""), None, column)
-    _refuse(source, name, column, pc.match_substring_regex(column, _CONTROL), "expected an id on one line, found {}")
+    column = pc.if_else(pc.match_substring_regex(column, r"(?i)^(|null|nan|none|\\n)$"), None, column)
+    _refuse(source, name, column, pc.match_substring_regex(column, _CONTROL), "expected an id on one line")
     return column
 
 
@@ -53,7 +72,7 @@ def choices(source: Source, name: str, meaning: Mapping[str, str]) -> pa.Chunked
     """Required strings, each one of the keys of `meaning`, turned into what it means there."""
     column = _strings(source, name, numbers_too=True)
     place = pc.index_in(column, pa.array(list(meaning), pa.string()))
-    _refuse(source, name, column, pc.is_null(place), f"expected one of {', '.join(meaning)}, found {{}}")
+    _refuse(source, name, column, pc.is_null(place), f"expected one of {', '.join(meaning)}")
     return pc.take(pa.array(list(meaning.values()), pa.string()), place)
 
 
@@ -67,82 +86,41 @@ def flags(source: Source, name: str, default: bool) -> pa.ChunkedArray:
     column = pc.utf8_lower(_strings(source, name, numbers_too=True))
     known = pa.array(["true", "yes", "1", "false", "no", "0", ""])
     place = pc.index_in(pc.fill_null(column, ""), known)
-    _refuse(source, name, column, pc.is_null(place), "expected true or false, found {}")
+    _refuse(source, name, column, pc.is_null(place), "expected true or false")
     return pc.take(pa.array([True, True, True, False, False, False, default]), place)
 
 
-def numbers(source: Source, name: str, least: float | None = 0.0) -> pa.ChunkedArray:
-    """float64, finite and not below `least`; null for nothing, or all of it where the file lacks the column."""
+def numbers(source: Source, name: str, least: float | None = 0.0, required: bool = False) -> pa.ChunkedArray:
+    """float64, finite and not below `least`; null for nothing, or all of it where the file lacks the column.
+
+    `required`: nothing will not do either.
+    """
     if not source.has(name):
+        if required:
+            source.column(name)
         return pa.chunked_array([pa.nulls(len(source), pa.float64())])
     column = source.column(name)
-    expected = "expected a finite number" + ("" if least is None else f" of at least {least:g}") + ", found {}"
-    if _is_number(column.type):
+    expected = "expected a finite number" + ("" if least is None else f" of at least {least:g}")
+    if is_number(column.type):
         found = pc.cast(column, pa.float64(), safe=False)
     else:
         column = _strings(source, name)
         column = pc.if_else(pc.match_substring_regex(column, r"^\s*$"), None, column)
-        _refuse(source, name, column, pc.invert(pc.match_substring_regex(column, _NUMBER)), expected)
-        found = pc.cast(pc.utf8_trim_whitespace(column), pa.float64())
+        is_one = pc.match_substring_regex(column, _NUMBER)
+        _refuse(source, name, column, pc.invert(is_one), expected)
+        found = pc.cast(pc.utf8_trim_whitespace(pc.if_else(is_one, column, None)), pa.float64())
     fits = pc.and_(pc.is_finite(found), pc.less_equal(pc.abs(found), float(np.finfo(np.float32).max)))
     _refuse(source, name, column, pc.invert(fits), expected)
     if least is not None:
         _refuse(source, name, column, pc.less(found, least), expected)
+    if required:
+        _refuse(source, name, column, pc.is_null(column), "expected a number")
     return found
 
 
-def times(source: Source, name: str) -> pa.ChunkedArray:
-    """UTC microseconds from timestamps, ISO-8601 (no zone: UTC), or Unix seconds, milliseconds or microseconds.
-
-    A number below 1e11 counts seconds (up to the year 5138), below 1e14 milliseconds, else microseconds. Times before
-    1970 and after 2199 are refused: they are other units, or placeholders.
-    """
-    column = source.column(name)
-    expected = "expected a time (ISO-8601, or Unix seconds, milliseconds or microseconds) from 1970 to 2199, found "
-    if pa.types.is_temporal(column.type) and not (pa.types.is_time(column.type) or pa.types.is_duration(column.type)):
-        micros = _micros_of_timestamps(
-            column if pa.types.is_timestamp(column.type) else pc.cast(column, pa.timestamp("s"))
-        )
-    elif _is_number(column.type):
-        micros = _micros_of_numbers(pc.cast(column, pa.float64(), safe=False))
-    else:
-        column = _strings(source, name)
-        micros = _micros_of_text(column)
-    _refuse(source, name, column, pc.is_null(column), expected + "nothing")
-    in_range = pc.and_(pc.greater_equal(micros, 0), pc.less(micros, _LATEST))
-    _refuse(source, name, column, pc.invert(pc.fill_null(in_range, False)), expected + "{}")
-    return pc.cast(micros, TIMESTAMP)
-
-
-def _micros_of_timestamps(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Microseconds from timestamps of any unit; what does not fit is cut to a time that `times` refuses."""
-    ticks = pc.cast(column, pa.int64())
-    if column.type.unit == "ns":
-        return pc.divide(ticks, 1000)
-    scale = {"s": 1_000_000, "ms": 1_000, "us": 1}[column.type.unit]
-    within = pc.min_element_wise(pc.max_element_wise(ticks, -1, skip_nulls=False), _LATEST // scale, skip_nulls=False)
-    return pc.multiply(within, scale)
-
-
-def _micros_of_numbers(values: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Microseconds from Unix times of any unit, null where there is none or it is not finite."""
-    found: NDArray[np.float64] = pc.fill_null(values, np.nan).to_numpy()
-    size = np.abs(found)
-    scale = np.where(size < 1e11, 1e6, np.where(size < 1e14, 1e3, 1.0))
-    micros = np.where(np.isfinite(found), found, -1.0) * scale
-    return pa.chunked_array([pa.array(np.round(np.clip(micros, -1, 2.0**62)).astype(np.int64))])
-
-
-def _micros_of_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """The same from text, numbers and dates mixed at will."""
-    is_number = pc.match_substring_regex(column, _NUMBER)
-    found = _micros_of_numbers(pc.cast(pc.utf8_trim_whitespace(pc.if_else(is_number, column, None)), pa.float64()))
-    if pc.all(is_number).as_py():
-        return found
-    dates = pc.if_else(pc.match_substring_regex(column, _DATE), pc.utf8_trim_whitespace(column), None)
-    dates = pc.replace_substring_regex(dates, r" ?UTC$", "Z")
-    parsed = pd.to_datetime(dates.to_pandas(), format="ISO8601", utc=True, errors="coerce").dt.as_unit("us")
-    return pc.if_else(is_number, found, pc.cast(pa.chunked_array([pa.array(parsed, from_pandas=True)]), pa.int64()))
+def strings(source: Source, name: str, numbers_too: bool = False) -> pa.ChunkedArray:
+    """A column as strings, unchecked. Raises DataError if its type is none that is text (or whole numbers)."""
+    return _strings(source, name, numbers_too)
 
 
 def _strings(source: Source, name: str, numbers_too: bool = False) -> pa.ChunkedArray:
@@ -157,18 +135,35 @@ def _strings(source: Source, name: str, numbers_too: bool = False) -> pa.Chunked
     return pc.cast(column, pa.string())
 
 
-def _is_number(kind: pa.DataType) -> bool:
+def is_number(kind: pa.DataType) -> bool:
     return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))
 
 
-def _refuse(source: Source, name: str, column: pa.ChunkedArray, bad: pa.ChunkedArray, problem: str) -> None:
-    """Fail at the first row where `bad` is true; `{}` in `problem` becomes what the cell holds."""
-    row = pc.index(bad, True).as_py()
-    if row >= 0:
-        source.fail(name, row, problem.replace("{}", _shown(column[row])))
+def _refuse(source: Source, name: str, column: pa.ChunkedArray, bad: pa.ChunkedArray, expected: str) -> None:
+    """Refuse the rows where `bad` is true, and say of the first what its cell holds."""
+    refuse_cells(source, name, column, bad, expected)
 
 
-def _shown(cell: pa.Scalar) -> str:
+def refuse_cells(
+    source: Source,
+    name: str,
+    column: pa.ChunkedArray,
+    bad: pa.ChunkedArray,
+    expected: str,
+    hint: Callable[[str], str] = lambda shown: "",
+) -> None:
+    """Refuse the rows where `bad` is true; `hint`: what a cell holds -> more to say of it."""
+    if pc.any(bad).as_py():
+        mask = pc.fill_null(bad, False).to_numpy()
+
+        def found(row: int) -> str:
+            cell = shown(column[row])
+            return f"found {cell}{hint(cell)}"
+
+        source.refuse(name, mask, expected, found)
+
+
+def shown(cell: pa.Scalar) -> str:
     """What a cell holds, for an error's sentence."""
     try:
         value = cell.as_py()
@@ -176,5 +171,5 @@ def _shown(cell: pa.Scalar) -> str:
         return f"a {cell.type} far beyond"
     if value is None or value == "":
         return "nothing"
-    shown = repr(value) if isinstance(value, str) else str(value)
-    return shown if len(shown) < 80 else shown[:77] + "..."
+    written = repr(value) if isinstance(value, str) else str(value)
+    return written if len(written) < 80 else written[:77] + "..."

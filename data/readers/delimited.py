@@ -1,19 +1,26 @@
-"""Text files with separators: parsed by Arrow in one pass; read again slowly, by Python, only to say what is wrong."""
+"""Rows of text with separators: parsed by Arrow block by block, and every line accounted for.
+
+A block in which nothing is odd is parsed at once. Where Arrow's rows are not as many as the lines, each line is judged
+by itself (regular expressions over the whole block), so that one bad row costs one row: a quoted value that is never
+closed, or that goes on after its closing quote, does not swallow the rows below it.
+"""
 
 import csv
-import io
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from itertools import islice
-from typing import IO, NoReturn
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
+from numpy.typing import NDArray
 
-from data.errors import DataError
+from data.readers.lines import Lines
 
 _STAND_IN = "\x1f"  # ASCII's unit separator, in place of a separator of several characters, which no parser takes
+_LONGEST_VALUE = 10_000  # lines that one quoted value may run over
 
 
 @dataclass(frozen=True)
@@ -21,8 +28,10 @@ class Layout:
     """How a text file is laid out.
 
     Attributes:
+        separator: between values; "json" for JSON lines, one object a line.
         header: the columns' names where the file does not begin with them.
         quotes: whether values may be quoted, and then hold separators and line breaks.
+        encoding: of text that is not UTF-8.
     """
 
     separator: str = ","
@@ -32,124 +41,225 @@ class Layout:
 
 
 CSV = Layout()
-TSV = Layout("\t")
+TSV = Layout("\t", quotes=False)
+JSON_LINES = "json"
+
+
+class BadRow(NamedTuple):
+    """A row that is none: its number among the block's rows, its first line in the block, its text, what is wrong."""
+
+    row: int
+    line: int
+    text: bytes
+    problem: str
 
 
 @dataclass(frozen=True)
-class TextFile:
-    """A text file that can be opened again and again."""
+class Parsed:
+    """What became of a block's lines: rows of `table`, bad rows, blank lines, lines inside of quoted values.
 
-    label: str
-    stream: Callable[[], AbstractContextManager[IO[bytes]]]
-    layout: Layout
-
-    def rows(self) -> Iterator[tuple[int, list[bytes]]]:
-        """Slowly: the line on which each row begins, and its cells; the header comes first where there is one."""
-        layout = self.layout
-        with self.stream() as opened:
-            text = io.TextIOWrapper(opened, encoding="latin-1", newline="")  # any byte is a character: none is lost
-            lines = (line.replace(layout.separator, _STAND_IN) for line in text) if len(layout.separator) > 1 else text
-            separator = layout.separator if len(layout.separator) == 1 else _STAND_IN
-            reader = csv.reader(
-                lines, delimiter=separator, quoting=csv.QUOTE_MINIMAL if layout.quotes else csv.QUOTE_NONE
-            )
-            line = 1
-            for cells in reader:
-                if cells:  # an empty line is no row
-                    yield line, [cell.encode("latin-1") for cell in cells]
-                line = reader.line_num + 1
-
-    def has_rows(self) -> bool:
-        try:
-            return next(islice(self.rows(), 0 if self.layout.header else 1, None), None) is not None
-        except csv.Error:
-            return True
-
-    def line_of(self, row: int) -> int | None:
-        """The line on which data row `row` (from 0) begins; None if it cannot be told."""
-        header = 0 if self.layout.header else 1
-        try:
-            return next(islice(self.rows(), row + header, None))[0]
-        except (StopIteration, csv.Error, OSError, EOFError):
-            return None
-
-
-def read_delimited(text: TextFile, columns: Sequence[str] | None) -> tuple[pa.Table, tuple[str, ...]]:
-    """The named columns (None: all) that the file has, as strings, and the names of all its columns.
-
-    Raises:
-        DataError: no header, a name twice in it, a row of another length, a value that is not text in the encoding.
+    Attributes:
+        table: string columns, of the rows that are right.
+        rows: int64 [n], the number of each among the block's rows; lines: int64 [n], its first line in the block.
+        rest: lines of a row that goes on in the next block.
     """
-    names = text.layout.header or _header(text)
-    wanted = [name for name in names if columns is None or name in columns]
-    if not wanted:
-        return pa.table({}), names
-    try:
-        return _parse(text, wanted), names
-    except pa.ArrowInvalid as error:
-        if text.has_rows():
-            _explain(text, names, wanted, error)
-        return pa.table({name: pa.array([], pa.string()) for name in wanted}), names
+
+    table: pa.Table
+    rows: NDArray[np.int64]
+    lines: NDArray[np.int64]
+    bad: list[BadRow] = field(default_factory=list)
+    line_count: int = 0
+    blank: int = 0
+    continued: int = 0
+    rest: bytes = b""
+
+    @property
+    def row_count(self) -> int:
+        return len(self.rows) + len(self.bad)
 
 
-def _parse(text: TextFile, wanted: Sequence[str]) -> pa.Table:
-    layout = text.layout
-    separator = layout.separator if len(layout.separator) == 1 else _STAND_IN
-    with text.stream() as opened:
-        if len(layout.separator) > 1:
-            opened = io.BytesIO(opened.read().replace(layout.separator.encode(), _STAND_IN.encode()))
+class Grammar:
+    """What a right row of `width` values looks like, as regular expressions."""
+
+    def __init__(self, separator: str, width: int) -> None:
+        s = re.escape(separator)
+        value = rf'(?:"(?:[^"]|"")*"|(?:[^"{s}\n][^{s}\n]*)?)'
+        self.row = rf"^{value}(?:{s}{value}){{{width - 1}}}\n$"
+        self.whole = re.compile(self.row.encode())
+        self.any_width = re.compile(rf"^{value}(?:{s}{value})*\n$".encode())
+        opened = r'"(?:[^"]|"")*\n$'
+        self.opens = re.compile(rf"^(?:{value}{s})*{opened}".encode())
+        self.inside = re.compile(rb'^(?:[^"]|"")*\n$')
+        self.closes = re.compile(rf'^(?:[^"]|"")*"(?:{s}{value})*\n$'.encode())
+        self.opens_again = re.compile(rf'^(?:[^"]|"")*"(?:{s}{value})*{s}{opened}'.encode())
+
+
+class Delimited:
+    """Parses blocks of one file whose columns have these names."""
+
+    def __init__(self, layout: Layout, names: Sequence[str], wanted: Sequence[str]) -> None:
+        self.layout, self.names, self.wanted = layout, names, wanted
+        self.separator = layout.separator if len(layout.separator) == 1 else _STAND_IN
+        self._grammar = Grammar(self.separator, len(names)) if layout.quotes else None
+
+    def parse(self, block: bytes, last: bool) -> Parsed:
+        """`block`: whole lines; `last`: no other follows, so that a quoted value cannot go on."""
+        if self.separator != self.layout.separator:
+            block = block.replace(self.layout.separator.encode(), self.separator.encode())
+        block = self._single_blanks(block)
+        quoted = self.layout.quotes and b'"' in block
+        if not quoted:
+            count = block.count(b"\n")
+            try:
+                table = self._arrow(block, pa.string())
+                if len(table) == count:
+                    numbers = np.arange(count)
+                    return Parsed(table, numbers, numbers, line_count=count)
+            except pa.ArrowInvalid:
+                pass
+        return self._with_care(Lines(block), quoted, last)
+
+    def cells(self, row: bytes) -> list[bytes]:
+        """The values of one row, as well as can be told."""
+        if self.separator != self.layout.separator:
+            row = row.replace(self.layout.separator.encode(), self.separator.encode())
+        text = self._single_blanks(row).decode("latin-1").rstrip("\n")
+        if not self.layout.quotes:
+            return [cell.encode("latin-1") for cell in text.split(self.separator)]
+        found = next(csv.reader([text], delimiter=self.separator), [])
+        return [cell.encode("latin-1") for cell in found]
+
+    def _single_blanks(self, text: bytes) -> bytes:
+        """Where blanks separate: none at the ends of lines, one where there are several (columns may be lined up)."""
+        return re.sub(rb"(?m)^ +| +$", b"", re.sub(rb" {2,}", b" ", text)) if self.separator == " " else text
+
+    def _with_care(self, lines: Lines, quoted: bool, last: bool) -> Parsed:
+        first = np.flatnonzero(~lines.blank)
+        beyond = first + 1
+        rest, end = b"", len(lines)
+        if quoted:
+            right, first, beyond, end = self._records(lines, last)
+            rest = lines.between(end, len(lines))
+        else:
+            counts = pc.count_substring(lines.text, self.separator).to_numpy()
+            right = counts[first] == len(self.names) - 1
+        kept = np.flatnonzero(right)
+        table, undecoded = self._table(lines, first[kept], beyond[kept])
+        problems = {int(row): self._problem(lines.between(first[row], beyond[row])) for row in np.flatnonzero(~right)}
+        problems |= {int(kept[row]): problem for row, problem in undecoded.items()}
+        fine = np.setdiff1d(kept, kept[list(undecoded)]) if undecoded else kept
+        if undecoded:
+            table = table.filter(pa.array(np.isin(kept, fine)))
+        bad = [
+            BadRow(row, int(first[row]), lines.between(first[row], beyond[row]), problems[row])
+            for row in sorted(problems)
+        ]
+        continued = int((beyond - first).sum()) - len(first)
+        blank = end - len(first) - continued
+        return Parsed(table, fine, first[fine], bad, end, blank, continued, rest)
+
+    def _records(self, lines: Lines, last: bool) -> tuple[NDArray[np.bool_], NDArray[np.int64], NDArray[np.int64], int]:
+        """(right, first line, line beyond) of each row, and the line beyond the last of them."""
+        assert self._grammar is not None
+        right = pc.match_substring_regex(lines.text, self._grammar.row).to_numpy(zero_copy_only=False)
+        if len(self.names) == 1:
+            right &= ~lines.blank
+        odd = np.flatnonzero(~right & pc.match_substring(lines.text, '"').to_numpy(zero_copy_only=False))
+        swallowed = np.zeros(len(lines), bool)
+        ends: dict[int, int] = {}
+        end, at = len(lines), -1
+        for line in odd.tolist():
+            if line < at:
+                continue
+            at = self._closing(lines, line)
+            if at == len(lines) + 1 and not last and len(lines) - line < _LONGEST_VALUE:
+                end = line
+                break
+            several = line + 1 < at <= len(lines) and self._grammar.whole.match(lines.between(line, at))
+            if not several or self._reads_like_rows(lines, line, at):
+                at = line + 1
+                continue
+            right[line], ends[line] = True, at
+            swallowed[line + 1 : at] = True
+        first = np.flatnonzero(~swallowed[:end] & ~lines.blank[:end])
+        beyond = first + 1
+        for line, after in ends.items():
+            beyond[np.searchsorted(first, line)] = after
+        return right[first], first, beyond, end
+
+    def _closing(self, lines: Lines, line: int) -> int:
+        """The line beyond the row that begins in this one; len(lines) + 1: it is still open at the end."""
+        grammar = self._grammar
+        assert grammar is not None
+        if not grammar.opens.match(lines[line]):
+            return line + 1
+        for at in range(line + 1, min(len(lines), line + _LONGEST_VALUE)):
+            text = lines[at]
+            if grammar.inside.match(text) or grammar.opens_again.match(text):
+                continue
+            return at + 1 if grammar.closes.match(text) else line + 1
+        return len(lines) + 1 if line + _LONGEST_VALUE >= len(lines) else line + 1
+
+    def _reads_like_rows(self, lines: Lines, line: int, beyond: int) -> bool:
+        """Whether every line of a quoted value has a row's separators: then two lone quotes stand around rows."""
+        sign, expected = self.separator.encode(), len(self.names) - 1
+        return expected >= 2 and all(lines[at].count(sign) == expected for at in range(line, beyond))
+
+    def _problem(self, row: bytes) -> str:
+        if self._grammar is not None and b'"' in row and not self._grammar.any_width.match(row):
+            if self._grammar.opens.match(row):
+                return "expected a closing quote before the row ends, found none (no quoting at all: --no-quotes)"
+            return "expected a separator after a closing quote, found more text (no quoting at all: --no-quotes)"
+        return f"expected {len(self.names)} values, found {len(self.cells(row))}"
+
+    def _table(
+        self, lines: Lines, first: NDArray[np.int64], beyond: NDArray[np.int64]
+    ) -> tuple[pa.Table, dict[int, str]]:
+        """The rows at these lines, and, by row, what is no text."""
+        if not len(first):
+            return pa.table({name: pa.array([], pa.string()) for name in self.wanted}), {}
+        chosen = np.zeros(len(lines) + 1, np.int64)
+        np.add.at(chosen, first, 1)
+        np.add.at(chosen, beyond, -1)
+        kept = np.repeat(np.cumsum(chosen[:-1]) > 0, np.diff(lines.offsets))
+        data = np.frombuffer(lines.data, np.uint8)[kept].tobytes()
+        table = self._arrow(data, pa.binary())
+        if len(table) != len(first):
+            raise AssertionError(f"{len(first)} rows were told apart, {len(table)} parsed")
+        columns: dict[str, pa.ChunkedArray] = {}
+        problems: dict[int, str] = {}
+        for name in table.column_names:
+            try:
+                columns[name] = table[name].cast(pa.string())
+            except pa.ArrowInvalid:
+                cells = table[name].to_pylist()
+                for row, cell in enumerate(cells):
+                    if not decodes(cell):
+                        problems.setdefault(row, f"column {name!r}: expected utf-8, found {cell[:40]!r}")
+                columns[name] = pa.chunked_array([[cell.decode("utf-8", "replace") for cell in cells]], pa.string())
+        return pa.table(columns) if columns else table, problems
+
+    def _arrow(self, data: bytes, kind: pa.DataType) -> pa.Table:
         return pa_csv.read_csv(
-            opened,
-            read_options=pa_csv.ReadOptions(column_names=layout.header, block_size=1 << 24, encoding=layout.encoding),
+            pa.BufferReader(data),
+            read_options=pa_csv.ReadOptions(column_names=list(self.names), block_size=len(data) + 1, use_threads=False),
             parse_options=pa_csv.ParseOptions(
-                delimiter=separator, quote_char='"' if layout.quotes else False, newlines_in_values=layout.quotes
+                delimiter=self.separator,
+                quote_char='"' if self.layout.quotes else False,
+                newlines_in_values=self.layout.quotes,
             ),
             convert_options=pa_csv.ConvertOptions(
-                include_columns=wanted, column_types=dict.fromkeys(wanted, pa.string()), strings_can_be_null=False
+                include_columns=list(self.wanted),
+                column_types=dict.fromkeys(self.wanted, kind),
+                strings_can_be_null=False,
             ),
         )
 
 
-def _header(text: TextFile) -> tuple[str, ...]:
+def decodes(cell: bytes) -> bool:
+    """Whether the bytes are UTF-8."""
     try:
-        _, cells = next(text.rows())
-        names = tuple(cell.decode(text.layout.encoding) for cell in cells)
-    except StopIteration:
-        raise DataError(f"{text.label} is empty; expected a header") from None
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{text.label}: line 1: expected a header in {text.layout.encoding}, found {error}") from None
-    names = (names[0].removeprefix("\ufeff"), *names[1:])
-    refuse_repeated(f"{text.label}: line 1", names)
-    return names
-
-
-def refuse_repeated(where: str, names: Sequence[str]) -> None:
-    """Raises DataError if two columns have one name."""
-    for place, name in enumerate(names):
-        if name in names[:place]:
-            raise DataError(f"{where}: column {name!r} occurs twice; expected every name once")
-
-
-def _explain(text: TextFile, names: Sequence[str], wanted: Sequence[str], error: pa.ArrowInvalid) -> NoReturn:
-    """Find the row that Arrow stumbled over and raise a DataError that names it."""
-    first = 0 if text.layout.header else 1
-    try:
-        for row, (line, cells) in enumerate(islice(text.rows(), first, None), start=1):
-            where = f"{text.label}: row {row} (line {line})"
-            if len(cells) != len(names):
-                raise DataError(f"{where}: expected {len(names)} values, found {len(cells)}")
-            for name, cell in zip(names, cells, strict=True):
-                if name in wanted and not decodes(cell, text.layout.encoding):
-                    raise DataError(f"{where}, column {name!r}: expected {text.layout.encoding}, found {cell[:40]!r}")
-    except csv.Error as found:
-        raise DataError(f"{text.label}: {found}") from error
-    raise DataError(f"{text.label}: {' '.join(str(error).split())}") from error
-
-
-def decodes(cell: bytes, encoding: str) -> bool:
-    """Whether the bytes are text in the encoding."""
-    try:
-        cell.decode(encoding)
+        cell.decode()
     except UnicodeDecodeError:
         return False
     return True

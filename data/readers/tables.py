@@ -10,8 +10,9 @@ import pyarrow.compute as pc
 
 from data.distinct import first_of_each, first_repeat
 from data.errors import DataError
-from data.readers.columns import choices, flags, ids, numbers, optional_ids, texts, times
+from data.readers.columns import choices, flags, ids, numbers, optional_ids, places, refuse_cells, texts
 from data.readers.source import Source, open_source
+from data.readers.times import times
 from data.schema import CATALOG_SCHEMA, EVENT_KINDS, EVENT_SCHEMA
 
 logger = logging.getLogger(__name__)
@@ -44,8 +45,8 @@ def read_events(file: Path) -> EventsRead:
         "user_id": ids(source, "user_id"),
         "kind": choices(source, "kind", KINDS),
         "item_id": ids(source, "item_id"),
-        "merchant_id": ids(source, "merchant_id"),
-        "country": ids(source, "country"),
+        "merchant_id": places(source, "merchant_id"),
+        "country": places(source, "country"),
         "display_id": optional_ids(source, "display_id"),
         "order_id": optional_ids(source, "order_id"),
         "order_value": numbers(source, "order_value"),
@@ -64,7 +65,7 @@ def read_catalog(file: Path) -> pa.Table:
         DataError: the file, row and column of the first thing that is not as CATALOG_SCHEMA has it; an item twice.
     """
     source = open_source(file, CATALOG_SCHEMA.names)
-    item, merchant = ids(source, "item_id"), ids(source, "merchant_id")
+    item, merchant = ids(source, "item_id"), places(source, "merchant_id")
     if not len(source):
         raise DataError(f"{source.label} holds no rows; expected at least one item")
     row = first_repeat(item)
@@ -88,9 +89,7 @@ def refuse_sales_without_value(
 ) -> None:
     """Raises DataError at the first sale whose `order_value` is null; `name` is the file's column for it."""
     without = pc.and_(pc.equal(columns["kind"], "sale"), pc.is_null(columns["order_value"]))
-    row = pc.index(without, True).as_py()
-    if row >= 0:
-        source.fail(name, row, "expected the value of the sale, found nothing")
+    refuse_cells(source, name, columns["order_value"], without, "expected the value of the sale")
 
 
 def without_second_copies(events: pa.Table, label: str) -> EventsRead:

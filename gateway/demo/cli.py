@@ -63,7 +63,7 @@ def demo(
     imported = import_file(place, events, format_name, replace=True)
     make_room(place, format_name)
     console.print(
-        f"{len(imported.events):,} events and {len(imported.catalog):,} items of {events.name} are in {place.root}",
+        f"{imported.events:,} events and {imported.items:,} items of {events.name} are in {place.root}",
         highlight=False,
     )
     result = run_real(place, RealConfig(plan, split, clients=clients, workers=workers))

@@ -77,8 +77,8 @@ def test_a_pair_that_is_none_is_a_usage_error(events, tmp_path, words):
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (("--format", "netflix"), "format 'netflix': expected one of events, rees46"),
-        (("--map", "user_id=x"), "are for format mapping"),
+        (("--format", "netflix"), "format 'netflix': expected one of auto, events, rees46"),
+        (("--format", "events", "--map", "user_id=x"), "are for format mapping"),
         (("--catalog", "nowhere.csv"), r"nowhere\.csv: expected a file, found nothing there"),
     ],
 )

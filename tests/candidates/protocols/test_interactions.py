@@ -152,7 +152,7 @@ def test_item_lists_that_are_none_are_told_with_their_line(tmp_path, content, ex
         ("user,sku,rating\n1,2,5\n", "expected also one for the item (such as item, itemid, item_id)"),
         ("user,item,rating,item\n1,2,5,2\n", "line 1: column 'item' occurs twice"),
         ("1,2\n", "rows without a rating are --dataset pairs"),
-        ("1,\x002,5\n", "line 1: expected UTF-8 text"),
+        ("1,\x002,5\n", "line 1), column 'column 2': expected an id on one line"),
         ("1,2,5\n1,\x002,5\n", "line 2), column 'column 2': expected an id on one line"),
     ],
 )

@@ -6,7 +6,8 @@ import zipfile
 import pytest
 
 from data.errors import DataError
-from data.importers import FORMATS, ImportOptions
+from data.importers import import_file
+from data.workspace import Workspace
 
 
 def test_a_damaged_or_unexpected_archive_is_named(tmp_path):
@@ -25,6 +26,7 @@ def test_a_damaged_or_unexpected_archive_is_named(tmp_path):
         ("cut.zip", "a part of one"),
     ):
         with pytest.raises(DataError, match=rf"{name}.*{expected}"):
-            FORMATS["movielens"](tmp_path / name, ImportOptions())
-    with pytest.raises(DataError, match="is a zip archive"):
-        FORMATS["events"](tmp_path / "log.zip", ImportOptions())
+            import_file(Workspace(tmp_path / "w"), tmp_path / name, "movielens")
+    with pytest.raises(DataError, match=r"ratings\.dat in .*log\.zip: "):
+        import_file(Workspace(tmp_path / "w"), tmp_path / "log.zip", "events")
+    assert not (tmp_path / "w").exists()

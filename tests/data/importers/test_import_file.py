@@ -1,10 +1,9 @@
 """What an import writes into a workspace, and whose items the catalog says they are."""
 
-import pyarrow.parquet as pq
 import pytest
 
 from data.errors import DataError
-from data.importers import FORMATS, ImportOptions, import_file
+from data.importers import import_file
 from data.readers import read_events
 from data.tables import load_catalog, load_events, store
 from data.workspace import Origin, Workspace
@@ -14,7 +13,10 @@ def column(imported, name):
     return imported.events[name].to_pylist()
 
 
-EVENTS = "event_id,ts,user_id,kind,item_id,merchant_id,country\ne2,2,u1,view,i1,m1,FR\ne1,1,u1,view,i2,m2,FR\n"
+EVENTS = """event_id,ts,user_id,kind,item_id,merchant_id,country
+e2,800000002,u1,view,i1,m1,FR
+e1,800000001,u1,view,i2,m2,FR
+"""
 
 
 def test_a_catalog_says_whose_an_item_is(load, tmp_path):
@@ -50,6 +52,7 @@ def test_an_import_fills_a_workspace_in_order_of_time(workspace, tmp_path):
         ".writing",
         "catalog.parquet",
         "events.parquet",
+        "import.json",
         "origin.json",
     ]
 
@@ -74,15 +77,11 @@ def test_a_disk_that_fails_midway_leaves_the_old_events(workspace, tmp_path, mon
     (tmp_path / "events.csv").write_text(EVENTS)
     import_file(workspace, tmp_path / "events.csv", "events")
     before = {path.name: path.read_bytes() for path in workspace.root.iterdir()}
-    written, write_table = [], pq.write_table
 
-    def fail_at_the_second(*args, **kwargs):
-        written.append(args)
-        if len(written) == 2:
-            raise OSError(28, "No space left on device")
-        write_table(*args, **kwargs)
+    def fail(path):
+        raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(pq, "write_table", fail_at_the_second)
+    monkeypatch.setattr("data.importers.placing.force_to_disk", fail)
     with pytest.raises(DataError, match="No space left on device"):
         import_file(workspace, tmp_path / "events.csv", "events", replace=True)
     assert {path.name: path.read_bytes() for path in workspace.root.iterdir()} == before
@@ -90,8 +89,9 @@ def test_a_disk_that_fails_midway_leaves_the_old_events(workspace, tmp_path, mon
 
 def test_other_events_take_a_simulations_truth_away(workspace, tmp_path):
     (tmp_path / "events.csv").write_text(EVENTS)
-    imported = FORMATS["events"](tmp_path / "events.csv", ImportOptions())
-    store(workspace, imported.events, imported.catalog, Origin("made up", True, "", 2, 2))
+    import_file(workspace, tmp_path / "events.csv", "events")
+    events, catalog = load_events(workspace), load_catalog(workspace)
+    store(workspace, events, catalog, Origin("made up", True, "", 2, 2), replace=True)
     workspace.simulator.mkdir()
     import_file(workspace, tmp_path / "events.csv", "events", replace=True)
     assert not workspace.simulator.exists()
