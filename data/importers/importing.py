@@ -24,7 +24,7 @@ from data.readers.bad_rows import BadRows
 from data.readers.places import Place, places_in
 from data.readers.times import require_time_format
 from data.tables import refuse_to_overwrite
-from data.workspace import Origin, Workspace
+from data.workspace import Origin, Workspace, writing
 
 
 def import_file(
@@ -72,11 +72,14 @@ def import_file(
                     else f"{chosen[0].place.label} holds no rows; expected at least one"
                 )
             bar.advance(0, note="storing")
-            report = _store(workspace, folder, form, chosen, stage.counts, options, append, given_catalog)
-        report = _described(report, stage.counts, form, chosen, why, bad, workspace)
-        report.require_sum()
-        origin = _origin(workspace, form, paths, options, report, append)
-        put_in_place(workspace, folder, origin, saved_settings(form, options), append)
+            with writing(workspace):
+                if not append:
+                    refuse_to_overwrite(workspace, replace)
+                report = _store(workspace, folder, form, chosen, stage.counts, options, append, given_catalog)
+                report = _described(report, stage.counts, form, chosen, why, bad, workspace)
+                report.require_sum()
+                origin = _origin(workspace, form, paths, options, report, append)
+                put_in_place(workspace, folder, origin, saved_settings(form, options), append)
     return report
 
 

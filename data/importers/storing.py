@@ -33,7 +33,7 @@ class Store:
         given: pa.Table | None = None,
         listed: pa.Table | None = None,
     ) -> None:
-        self._folder, self._old, self._given, self._listed = folder, old, given, listed
+        self._folder, self._old, self._given, self._listed = folder, old, given, listed is not None
         self._db = duckdb.connect(config={"memory_limit": MEMORY, "threads": min(os.cpu_count() or 1, 4)})
         self._db.execute(f"SET temp_directory = {_quoted(folder / 'spill')}")
         self._db.execute("SET TimeZone = 'UTC'")
@@ -51,6 +51,9 @@ class Store:
         """Each event once: how many had an id that occurred before, and how many the workspace holds already.
 
         Rows whose ids are made of their content are events each, equal or not: the second's id ends in `-2`.
+
+        Raises:
+            DataError: an id of its own that the workspace has for another event.
         """
         counts = "event_id IS NULL" if self._each_counts else "false"
         self._db.execute(
@@ -70,8 +73,23 @@ class Store:
         if self._old is None:
             self._view("fresh", "FROM once")
             return repeated, 0
+        self._refuse_clashes()
         self._view("fresh", "FROM once ANTI JOIN old ON once.id = old.event_id")
         return repeated, self._one("SELECT count(*) FROM once SEMI JOIN old ON once.id = old.event_id")
+
+    def _refuse_clashes(self) -> None:
+        """An id of its own that the workspace's events have, too, is the same event's."""
+        clashes = (
+            "FROM once JOIN old ON once.id = old.event_id WHERE once.event_id IS NOT NULL AND "
+            "(once.ts, once.user_id, once.kind, once.item_id) <> (old.ts, old.user_id, old.kind, old.item_id)"
+        )
+        count = self._one(f"SELECT count(*) {clashes}")
+        if count:
+            first = self._db.execute(f"SELECT min_by(once.id, once.row) {clashes}").fetchall()[0][0]
+            raise DataError(
+                f"{count:,} events have ids of other events that the workspace holds already, the first {first!r}; "
+                "expected an id of its own for each event"
+            )
 
     def settle_merchants(self) -> tuple[int, int | None]:
         """Each item has one merchant: how many events moved there, and how many are of items that no catalog has."""
@@ -111,7 +129,7 @@ class Store:
         if self._given is not None:
             parts.append("FROM given")
         else:
-            parts.append(f"SELECT {columns} FROM ({self._derived()})")
+            parts.append(f"SELECT {columns} FROM ({_derived(self._listed)})")
         new = f" {_SINCE_OLD}" if self._old is not None else ""
         query = parts[0] if len(parts) == 1 else f"{parts[0]} UNION ALL BY NAME FROM ({parts[1]}) AS new{new}"
         self._copy(f"SELECT {columns} FROM ({query}) ORDER BY merchant_id, item_id", "catalog.parquet")
@@ -128,27 +146,6 @@ class Store:
 
     def close(self) -> None:
         self._db.close()
-
-    def _derived(self) -> str:
-        """One row per item: its newest known category, price, title; what the data set's own files say comes first."""
-        of_events = (
-            "SELECT item_id, any_value(merchant_id) AS merchant_id, "
-            "coalesce(arg_max(category, newest) FILTER (category <> ''), '') AS category, "
-            "arg_max(price, newest) FILTER (price IS NOT NULL) AS price, "
-            "coalesce(arg_max(title, newest) FILTER (title <> ''), item_id) AS title, true AS available "
-            "FROM (SELECT *, epoch_us(ts)::HUGEINT * 1099511627776 + row AS newest FROM owned) GROUP BY item_id"
-        )
-        image = "'' AS image_url"
-        if self._listed is None:
-            return f"SELECT *, {image} FROM ({of_events})"
-        return (
-            "SELECT coalesce(e.item_id, l.item_id) AS item_id, coalesce(e.merchant_id, m.merchant_id) AS merchant_id, "
-            "coalesce(nullif(l.category, ''), e.category, '') AS category, coalesce(l.price, e.price) AS price, "
-            "coalesce(nullif(l.title, ''), e.title, l.item_id) AS title, "
-            f"coalesce(l.available, e.available) AS available, {image} FROM ({of_events}) AS e "
-            "FULL JOIN listed AS l ON e.item_id = l.item_id "
-            "CROSS JOIN (SELECT any_value(merchant_id) AS merchant_id FROM staged) AS m"
-        )
 
     def _view(self, name: str, query: str) -> None:
         self._db.execute(f"CREATE VIEW {name} AS {query}")
@@ -168,6 +165,28 @@ class Store:
 
 
 _SINCE_OLD = "ANTI JOIN old_items ON new.item_id = old_items.item_id"
+
+
+def _derived(listed: bool) -> str:
+    """One row per item: its newest known category, price, title; what the data set's own files say comes first."""
+    of_events = (
+        "SELECT item_id, any_value(merchant_id) AS merchant_id, "
+        "coalesce(arg_max(category, newest) FILTER (category <> ''), '') AS category, "
+        "arg_max(price, newest) FILTER (price IS NOT NULL) AS price, "
+        "coalesce(arg_max(title, newest) FILTER (title <> ''), item_id) AS title, true AS available "
+        "FROM (SELECT *, epoch_us(ts)::HUGEINT * 1099511627776 + row AS newest FROM owned) GROUP BY item_id"
+    )
+    image = "'' AS image_url"
+    if not listed:
+        return f"SELECT *, {image} FROM ({of_events})"
+    return (
+        "SELECT coalesce(e.item_id, l.item_id) AS item_id, coalesce(e.merchant_id, m.merchant_id) AS merchant_id, "
+        "coalesce(nullif(l.category, ''), e.category, '') AS category, coalesce(l.price, e.price) AS price, "
+        "coalesce(nullif(l.title, ''), e.title, l.item_id) AS title, "
+        f"coalesce(l.available, e.available) AS available, {image} FROM ({of_events}) AS e "
+        "FULL JOIN listed AS l ON e.item_id = l.item_id "
+        "CROSS JOIN (SELECT any_value(merchant_id) AS merchant_id FROM staged) AS m"
+    )
 
 
 def _id_of(form: Format) -> str:

@@ -82,6 +82,7 @@ class Grammar:
     """What a right row of `width` values looks like, as regular expressions."""
 
     def __init__(self, separator: str, width: int) -> None:
+        self.separator, self.width = separator.encode(), width
         s = re.escape(separator)
         value = rf'(?:"(?:[^"]|"")*"|(?:[^"{s}\n][^{s}\n]*)?)'
         self.row = rf"^{value}(?:{s}{value}){{{width - 1}}}\n$"
@@ -92,6 +93,22 @@ class Grammar:
         self.inside = re.compile(rb'^(?:[^"]|"")*\n$')
         self.closes = re.compile(rf'^(?:[^"]|"")*"(?:{s}{value})*\n$'.encode())
         self.opens_again = re.compile(rf'^(?:[^"]|"")*"(?:{s}{value})*{s}{opened}'.encode())
+
+    def closing(self, lines: Lines, line: int) -> int:
+        """The line beyond the row that begins in this one; len(lines) + 1: it is still open at the end."""
+        if not self.opens.match(lines[line]):
+            return line + 1
+        for at in range(line + 1, min(len(lines), line + _LONGEST_VALUE)):
+            text = lines[at]
+            if self.inside.match(text) or self.opens_again.match(text):
+                continue
+            return at + 1 if self.closes.match(text) else line + 1
+        return len(lines) + 1 if line + _LONGEST_VALUE >= len(lines) else line + 1
+
+    def reads_like_rows(self, lines: Lines, line: int, beyond: int) -> bool:
+        """Whether every line of a quoted value has a row's separators: then two lone quotes stand around rows."""
+        sign, expected = self.separator, self.width - 1
+        return expected >= 2 and all(lines[at].count(sign) == expected for at in range(line, beyond))
 
 
 class Delimited:
@@ -171,12 +188,12 @@ class Delimited:
         for line in odd.tolist():
             if line < at:
                 continue
-            at = self._closing(lines, line)
+            at = self._grammar.closing(lines, line)
             if at == len(lines) + 1 and not last and len(lines) - line < _LONGEST_VALUE:
                 end = line
                 break
             several = line + 1 < at <= len(lines) and self._grammar.whole.match(lines.between(line, at))
-            if not several or self._reads_like_rows(lines, line, at):
+            if not several or self._grammar.reads_like_rows(lines, line, at):
                 at = line + 1
                 continue
             right[line], ends[line] = True, at
@@ -186,24 +203,6 @@ class Delimited:
         for line, after in ends.items():
             beyond[np.searchsorted(first, line)] = after
         return right[first], first, beyond, end
-
-    def _closing(self, lines: Lines, line: int) -> int:
-        """The line beyond the row that begins in this one; len(lines) + 1: it is still open at the end."""
-        grammar = self._grammar
-        assert grammar is not None
-        if not grammar.opens.match(lines[line]):
-            return line + 1
-        for at in range(line + 1, min(len(lines), line + _LONGEST_VALUE)):
-            text = lines[at]
-            if grammar.inside.match(text) or grammar.opens_again.match(text):
-                continue
-            return at + 1 if grammar.closes.match(text) else line + 1
-        return len(lines) + 1 if line + _LONGEST_VALUE >= len(lines) else line + 1
-
-    def _reads_like_rows(self, lines: Lines, line: int, beyond: int) -> bool:
-        """Whether every line of a quoted value has a row's separators: then two lone quotes stand around rows."""
-        sign, expected = self.separator.encode(), len(self.names) - 1
-        return expected >= 2 and all(lines[at].count(sign) == expected for at in range(line, beyond))
 
     def _problem(self, row: bytes) -> str:
         if self._grammar is not None and b'"' in row and not self._grammar.any_width.match(row):
