@@ -1,8 +1,9 @@
 """Offline recall of each source: the target part of held-out users' timelines, asked for one merchant at a time."""
 
+import logging
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -17,6 +18,8 @@ from data.request import HISTORY_LIMIT, History, Request
 from data.statistics import Mean
 from data.timelines import Timelines
 
+logger = logging.getLogger(__name__)
+
 CUTOFFS = (20, 50)
 """Recall is measured at these numbers of candidates."""
 
@@ -30,11 +33,36 @@ class HeldOut:
 
     Attributes:
         request: the history is the input part of the timeline; its items are excluded from the candidates.
-        targets: int32 [n], distinct items of the request's merchant that the user took afterwards and had not before.
+        targets: int32 [n], distinct items of the request's merchant that the user took afterwards and had not before,
+            and that are available: no source proposes others.
     """
 
     request: Request
     targets: np.ndarray
+
+
+class Requests(list[HeldOut]):
+    """Held-out requests. `unavailable`: targets that were left out, since their items are not available."""
+
+    unavailable: int = 0
+
+    @classmethod
+    def of(cls, requests: Iterable[HeldOut], items: ItemTable) -> "Requests":
+        """Those with a target that can be proposed; how many targets cannot is said."""
+        found, targets = cls(), 0
+        for one in requests:
+            available = one.targets[np.asarray(items.available)[one.targets]]
+            targets += len(one.targets)
+            found.unavailable += len(one.targets) - len(available)
+            if len(available):
+                found.append(replace(one, targets=available))
+        if found.unavailable:
+            logger.info(
+                "%d of %d held-out targets are of items that are not available: recall is measured on the others",
+                found.unavailable,
+                targets,
+            )
+        return found
 
 
 def split_events(
@@ -45,7 +73,7 @@ def split_events(
     target_share: float = 0.2,
     max_users: int | None = None,
     seed: int = 0,
-) -> tuple[pa.Table, list[HeldOut]]:
+) -> tuple[pa.Table, Requests]:
     """Training events and held-out requests that share nothing.
 
     by="user" (strong generalisation): a random share `held_out` of the users is kept out of training altogether; the
@@ -57,7 +85,8 @@ def split_events(
     by="time": the newest share `held_out` of all events is the target part; what came before is trained on, and is the
     input of the users who have both.
 
-    Users without input or without a new item in their target are left out: every source answers them alike, or cannot
+    Targets that are not available are left out, and counted. Users without input or without a new item in their target
+    are left out: every source answers them alike, or cannot
     be judged.
 
     Args:
@@ -94,7 +123,7 @@ def _split_by_user(
     target_share: float,
     max_users: int | None,
     rng: np.random.Generator,
-) -> tuple[pa.Table, list[HeldOut]]:
+) -> tuple[pa.Table, Requests]:
     users = np.array(sorted(pc.unique(events["user_id"]).to_pylist()), object)
     if len(users) < 2:
         raise CandidatesError(f"keeping users out of training needs at least two of them, found {len(users)}")
@@ -111,20 +140,20 @@ def drawn_users(users: int, count: int, rng: np.random.Generator) -> NDArray[np.
     return rng.choice(users, count, replace=False, shuffle=False)
 
 
-def requests_of_users(events: pa.Table, items: ItemTable, target_share: float = 0.2) -> list[HeldOut]:
+def requests_of_users(events: pa.Table, items: ItemTable, target_share: float = 0.2) -> Requests:
     """All users of the events as held-out ones, as by="user" of `split_events` asks about them."""
     timelines = Timelines.of(events, items)
-    requests = []
+    requests: list[HeldOut] = []
     for user in range(len(timelines)):
         start, end = int(timelines.offsets[user]), int(timelines.offsets[user + 1])
         cut = end - max(1, int(target_share * (end - start)))
         requests += _requests_of(timelines, items, user, start, cut, end)
-    return requests
+    return Requests.of(requests, items)
 
 
 def _split_by_time(
     events: pa.Table, items: ItemTable, held_out: float, max_users: int | None, rng: np.random.Generator
-) -> tuple[pa.Table, list[HeldOut]]:
+) -> tuple[pa.Table, Requests]:
     ts = np.sort(events["ts"].cast(pa.int64()).to_numpy())
     cut_ts = int(ts[int((1 - held_out) * len(ts))])
     if cut_ts == ts[0]:
@@ -138,10 +167,10 @@ def _split_by_time(
     before = np.concatenate([[0], np.cumsum(timelines.ts < cut_ts)])
     cuts = starts + before[ends] - before[starts]
     asked = rng.permutation(np.flatnonzero((cuts > starts) & (cuts < ends)))[:max_users]
-    requests = []
+    requests: list[HeldOut] = []
     for user in np.sort(asked).tolist():
         requests += _requests_of(timelines, items, user, int(starts[user]), int(cuts[user]), int(ends[user]))
-    return events.filter(earlier), requests
+    return events.filter(earlier), Requests.of(requests, items)
 
 
 def _requests_of(timelines: Timelines, items: ItemTable, user: int, start: int, cut: int, end: int) -> list[HeldOut]:

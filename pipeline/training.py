@@ -177,7 +177,8 @@ def evaluate_split(
     """Train the sources on the one part of the events, ask about the other; nothing goes into service.
 
     Returns:
-        {"split", "recall": source -> figures, "training": what `train_candidates` returns, "config", "seed"}.
+        {"split", "recall": source -> figures, "unavailable_targets": left out of it, "training": what
+        `train_candidates` returns, "config", "seed"}.
     """
     items = ItemTable.of(load_catalog(workspace))
     with tempfile.TemporaryDirectory(prefix="tandem-") as folder:
@@ -187,7 +188,8 @@ def evaluate_split(
         metrics = train_candidates(Path(folder), items, trained_on, plan.candidates, plan.engine, plan.seed)
         recall = evaluate_sources(load_sources_from(Path(folder), items), requests)
     config = plan.candidates.model_dump(mode="json")
-    return {"split": by, "recall": recall, "training": metrics, "config": config, "seed": plan.seed}
+    found = {"split": by, "recall": recall, "unavailable_targets": requests.unavailable, "training": metrics}
+    return found | {"config": config, "seed": plan.seed}
 
 
 def warnings_about_ranker(metrics: dict[str, Any]) -> list[str]:

@@ -183,13 +183,14 @@ def given_settings(names: Sequence[str], texts: Sequence[str]) -> dict[str, dict
 
 def sizes(split: Split) -> dict[str, int]:
     users, items = split.train.shape
-    return {
+    found = {
         "training_users": users,
         "items": items,
         "training_interactions": int(split.train.nnz),
         "validation_users": len(split.validation),
         "test_users": len(split.test),
     }
+    return found | ({"test_pairs_left_out_as_training_pairs": split.repeated} if split.repeated else {})
 
 
 def described(split: Split) -> str:

@@ -1,5 +1,6 @@
 """How the public protocols divide interactions: which users or items are trained on, and which are asked about."""
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -10,6 +11,8 @@ from scipy.sparse import csr_matrix
 
 from candidates.errors import CandidatesError
 from candidates.protocols.interactions import Interactions, binary_matrix, read_item_lists
+
+logger = logging.getLogger(__name__)
 
 PROTOCOL_SEED = 98765
 """The seed of Mult-VAE's published split; another one is another split."""
@@ -69,6 +72,7 @@ class Split:
         train: float32 csr [users, items], what a model is fitted on before it is tested.
         train_for_validation: `train` without what `validation` hides (the same matrix under the strong protocol).
         item_ids: [items], by column.
+        repeated: test pairs of a published split that were left out, since its training pairs hold them, too.
     """
 
     protocol: Literal["strong", "weak"]
@@ -77,6 +81,7 @@ class Split:
     validation: HeldOutUsers
     test: HeldOutUsers
     item_ids: NDArray
+    repeated: int = 0
 
 
 def strong_generalisation(interactions: Interactions, held_out: int, seed: int = PROTOCOL_SEED) -> Split:
@@ -124,6 +129,9 @@ def strong_generalisation(interactions: Interactions, held_out: int, seed: int =
 def weak_generalisation(train: Interactions, test: Interactions, validation_share: float = 0.1, seed: int = 0) -> Split:
     """A published pair of files: the same users in both, their items divided (LightGCN's splits).
 
+    Test pairs that the training pairs hold, too, are left out, counted and said: what a user is known to have taken is
+    never proposed.
+
     For validation, int(0.2 n) items, but at least one, of a random share of the users are hidden from
     `train_for_validation`; the test never hides anything but the published test file. Users of few items validate too,
     since the test asks about them: a choice made for those of many items alone is another one. Few users choose
@@ -135,7 +143,17 @@ def weak_generalisation(train: Interactions, test: Interactions, validation_shar
     rows, columns = _positions(train, user_ids, item_ids)
     matrix = binary_matrix(rows, columns, shape)
     asked, answers = _positions(test, user_ids, item_ids)
-    targets = binary_matrix(asked, answers, shape)
+    published = binary_matrix(asked, answers, shape)
+    targets = (published - published.multiply(matrix)).tocsr()
+    targets.eliminate_zeros()
+    targets.sort_indices()
+    repeated = published.nnz - targets.nnz
+    if repeated:
+        logger.warning(
+            "%d of %d test pairs are training pairs, too: they are left out of the test", repeated, published.nnz
+        )
+    if not targets.nnz:
+        raise CandidatesError(f"all {published.nnz} test pairs are training pairs, too; expected other items to find")
     with_targets = np.flatnonzero(np.diff(targets.indptr))
 
     enough = np.flatnonzero(np.diff(matrix.indptr) >= _FEWEST_KNOWN)
@@ -150,7 +168,8 @@ def weak_generalisation(train: Interactions, test: Interactions, validation_shar
     hidden[asked_about] = _hidden(whole.row[asked_about], seed, _FEWEST_KNOWN)
     left = binary_matrix(whole.row[~hidden], whole.col[~hidden], shape)
     validation = HeldOutUsers(left[chosen], binary_matrix(whole.row[hidden], whole.col[hidden], shape)[chosen])
-    return Split("weak", matrix, left, validation, HeldOutUsers(matrix[with_targets], targets[with_targets]), item_ids)
+    test_users = HeldOutUsers(matrix[with_targets], targets[with_targets])
+    return Split("weak", matrix, left, validation, test_users, item_ids, repeated)
 
 
 def read_weak_split(folder: Path, seed: int = 0) -> Split:

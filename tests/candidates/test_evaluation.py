@@ -1,7 +1,7 @@
 """The offline split shares nothing between its sides, and recall is the public protocol's."""
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -38,6 +38,7 @@ def test_by_user_no_event_of_a_held_out_user_is_trained_on(trained: Any) -> None
         assert one.request.ts == timelines.ts[rows][cut]
         assert set(one.request.exclude.tolist()) == set(taken[:cut].tolist())
         own = {item for item in taken[cut:].tolist() if trained.items.merchant[item] == one.request.merchant}
+        own &= set(np.flatnonzero(trained.items.available).tolist())
         assert set(one.targets.tolist()) == own - set(taken[:cut].tolist())
         assert one.request.history.items.tolist() == taken[:cut][-50:].tolist()
 
@@ -73,6 +74,24 @@ def test_figures_are_means_over_users_of_means_over_their_requests() -> None:
     assert figures["recall@20_se"] == pytest.approx(per_user.std(ddof=1) / np.sqrt(3))
     assert figures["recall@50"] == pytest.approx(np.mean([1.0, 0.0, 0.5]))
     assert (figures["users"], figures["requests"]) == (3, 4)
+
+
+@pytest.mark.parametrize("by", ["user", "time"])
+def test_targets_that_are_not_available_are_no_misses_and_are_counted(
+    trained: Any, by: Literal["user", "time"], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Retiring most items must not make a source look worse on those that are left."""
+    on_sale = replace(trained.items, available=np.ones(len(trained.items), bool))
+    _, before = split_events(trained.events, on_sale, by, held_out=0.3)
+    retired = np.arange(len(trained.items)) % 3 > 0
+    caplog.set_level("INFO", "candidates")
+    _, after = split_events(trained.events, replace(trained.items, available=~retired), by, held_out=0.3)
+    assert before.unavailable == 0
+    every = np.concatenate([one.targets for one in before])
+    assert after.unavailable == retired[every].sum() > 0
+    assert f"{after.unavailable} of {len(every)} held-out targets are of items that are not available" in caplog.text
+    assert np.concatenate([one.targets for one in after]).tolist() == every[~retired[every]].tolist()
+    assert all(len(one.targets) for one in after)
 
 
 def test_what_cannot_be_split_or_proposed_is_told(trained: Any) -> None:

@@ -157,3 +157,15 @@ def test_movielens_1m_has_the_published_sizes(shared_data):
 def test_unknown_data_sets_are_told(tmp_path):
     with pytest.raises(CandidatesError, match="expected one of movielens-1m, movielens-20m, pairs"):
         load_split("netflix", tmp_path)
+
+
+def test_test_pairs_that_training_holds_are_left_out_counted_and_said(tmp_path, caplog):
+    (tmp_path / "train.txt").write_text("0 1 2 3 4\n1 2 3 5\n2 1 5 4\n")
+    (tmp_path / "test.txt").write_text("0 5 1\n1 2 3\n2 2\n")  # of user 0 one of two, of user 1 all
+    split = read_weak_split(tmp_path)
+    assert split.repeated == 3 and len(split.test) == 2
+    assert split.test.targets.multiply(split.test.fold_in).nnz == 0 and split.test.targets.nnz == 2
+    assert "3 of 5 test pairs are training pairs, too" in caplog.text
+    (tmp_path / "test.txt").write_text("0 1\n")
+    with pytest.raises(CandidatesError, match="all 1 test pairs are training pairs, too; expected other items"):
+        read_weak_split(tmp_path)
