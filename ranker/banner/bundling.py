@@ -12,6 +12,7 @@ from data.items import ItemTable
 from data.tables import load_events
 from data.timelines import Timelines
 from data.workspace import Workspace
+from ranker.banner.carrying import publish_ranker
 from ranker.banner.guard import Serve, judged
 from ranker.banner.log_cursor import LogCursor
 from ranker.banner.logged import matured, read_log
@@ -51,7 +52,7 @@ def train_bundle(
 
     Raises:
         RankerError: what `origins` asks for is not there, or is too little. DataError: there is no bundle yet, or
-            another came into service meanwhile.
+            another ranker came into service meanwhile.
     """
     current = Bundle.open(workspace.current)
     items = ItemTable.load(current.catalog)
@@ -63,9 +64,7 @@ def train_bundle(
         draft.metrics["ranker"] = train_ranker(
             draft.folder("ranker"), items, *rows, config, seed, specification=specification
         )
-        bundle = draft.seal()
-    publish(workspace, bundle, instead_of=current)
-    return bundle
+        return publish_ranker(workspace, draft, current)
 
 
 def encode_rows(

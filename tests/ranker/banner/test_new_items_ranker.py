@@ -1,18 +1,22 @@
 """A ranker whose bundle's catalog takes in new items: old items score as before, new ones by what is known of them."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
+from data.bundle import Bundle, BundleDraft, publish
 from data.items import ItemTable
 from data.request import Request
 from data.schema import CATALOG_SCHEMA, EVENT_SCHEMA
 from data.timelines import Timelines
+from ranker.banner import bundling
 from ranker.banner.carrying import carry_ranker
 from ranker.banner.scorer import BannerScorer
 from ranker.banner.statistics import ItemStatistics
+from tests.support.logged_shop import make_workspace
 from tests.support.shop import Shop
 
 
@@ -84,3 +88,27 @@ def test_the_sealed_rankers_files_are_not_written_into(shop: Shop, trained, tmp_
     carry_ranker(trained[0], tmp_path, shop.items, after, Timelines.of(shop.events, after))
     assert {file: file.read_bytes() for file in trained[0].rglob("*.npy")} == before
     assert BannerScorer(tmp_path, after).dense_names
+
+
+def test_a_ranker_trained_while_the_catalog_changed_is_carried_to_the_new_one(
+    shop: Shop, trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:  # type: ignore[no-untyped-def]
+    place = make_workspace(tmp_path, shop, trained[0])
+    first, (after, _, _) = Bundle.open(place.current), grown(shop, "m1")
+
+    def and_meanwhile(folder: Path, *given: object, **more: object) -> dict[str, object]:
+        shutil.copytree(trained[0], folder, dirs_exist_ok=True)
+        with BundleDraft(place) as draft:
+            after.save(draft.folder("catalog"))
+            (draft.folder("candidates") / "note.txt").write_text("with new items")
+            carry_ranker(first.ranker, draft.folder("ranker"), shop.items, after, shop.timelines)
+            publish(place, draft.seal(), instead_of=first)
+        return {"trained": "now"}
+
+    monkeypatch.setattr(bundling, "train_ranker", and_meanwhile)
+    monkeypatch.setattr(bundling, "training_rows", lambda *given: ())
+    bundle = bundling.train_bundle(place)
+    assert Bundle.open(place.current).version == bundle.version and bundle.metrics["ranker"] == {"trained": "now"}
+    assert (bundle.candidates / "note.txt").read_text() == "with new items"
+    scorer = BannerScorer.load(bundle, ItemTable.load(bundle.catalog))
+    assert len(scorer.score(scorer.features(Request("u1", 0, "FR", 9), np.arange(9, dtype=np.int32)))) == 9
