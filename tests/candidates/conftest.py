@@ -14,6 +14,7 @@ from candidates.training import train_candidates
 from data.items import ItemTable
 from tests.support.candidates import SMALL
 from tests.support.marketplace import catalog_of, events_of
+from tests.support.new_items import Shop, make_shop
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,12 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
     events = events_of(catalog, 600, seed=1)
     folder = tmp_path_factory.mktemp("candidates")
     return Trained(folder, items, catalog, events, train_candidates(folder, items, events, SMALL, seed=3))
+
+
+@pytest.fixture(scope="session")
+def shop(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Shop:
+    """A workspace that lacks some items of `trained`; copy it before you change it."""
+    return make_shop(trained, tmp_path_factory.mktemp("adding"))
 
 
 @pytest.fixture(scope="session")

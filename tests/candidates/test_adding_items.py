@@ -18,57 +18,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from candidates.cold_start.catalog_diff import CatalogDiff
-from candidates.config import CandidatesConfig, CboConfig, EmbeddingConfig, IndexConfig, LedConfig
 from candidates.errors import CandidatesError
 from candidates.index import exact_search
-from candidates.new_items.addition import AdditionConfig, CatalogRequest, add_items, update_catalog
-from candidates.new_items.sample import events_about
+from candidates.new_items.addition import AdditionConfig, add_items
 from candidates.sources import SOURCES, load_sources
 from data.bundle import Bundle, publish
 from data.errors import DataError
 from data.items import ItemTable
-from data.request import History, Request
-from data.tables import load_catalog, load_events, store
-from data.workspace import Origin, Workspace
+from data.tables import load_catalog, load_events
+from data.workspace import Workspace
 from pipeline.training import TrainingPlan, train_stage_one
-
-CONFIG = CandidatesConfig(
-    embedding=EmbeddingConfig(dimension=12, oversampling=8),
-    cbo=CboConfig(clusters=(6,), prior_users=5.0),
-    led=LedConfig(dimension=12, epochs=3, batch_size=64, negatives=64, learning_rate=1e-2),
-    index=IndexConfig(exact_up_to=200, queries=60, most_scanned=60),
-)
-LATE = 1_700_000_000_000_000 + 4 * 86_400_000_000
-
-
-@dataclass(frozen=True)
-class Shop:
-    """A workspace whose bundle lacks every thirteenth item; `new` and `since` are what add-items is given."""
-
-    place: Workspace
-    new: Path
-    since: Path
-
-
-def copied(shop: Shop, root: Path) -> Workspace:
-    shutil.copytree(shop.place.root, root, symlinks=True)
-    return Workspace(root)
-
-
-@pytest.fixture(scope="module")
-def shop(trained: Any, tmp_path_factory: pytest.TempPathFactory) -> Shop:
-    folder = tmp_path_factory.mktemp("adding")
-    is_new = pa.array(np.arange(len(trained.catalog)) % 13 == 7)
-    new, catalog = trained.catalog.filter(is_new), trained.catalog.filter(pc.invert(is_new))
-    late = pc.greater_equal(trained.events["ts"].cast(pa.int64()), LATE)
-    of_new = pc.is_in(trained.events["item_id"], value_set=new["item_id"].combine_chunks())
-    before = trained.events.filter(pc.and_(pc.invert(late), pc.invert(of_new)))
-    place = Workspace(folder / "w")
-    store(place, before, catalog, Origin("made up", True, "0", len(before), len(catalog)))
-    train_stage_one(place, TrainingPlan(candidates=CONFIG, seed=1))
-    pq.write_table(new, folder / "new.parquet")
-    pq.write_table(trained.events.filter(late), folder / "since.parquet")
-    return Shop(place, folder / "new.parquet", folder / "since.parquet")
+from tests.support.new_items import CONFIG, Shop, copied, request_of
 
 
 @dataclass(frozen=True)
@@ -87,12 +47,6 @@ def added(shop: Shop, tmp_path_factory: pytest.TempPathFactory) -> Added:
     bundle, figures = add_items(place, shop.new, shop.since, AdditionConfig(held_out=0.4))
     diff = CatalogDiff.of(ItemTable.load(old.catalog), pq.read_table(shop.new))
     return Added(place, old, bundle, diff, figures)
-
-
-def request_of(history: list[int], merchant: int, exclude: list[int] | None = None) -> Request:
-    count = len(history)
-    events = History(np.array(history, np.int32), np.zeros(count, np.int8), np.zeros(count, np.int64))
-    return Request("u", merchant, "AA", 9, events, exclude=np.array(exclude or [], np.int32))
 
 
 def test_new_items_are_found_and_old_ones_are_still_found(added: Added, shop: Shop) -> None:
@@ -171,45 +125,6 @@ def test_a_graph_takes_new_items_in_and_still_has_its_recall(added: Added) -> No
         assert found is not None
         hits.append(len(np.intersect1d(found[0], exact_search(vectors, query, 50)[0])) / 50)
     assert np.mean(hits) >= 0.92
-
-
-def test_a_graph_proposes_no_retired_item_and_all_of_them_again_when_they_return(shop: Shop, tmp_path: Path) -> None:
-    place = copied(shop, tmp_path / "w")
-    old = Bundle.open(place.current)
-    items = ItemTable.load(old.catalog)
-    led = load_sources(old, items, ["led"])["led"]
-    asked = [request_of(np.random.default_rng(seed).integers(0, len(items), 6).tolist(), 2) for seed in range(30)]
-    best = [led.propose(one, 10).items for one in asked]
-    gone = items.items.ids_at(np.unique(np.concatenate(best))[:60])
-    for available in (False, True):
-        file = tmp_path / f"{available}.parquet"
-        pq.write_table(pa.table({"item_id": gone, "available": [available] * len(gone)}), file)
-        bundle, figures = update_catalog(place, CatalogRequest(file, allow=True))
-        assert bundle is not None
-        assert figures["changes"]["returned" if available else "retired"] == len(gone)
-        after = ItemTable.load(bundle.catalog)
-        now = load_sources(bundle, after, ["led"])["led"]
-        country = now.country("AA")  # type: ignore[attr-defined]
-        assert country.indexes.graphs[2].facts.recall >= 0.95
-        found = [now.propose(one, 10).items for one in asked]
-        if not available:
-            assert not np.isin(np.concatenate(found), after.items.positions(gone)).any()
-            assert all(len(one) == 10 for one in found)
-    same = [len(np.intersect1d(one, two)) for one, two in zip(best, found, strict=True)]
-    assert np.mean(same) >= 9.5  # a graph finds nearly all
-
-
-def test_what_is_known_of_new_items_is_read_in_bounded_memory(shop: Shop) -> None:
-    every = load_events(shop.place)
-    assert events_about(shop.place, ["m2-0001"]).equals(every)
-    some = events_about(shop.place, ["m2-0001"], at_most=len(every) // 4)
-    assert 0 < len(some) < len(every) // 2
-    of_users = dict(every.group_by("user_id").aggregate([([], "count_all")]).to_pydict().items())
-    counts = dict(zip(of_users["user_id"], of_users["count_all"], strict=True))
-    users = some["user_id"].value_counts().to_pylist()
-    assert all(counts[one["values"]] == one["counts"] for one in users)  # of a user all or nothing
-    takers = set(every.filter(pc.equal(every["item_id"], "m2-0001"))["user_id"].to_pylist())
-    assert takers and takers <= {one["values"] for one in users}
 
 
 def test_without_events_new_items_stand_by_their_category_behind_what_is_popular(shop: Shop, tmp_path: Path) -> None:
