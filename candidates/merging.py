@@ -31,6 +31,7 @@ FEWEST = 20
 MOST_SOURCES = 4
 """Of more sources the sets are too many: those of two and those of all are chosen for."""
 
+_SURE = 2.0
 _FILLING = 1e-6
 _FACTORS = (0.03, 0.1, 0.3, 1.0)
 _FURTHER = (0.1, 1.0)
@@ -128,7 +129,7 @@ def choose_order(sources: Mapping[str, CandidateSource], held_out: Sequence[Held
 
 
 def _choose(asked: Asked, names: tuple[str, ...]) -> tuple[MergeRule, dict[str, Any]]:
-    """The best of the contenders. A merge has to be better than a source that comes first by a standard error."""
+    """The best of the contenders. A merge has to be better than a source that comes first, by `_SURE` errors."""
     ordered = tuple(sorted(names))
     places = _Places.of(asked, ordered)
 
@@ -156,7 +157,7 @@ def _choose(asked: Asked, names: tuple[str, ...]) -> tuple[MergeRule, dict[str, 
     first = next(iter(found))
     best = max(found, key=lambda name: found[name].mean())
     gain = Mean.of(found[best] - found[first])
-    chosen = best if gain.value > gain.error else first
+    chosen = best if gain.value > _SURE * gain.error else first
     return contenders[chosen], {
         "rule": chosen,
         "recall": _mean(found[chosen]),

@@ -140,28 +140,42 @@ def _seen(specification: Specification, examples: Examples) -> NDArray[np.bool_]
 
 
 def _judged_on_pools(ranker: DlrmRanker, validation: Examples, test: Examples) -> Verdict:
-    earlier = _Pools(ranker, validation)
-    tried = {share: _summed(earlier.gains(share)) for share in SHARES}
-    share = max(tried, key=lambda one: tried[one].mean)
-    gains = _Pools(ranker, test).gains(share)
-    told = {name: Difference.of_requests(values) for name, values in gains.items()}
-    mean = _summed(gains)
-    lower = [f"{name} {one}" for name, one in told.items() if one.mean < -one.se]
-    figures = {
-        "measured": "recall of the slots on later requests, less that in the sources' own order",
-        "shares": {f"{one:g}": found.told() for one, found in tried.items()},
-        "share": share,
-        "recall": {name: one.told() for name, one in told.items()},
-        "mean": mean.told(),
-        "requests": {name: len(values) for name, values in gains.items()},
-    }
-    why = f"recall of the slots {mean} against the sources' own order on later requests"
-    if lower:
-        why += f", lower of {', '.join(lower)}"
-    if lower or not mean.mean > SURE * mean.se:
-        return Verdict(share=0.0, why=f"it is a shadow: {why}", figures=figures)
-    alone = "it orders alone" if share == 1 else f"it has a share of {share:g} in the order"
-    return Verdict(share=share, why=f"{alone}: {why}", figures=figures)
+    earlier, later = _Pools(ranker, validation), _Pools(ranker, test)
+    tried = {share: earlier.gains(share) for share in SHARES}
+    shares = {f"{share:g}": _summed(gains).told() for share, gains in tried.items()}
+    found = Verdict(share=0.0)
+    for share in _worth_trying(tried):
+        gains = later.gains(share)
+        told = {name: Difference.of_requests(values) for name, values in gains.items()}
+        mean = _summed(gains)
+        lower = [f"{name} {one}" for name, one in told.items() if one.mean < -one.se]
+        passes = mean.mean > SURE * mean.se and not lower
+        why = "it is a shadow" if not passes else f"it has a share of {share:g}" if share < 1 else "it orders alone"
+        why += f": recall of the slots {mean} against the sources' own order on later requests"
+        figures = {
+            "measured": "recall of the slots on later requests, less that in the sources' own order",
+            "shares": shares,
+            "share": share,
+            "recall": {name: one.told() for name, one in told.items()},
+            "mean": mean.told(),
+            "requests": {name: len(values) for name, values in gains.items()},
+        }
+        if lower:
+            why += f", lower of {', '.join(lower)}"
+        found = Verdict(share=share if passes else 0.0, why=why, figures=figures)
+        if passes:
+            break
+    return found
+
+
+def _worth_trying(tried: dict[float, dict[str, NDArray[np.float64]]]) -> list[float]:
+    """The share of the most recall; before it the ranker alone, where that is not lower by more than an error.
+
+    Recall of what users took is not all that a ranker is for: its probabilities say more than its places.
+    """
+    best = max(tried, key=lambda share: _summed(tried[share]).mean)
+    loss = _summed({name: tried[best][name] - values for name, values in tried[1.0].items()})
+    return [1.0, best] if best < 1 and loss.mean <= loss.se else [best]
 
 
 def _summed(gains: dict[str, NDArray[np.float64]]) -> Difference:

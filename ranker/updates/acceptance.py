@@ -69,10 +69,12 @@ def compare(
 
 
 def succeeding(before: Verdict, ranker: DlrmRanker, validation: Examples, test: Examples) -> Verdict:
-    """Of a ranker trained on from another: it takes the other's share of the order over; after a shadow, it is judged.
+    """Of a ranker trained on from another: it is judged on the displays, and falls back on the other's share.
 
     `validation`, `test`: later displays.
     """
-    if before.serves or before.serve != "auto":
-        return before.changed(why="it goes on as the ranker before it did", figures={})
-    return judged(ranker, validation, test, from_log=True)
+    kept = before.changed(why="it goes on as the ranker before it did", figures={})
+    if before.serve != "auto":
+        return kept
+    found = judged(ranker, validation, test, from_log=True)
+    return found if found.serves or not before.serves else kept

@@ -9,11 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from ranker.banner.guard import FILE, SHARES, SLOTS, Verdict, _Pools, judged
+from ranker.banner.guard import FILE, SHARES, SLOTS, Verdict, _Pools, _worth_trying, judged
 from ranker.errors import RankerError
 from ranker.evaluation.calibration import Platt
 from ranker.features.examples import Examples
 from ranker.features.specification import banner_specification
+from ranker.updates.acceptance import succeeding
 
 SPECIFICATION = banner_specification()
 SEEN = SPECIFICATION.dense_names.index("seen_item")
@@ -144,3 +145,23 @@ def test_a_verdict_is_kept_beside_the_ranker_and_without_one_the_ranker_serves(t
     (tmp_path / FILE).write_text(json.dumps({"share": 2.0}))
     with pytest.raises(RankerError, match=r"guard\.json: share"):
         Verdict.load(tmp_path)
+
+
+def test_the_ranker_alone_is_tried_first_where_validation_cannot_tell_a_share_from_it() -> None:
+    few, many = (judged(Column(), pooled(n, 1.0, 1), pooled(400, 1.0, 2), from_log=False) for n in (6, 400))  # type: ignore[arg-type]
+    assert few.share == many.share == 1 and many.why.startswith("it orders alone")
+    tried = {share: {"new items, 6 slots": np.full(50, -abs(share - 0.3))} for share in SHARES}
+    assert _worth_trying(tried) == [0.3]
+    noisy = {share: {"new items, 6 slots": gains["new items, 6 slots"].copy()} for share, gains in tried.items()}
+    noisy[1.0]["new items, 6 slots"] += np.random.default_rng(0).normal(scale=50, size=50)
+    assert _worth_trying(noisy)[0] == 1.0
+
+
+def test_an_updated_ranker_is_judged_on_displays_and_falls_back_on_the_share_before_it() -> None:
+    good, bad = ((displayed(2000, one, 1), displayed(2000, one, 2)) for one in (1.0, 0.0))
+    blended = Verdict(share=0.3)
+    assert succeeding(blended, Column(), *good).share == 1  # type: ignore[arg-type]
+    assert succeeding(blended, Column(), *bad).share == 0.3  # type: ignore[arg-type]
+    assert not succeeding(Verdict(share=0.0), Column(), *bad).serves  # type: ignore[arg-type]
+    assert succeeding(Verdict(share=0.0), Column(), *good).serves  # type: ignore[arg-type]
+    assert not succeeding(Verdict(share=0.0, serve="never"), Column(), *good).serves  # type: ignore[arg-type]
