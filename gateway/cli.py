@@ -40,6 +40,7 @@ def serve(
     http: Annotated[int | None, typer.Option(min=1, max=65535, help="Also answer browsers over HTTP, there.")] = None,
     web_config: Annotated[Path | None, typer.Option(help="Settings of the HTTP server (YAML).")] = None,
     shop: Annotated[bool, typer.Option("--shop", help="With --http: also an example shop, at /shop.")] = False,
+    ui: Annotated[bool, typer.Option("--ui", help="With --http: also pages about banners and the report.")] = False,
 ) -> None:
     """Answer banner requests over gRPC until stopped (Ctrl-C drains).
 
@@ -62,16 +63,16 @@ def serve(
         exclude_kinds=tuple(EVENT_KINDS.index(kind) for kind in _checked_kinds(exclude_kind)),
         limits=Limits(source_ms=source_ms, ranker_ms=ranker_ms, total_ms=total_ms, in_flight=in_flight),
     )
-    run_gateway(config, _web_command(workspace, host, port, http, web_config, shop))
+    run_gateway(config, _web_command(workspace, host, port, http, web_config, shop, ui))
 
 
 def _web_command(
-    workspace: Path, host: str, port: int, http: int | None, settings: Path | None, shop: bool
+    workspace: Path, host: str, port: int, http: int | None, settings: Path | None, shop: bool, ui: bool
 ) -> list[str]:
     """How the HTTP server beside a gateway is started; its settings are checked first."""
     if http is None:
-        if settings is not None or shop:
-            raise GatewayError("--web-config and --shop are of the HTTP server: expected --http PORT beside them")
+        if settings is not None or shop or ui:
+            raise GatewayError("--web-config, --shop and --ui are of the HTTP server: expected --http PORT beside them")
         return []
     if settings is not None:
         from gateway.web.settings import read_web_settings
@@ -80,7 +81,8 @@ def _web_command(
     gateway = f"{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"
     options = ["-w", str(workspace), "--gateway", gateway, "--port", str(http)]
     options += ["--config", str(settings)] if settings is not None else []
-    return [sys.executable, "-m", "tandem", "gateway", "web", *options, *(["--shop"] if shop else [])]
+    options += ["--shop"] * shop + ["--ui"] * ui
+    return [sys.executable, "-m", "tandem", "gateway", "web", *options]
 
 
 @app.command()
@@ -92,6 +94,7 @@ def web(
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port to listen on; 0: any free one.")] = None,
     item_url: Annotated[str | None, typer.Option(help="The page of an item, with {item_id} in it.")] = None,
     shop: Annotated[bool, typer.Option("--shop", help="Also serve the catalog as an example shop, at /shop.")] = False,
+    ui: Annotated[bool, typer.Option("--ui", help="Also serve pages about banners and the report, at /ui.")] = False,
 ) -> None:
     """Answer browsers and shops over HTTP, in front of a running gateway: banners, clicks, events, JSON."""
     from gateway.web.server import run_web
@@ -100,7 +103,7 @@ def web(
     settings = read_web_settings(config) if config is not None else WebSettings()
     told = {"gateway": gateway, "host": host, "port": port, "item_url": item_url}
     changes = {name: value for name, value in told.items() if value is not None}
-    run_web(settings.changed(**changes) if changes else settings, Workspace(workspace), shop)
+    run_web(settings.changed(**changes) if changes else settings, Workspace(workspace), shop, ui)
 
 
 @app.command()

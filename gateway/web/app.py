@@ -18,12 +18,14 @@ from data.workspace import Workspace
 from gateway.errors import RefusalError
 from gateway.web import api, openapi
 from gateway.web.banner import BannerPage
+from gateway.web.catalog_view import CatalogView
 from gateway.web.clicks import Clicks
 from gateway.web.responses import WebRefusal, bad_request, on_refusal, refusal_response
 from gateway.web.settings import WebSettings
 from gateway.web.shop import Shop
 from gateway.web.signing import Signer
 from gateway.web.tokens import Tokens
+from gateway.web.ui import Ui
 from gateway.web.upstream import Upstream
 from gateway.wire import Reason
 from proto.tandem.v1 import tandem_pb2 as pb
@@ -33,13 +35,13 @@ logger = logging.getLogger(__name__)
 _SCRIPT_SECONDS = 300
 
 
-def make_app(settings: WebSettings, key: bytes, shop: Workspace | None = None) -> Starlette:
+def make_app(settings: WebSettings, key: bytes, workspace: Workspace, shop: bool, ui: bool) -> Starlette:
     """The whole application.
 
     Args:
-        key: of click addresses. shop: serve an example shop of this workspace's catalog.
+        key: of click addresses. shop: serve the workspace's catalog as an example shop. ui: the pages of `/ui`.
     Raises:
-        DataError: the shop's workspace holds no catalog.
+        DataError: shop or ui is asked for and the workspace holds no catalog.
     """
     upstream = Upstream(settings.gateway, settings.channels, settings.timeout_ms)
     tokens, signer = Tokens(settings.tokens), Signer(key)
@@ -75,7 +77,8 @@ def make_app(settings: WebSettings, key: bytes, shop: Workspace | None = None) -
             Route("/tandem.js", give_script),
             Route("/openapi.json", give_description),
             Route("/health", health),
-            *(Shop(shop, settings.public_url).routes() if shop is not None else []),
+            *(Shop(CatalogView(workspace), settings.public_url).routes() if shop else []),
+            *(Ui(workspace, upstream).routes() if ui else []),
         ],
         middleware=[
             Middleware(

@@ -90,7 +90,7 @@ class WebSettings(Settings):
     def _guarded(self) -> Self:
         if (self.certificate is None) != (self.key is None):
             raise ValueError("certificate and key: expected both files or neither")
-        if not self.tokens and not _is_loopback(self.host):
+        if not self.tokens and not is_loopback(self.host):
             raise ValueError(f"host {self.host}: expected tokens for clients of /v1, or a host of this machine only")
         return self
 
@@ -113,7 +113,8 @@ def _checked_item_url(url: str) -> str:
     return url
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches an address."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
