@@ -16,7 +16,7 @@ from gateway.banner.stages import run, start
 from gateway.demo.replay import request_at
 from gateway.demo.traffic import padded, tracked_events
 from gateway.experiment.populations import Experiment
-from gateway.log.displays import display_record
+from gateway.log.displays import display_record, known_beforehand
 
 
 def serve_and_log(
@@ -35,7 +35,7 @@ def serve_and_log(
         assigned, display_id = experiment.assignment(request.user_id), f"offline-{opportunity}"
         asked = Filling(request=request, per_source=candidates_per_source(slots), slot_count=slots)
         done = run(start(asked, banner_stages(runtime, assigned.population.sources)))
-        writer.append_display(display_record(display_id, done, assigned, runtime))
+        writer.append_records([display_record(display_id, done, runtime, known_beforehand(assigned, runtime))])
         shown = np.array([[slot.item for slot in done.state.slots]], np.int64)
         if shown.size:
             writer.append_tracked(tracked_events(answerer.answer([opportunity], shown, [display_id])))

@@ -12,6 +12,9 @@ from candidates.errors import CandidatesError
 from data.ids import load_array
 from data.items import ItemTable
 
+_FEW = 128
+_NO_ROWS = np.empty(0, np.int32)
+
 
 @dataclass(frozen=True)
 class CountryItems:
@@ -34,7 +37,9 @@ class CountryItems:
         return cls(known, rows, np.searchsorted(known, items.merchant_offsets).astype(np.int64))
 
     def rows_of(self, positions: NDArray[np.int32]) -> NDArray[np.int32]:
-        """The distinct rows of item positions; unknown items are left out."""
+        """int32, ascending: the distinct rows of item positions; unknown items are left out."""
+        if len(positions) <= _FEW:  # a set costs a third of np.unique
+            return np.array(sorted({*self.rows[positions].tolist()} - {-1}), np.int32) if len(positions) else _NO_ROWS
         rows = np.unique(self.rows[positions])
         return rows[1:] if len(rows) and rows[0] < 0 else rows
 
@@ -64,8 +69,8 @@ def user_vector(
     (LED paper, section 4.2)."""
     if not len(rows):
         return np.zeros(vectors.shape[1], np.float32)
-    taken = np.take(vectors, rows, axis=0)
-    total = taken.sum(axis=0) if scales is None else scales[rows] @ taken
+    taken = vectors.take(rows, axis=0)
+    total = np.add.reduce(taken, axis=0) if scales is None else scales[rows] @ taken
     return total / np.float32(len(rows) ** length_power)
 
 

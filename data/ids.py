@@ -14,6 +14,12 @@ from data.errors import DataError
 UNKNOWN = -1
 """The position of an id that a map does not hold."""
 
+_BULK = 1_024
+"""So many ids at once are no request's: they leave the cache of hot ids as it is."""
+
+_HOT = 1 << 15
+"""Hot ids in the cache of a map, at most."""
+
 
 class StringTable:
     """Strings by position: UTF-8 bytes [total] and offsets int64 [n + 1]. Immutable; arrays may be memory-mapped."""
@@ -69,11 +75,12 @@ class IdMap:
     """A bijection between distinct ids and the positions 0 .. n - 1.
 
     An id is found by binary search of its 64-bit hash and confirmed byte by byte, so an unknown id never lands on
-    another's position even where hashes collide.
+    another's position even where hashes collide. Ids that requests name again and again are found in a small cache.
     """
 
     def __init__(self, strings: StringTable, hashes: NDArray[np.uint64], order: NDArray[np.int32]) -> None:
         self.strings, self._hashes, self._order = strings, hashes, order
+        self._hot: dict[str, int] = {}
 
     @classmethod
     def of(cls, ids: Sequence[str]) -> "IdMap":
@@ -106,12 +113,39 @@ class IdMap:
 
     def position(self, one: str) -> int:
         """The position of an id, or UNKNOWN."""
+        found = self._hot.get(one)
+        if found is not None:
+            return found
+        found = self._looked_up(one)
+        if found != UNKNOWN:
+            self._keep([one], [found])
+        return found
+
+    def _looked_up(self, one: str) -> int:
         encoded = one.encode("utf-8", "surrogatepass")
         wanted = np.uint64(_hash(encoded))
         return self._among_equal_hashes(int(self._hashes.searchsorted(wanted)), wanted, encoded)
 
     def positions(self, ids: Sequence[str]) -> NDArray[np.int32]:
         """int32 [len(ids)]: the position of each id, UNKNOWN where the map does not hold it."""
+        if len(ids) >= _BULK:
+            return self._all_looked_up(ids)
+        found = list(map(self._hot.get, ids))
+        if None not in found:
+            return np.array(found, np.int32)
+        missing = [one for one, position in zip(ids, found, strict=True) if position is None]
+        positions = self._all_looked_up(missing).tolist()
+        self._keep(missing, positions)
+        looked_up = iter(positions)
+        return np.array([next(looked_up) if one is None else one for one in found], np.int32)
+
+    def _keep(self, ids: Sequence[str], positions: Sequence[int]) -> None:
+        """In the cache; unknown ids are not kept, for there is no end of them."""
+        if len(self._hot) + len(ids) > _HOT:
+            self._hot.clear()
+        self._hot.update((one, place) for one, place in zip(ids, positions, strict=True) if place != UNKNOWN)
+
+    def _all_looked_up(self, ids: Sequence[str]) -> NDArray[np.int32]:
         encoded = [one.encode("utf-8", "surrogatepass") for one in ids]
         found = np.full(len(encoded), UNKNOWN, np.int32)
         if not len(self._hashes) or not encoded:

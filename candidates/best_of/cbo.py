@@ -1,5 +1,6 @@
 """CBO, the clustering best-of: the most popular items of a merchant among users who look alike across all merchants."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -180,8 +181,8 @@ class CboCountry:
         if not len(rows):
             return None
         user = user_vector(self.vectors, rows)
-        length = float(np.sqrt(user @ user))
-        return None if length == 0 else int(np.argmax(self.lists.centroids @ user / length - self._half_norms))
+        length = math.sqrt(user @ user)
+        return None if length == 0 else int((self.lists.centroids @ user / length - self._half_norms).argmax())
 
     def propose(self, request: Request, k: int) -> Proposal:
         cluster = self.cluster_of(request.history.items)
@@ -197,8 +198,10 @@ class CboCountry:
             rest = rest[keep_mask(rest, listed)]
             scores = np.concatenate([scores, np.zeros(len(rest), np.float32)])
             listed = np.concatenate([listed, rest])
-        kept = keep_mask(listed, request.exclude)
-        return Proposal(listed[kept][:k], scores[kept][:k])
+        if len(request.exclude):
+            kept = keep_mask(listed, request.exclude)
+            listed, scores = listed[kept], scores[kept]
+        return Proposal(listed[:k], scores[:k])
 
     def save(self, folder: Path) -> None:
         self.items.save(folder)

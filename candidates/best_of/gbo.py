@@ -53,7 +53,8 @@ class GlobalBestOf:
         if k < 1:
             return NOTHING
         best = self.best(request.merchant, k + len(request.exclude))
-        best = best[keep_mask(best, request.exclude)][:k]
+        if len(request.exclude):
+            best = best[keep_mask(best, request.exclude)][:k]
         return Proposal(best, self.scores[best])
 
     def save(self, folder: Path) -> None:

@@ -20,17 +20,26 @@ def best_rows(
     """
     if excluded is not None and len(excluded):
         scores[excluded] = NEVER
-    if k < len(scores):
+    if k < len(scores) and len(scores) > _SORTED:
         # every row that ties with the k-th score is kept, so that ties are broken by row and not by the partition
         bound = np.partition(scores, len(scores) - k)[len(scores) - k]
         rows = np.flatnonzero(scores >= bound)
+        found = scores[rows]
+        order = (-found).argsort(kind="stable")[:k]
+        rows, found = rows[order], found[order]
     else:
-        rows = np.arange(len(scores))
-    found = scores[rows]
-    order = np.argsort(-found, kind="stable")[:k]
-    rows, found = rows[order], found[order]
-    usable = found > NEVER / 2
-    return (rows, found) if usable.all() else (rows[usable], found[usable])
+        rows = (-scores).argsort(kind="stable")[:k]
+        found = scores[rows]
+    if len(found) and found[-1] <= _UNUSABLE:  # the lowest
+        usable = found > _UNUSABLE
+        rows, found = rows[usable], found[usable]
+    return rows, found
+
+
+_SORTED = 512
+"""Up to so many rows sorting them all is faster than first finding the bound of the best."""
+
+_UNUSABLE = NEVER / 2
 
 
 def exact_search(

@@ -40,7 +40,8 @@ class MerchantIndexes:
         """The best k rows of start .. end - 1, without the `excluded` rows; row numbers in the proposal."""
         if k < 1 or start == end:
             return NOTHING
-        excluded = excluded[(excluded >= start) & (excluded < end)] - start
+        if len(excluded):
+            excluded = excluded[(excluded >= start) & (excluded < end)] - start
         graph = self.graphs.get(merchant)
         if graph is None:
             found = None

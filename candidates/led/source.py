@@ -64,7 +64,7 @@ class LedCountry:
 
     def propose(self, request: Request, k: int) -> Proposal:
         start, end = self.items.slice_of(request.merchant)
-        excluded = self.items.rows_of(request.exclude)
+        excluded = self.items.rows_of(request.exclude) if len(request.exclude) else request.exclude
         found = self.indexes.search(request.merchant, start, end, self.query(request), k, excluded)
         known = Proposal(self.items.items[found.items], found.scores)
         return self.unknown.completed(known, request.merchant, k, request.exclude)

@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 from data.eventlog.errors import EventLogError
@@ -58,7 +59,11 @@ class LogWriter:
 
     def append_display(self, record: DisplayRecord) -> None:
         """Write one display. It outlives this process from here on, and the machine from the next fsync on."""
-        self._append(LogRecord(display=record).SerializeToString())
+        self.append_records([LogRecord(display=record).SerializeToString()])
+
+    def append_records(self, records: Sequence[bytes]) -> None:
+        """Write displays that are serialised `LogRecord`s already, all in one go."""
+        self._write(b"".join(map(frame, records)))
 
     def append_tracked(self, events: Sequence[TrackedEvent]) -> int:
         """Write events and wait until they are on disk. Returns how many."""
@@ -75,9 +80,6 @@ class LogWriter:
             if self._file is not None:
                 file, self._file = self._file, None
                 self._retire(file)
-
-    def _append(self, payload: bytes) -> None:
-        self._write(frame(payload))
 
     def _write(self, frames: bytes) -> tuple[_File, int]:
         """Hand whole frames to the operating system. Returns the file and the offset behind them."""
@@ -115,7 +117,7 @@ class LogWriter:
 
     def _current(self) -> _File:
         """The open file, or a new one at the start, after an hour, a size or a failure. Called under the lock."""
-        hour = time.strftime("%Y%m%dT%H", time.gmtime(self._clock()))
+        hour = _hour(int(self._clock() // 3600))
         file = self._file
         if file is not None and (file.hour != hour or file.written >= self._rotate_bytes):
             self._file = None
@@ -151,6 +153,11 @@ class LogWriter:
         self._failed_until = time.monotonic() + RETRY_SECONDS
         self._failure = f"{path}: expected to write the event log there, found {error.strerror or error}"
         return EventLogError(self._failure)
+
+
+@lru_cache(4)
+def _hour(since_1970: int) -> str:
+    return time.strftime("%Y%m%dT%H", time.gmtime(3600 * since_1970))
 
 
 def _open_new(folder: Path, hour: str) -> _File:

@@ -31,7 +31,7 @@ def banner_stages(
         *(Propose(name, runtime.sources.get(name), runtime.items, limits.source_ms / 1e3) for name in names),
         Merge(runtime.order),
         Rank(runtime.scorer, limits.ranker_ms / 1e3, shadow=runtime.ranker_share == 0),
-        Fill(runtime.items, runtime.ranker_share),
+        Fill(runtime.item_bytes, runtime.ranker_share),
         *(() if log is None else (log,)),
     )
 

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from candidates.merge_order import MergeOrder
 from candidates.pool import EMPTY_POOL, Pool, pool_proposals
-from data.items import ItemTable
 from data.ranks import blended, places
+from gateway.banner.item_bytes import ItemBytes
 from gateway.banner.proposing import Proposing
 from gateway.banner.ranking import Ranking
 from gateway.banner.stages import Progress, Stage
@@ -52,7 +52,7 @@ class Merge(Stage[Filling]):
     """Merge the proposals into one pool."""
 
     name = "pool"
-    optional = False
+    optional, bounded = False, True
 
     def __init__(self, order: MergeOrder) -> None:
         self._order = order
@@ -68,14 +68,14 @@ class Fill(Stage[Filling]):
     """Take the best of the pool. Ties are broken by item position."""
 
     name = "fill"
-    optional = False
+    optional, bounded = False, True
 
-    def __init__(self, items: ItemTable, ranker_share: float) -> None:
+    def __init__(self, items: ItemBytes, ranker_share: float) -> None:
         """`ranker_share`: of the order; 1: the ranker's alone (`data.ranks.blended`)."""
         self._items, self._share = items, ranker_share
 
     def run(self, progress: Progress[Filling]) -> Filling:
-        state, table = progress.state.copied(), self._items
+        state, named = progress.state.copied(), self._items.named
         pool, scores = state.pool, state.scores
         if scores is None:
             order = pool.own_order()[: state.slot_count]
@@ -83,12 +83,9 @@ class Fill(Stage[Filling]):
         else:
             order = self._order(pool, scores)[: state.slot_count]
             values = scores[order].tolist()
-        best = pool.items[order]
-        id_of, category_of = table.items.id, table.categories.id
-        found = zip(best.tolist(), table.category[best].tolist(), pool.sources_of(order), values, strict=True)
+        found = zip(pool.items[order].tolist(), pool.sources_of(order), values, strict=True)
         state.slots = tuple(
-            Slot(place, item, id_of(item), category_of(category), sources, score)
-            for place, (item, category, sources, score) in enumerate(found)
+            Slot(place, item, *named(item), sources, score) for place, (item, sources, score) in enumerate(found)
         )
         state.shown = order
         return state

@@ -1,4 +1,5 @@
-"""Answers without a thread of their own: bounded stages alone are run on the event loop's thread.
+"""Answers without a thread of their own: bounded stages alone are run on the event loop's thread, by all requests that
+have arrived.
 
 A worker thread keeps a slow stage from holding up everyone, at the price of two changes of threads and a struggle for
 Python's lock, which cost more than a search itself. A bounded source (candidates/proposals.py) does a few hundred
@@ -6,13 +7,21 @@ microseconds of arithmetic whatever it is asked; waiting for it costs less than 
 limit all the same goes to the worker threads for a while, where its limit is kept: a moment at first, since a busy
 machine may take the processor away once, and twice as long each time that it overruns again (pages that left the
 memory).
+
+What has arrived while the loop was busy is taken together, without waiting for more: each answer goes on alone up to a
+stage that shares something with others (`Stage.together`), such as the log, and takes that in one step with them.
 """
 
+import asyncio
 import logging
 import time
+from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any, Generic, NoReturn, cast
 
-from gateway.banner.stages import Progress, StateT
+from gateway.banner.stages import Progress, Stage, StateT
+from gateway.banner.worker_threads import AnswerT, Encode
 
 logger = logging.getLogger(__name__)
 
@@ -23,6 +32,14 @@ LONGEST_SECONDS = 10.0
 """How long at most; and after so long without overrunning, the next time is a first time again."""
 
 
+STRANGERS_SECONDS = 0.001
+"""How long a request waits at most for those that are answered together with it."""
+
+_MOST = 16
+_MEMORY = 0.1
+"""How much the newest measurement counts in what an answer takes."""
+
+
 @dataclass(frozen=True)
 class _Bar:
     """A stage goes to the worker threads until then (perf_counter), for so many seconds in all."""
@@ -31,11 +48,27 @@ class _Bar:
     seconds: float
 
 
+@dataclass(frozen=True)
+class _Arrived(Generic[StateT, AnswerT]):
+    """A request that waits for its answer."""
+
+    progress: Progress[StateT]
+    encode: Encode[StateT, AnswerT]
+    answer: "asyncio.Future[AnswerT]"
+
+
 class InlinePath:
-    """Which answers need no thread. Everything here runs on the event loop's thread."""
+    """Which answers need no thread, and those answers. Everything here runs on the event loop's thread.
+
+    Attributes:
+        others_arrive: whether requests will be here in a moment.
+    """
 
     def __init__(self) -> None:
         self._bars: dict[str, _Bar] = {}
+        self._arrived: deque[_Arrived[Any, Any]] = deque()
+        self._seconds_each = STRANGERS_SECONDS
+        self.others_arrive: Callable[[], bool] = lambda: False
 
     def takes(self, progress: Progress[StateT]) -> bool:
         """Whether every stage is bounded and kept its limit lately."""
@@ -46,24 +79,105 @@ class InlinePath:
         now = time.perf_counter()
         return not any(stage.name in self._bars and self._bars[stage.name].until > now for stage in progress.stages)
 
+    async def answer(self, progress: Progress[StateT], encode: Encode[StateT, AnswerT]) -> AnswerT:
+        """What `encode` makes of the answer once all stages have run, together with those that have arrived by then.
+
+        Those are counted first, so that a flood is refused.
+        """
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[AnswerT] = loop.create_future()
+        self._arrived.append(_Arrived(progress, encode, answer))
+        if len(self._arrived) == 1:
+            loop.call_soon(self._take)
+        return await answer
+
+    def _take(self) -> None:
+        """Answer those that have arrived; as many as do not keep each other waiting for too long."""
+        if self.others_arrive() and len(self._arrived) < _MOST:
+            asyncio.get_running_loop().call_soon(self._take)
+            return
+        most = min(_MOST, 1 + int(STRANGERS_SECONDS / self._seconds_each))
+        taken = [self._arrived.popleft() for _ in range(min(most, len(self._arrived)))]
+        waiting = [one for one in taken if not one.answer.done()]
+        began = time.perf_counter()
+        for one, done in zip(waiting, self.run_all([one.progress for one in waiting]), strict=True):
+            try:
+                one.answer.set_result(one.encode(done) if isinstance(done, Progress) else _raised(done))
+            except Exception as error:
+                one.answer.set_exception(error)
+        if waiting:
+            each = (time.perf_counter() - began) / len(waiting)
+            self._seconds_each += _MEMORY * (each - self._seconds_each)
+        if self._arrived:
+            asyncio.get_running_loop().call_soon(self._take)
+
     def run(self, progress: Progress[StateT]) -> Progress[StateT]:
-        """Run all stages."""
-        while (stage := progress.next) is not None:
-            began = time.perf_counter()
-            progress = progress.advanced()
-            taken = time.perf_counter() - began
-            if stage.limit is not None and taken > stage.limit:
-                self._bar(stage.name, began + taken)
-                logger.warning(
-                    "%s took %.0f ms; it goes to the worker threads for %.2f s",
-                    stage.name,
-                    1e3 * taken,
-                    self._bars[stage.name].seconds,
-                )
+        """Run all stages of one answer."""
+        (done,) = self.run_all([progress])
+        return done if isinstance(done, Progress) else _raised(done)
+
+    def run_all(self, answers: Sequence[Progress[StateT]]) -> list[Progress[StateT] | Exception]:
+        """Run all stages of several answers; what an answer cannot do without may fail, and so the answer."""
+        under_way: list[Progress[StateT] | Exception] = list(answers)
+        while True:
+            under_way = [self._alone(one, len(answers)) if isinstance(one, Progress) else one for one in under_way]
+            groups: dict[int, list[int]] = {}
+            for place, one in enumerate(under_way):
+                if isinstance(one, Progress) and one.stages:
+                    groups.setdefault(id(one.stages[0].together), []).append(place)
+            if not groups:
+                return under_way
+            for group in groups.values():
+                together = self._together([cast(Progress[StateT], under_way[place]) for place in group])
+                for place, after in zip(group, together, strict=True):
+                    under_way[place] = after
+
+    def _alone(self, progress: Progress[StateT], company: int) -> Progress[StateT] | Exception:
+        """One answer up to its next stage that is taken together."""
+        if company > 1 and progress.stages:
+            progress = progress.lap("wait")
+        try:
+            while progress.stages and progress.stages[0].together is None:
+                began = time.perf_counter()
+                stage, progress = progress.stages[0], progress.advanced()
+                self._judge(stage, began)
+        except Exception as error:
+            return error
         return progress
+
+    def _together(self, answers: list[Progress[StateT]]) -> list[Progress[StateT] | Exception]:
+        if len(answers) > 1:
+            answers = [one.lap("wait") for one in answers]
+        began, stage = time.perf_counter(), answers[0].stages[0]
+        outcomes = stage.run_all(answers)
+        found: list[Progress[StateT] | Exception] = []
+        for answer, outcome in zip(answers, outcomes, strict=True):
+            try:
+                found.append(answer.given(outcome))
+            except Exception as error:
+                found.append(error)
+        self._judge(stage, began)
+        return found
+
+    def _judge(self, stage: Stage[StateT], began: float) -> None:
+        """Bar a stage that overran its limit."""
+        now = time.perf_counter()
+        if stage.limit is None or now - began <= stage.limit:
+            return
+        self._bar(stage.name, now)
+        logger.warning(
+            "%s took %.0f ms; it goes to the worker threads for %.2f s",
+            stage.name,
+            1e3 * (now - began),
+            self._bars[stage.name].seconds,
+        )
 
     def _bar(self, name: str, now: float) -> None:
         last, seconds = self._bars.get(name), FIRST_SECONDS
         if last is not None and now - last.until < LONGEST_SECONDS:
             seconds = min(2 * last.seconds, LONGEST_SECONDS)
         self._bars[name] = _Bar(now + seconds, seconds)
+
+
+def _raised(error: Exception) -> NoReturn:
+    raise error

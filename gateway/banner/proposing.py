@@ -35,18 +35,19 @@ class Propose(Stage[ProposingT]):
     def __init__(self, name: str, source: CandidateSource | None, items: ItemTable, limit: float) -> None:
         """`source`: None if the bundle lacks it."""
         self.name, self.limit = name, limit
-        self.bounded = getattr(source, "bounded", False)
+        self.bounded = source is None or getattr(source, "bounded", False)
         self._source, self._items = source, items
 
     def run(self, progress: Progress[ProposingT]) -> ProposingT:
         state, source = progress.state, self._source
         if source is None:
             raise LeftOut("not in this bundle")
-        proposal = source.propose(state.request, state.per_source)
-        items, own = proposal.items[: state.per_source], self._items.slice_of(state.request.merchant)
-        if len(items) and not (own.start <= items.min() and items.max() < own.stop):
+        kept = source.propose(state.request, state.per_source)
+        if len(kept) > state.per_source:
+            kept = Proposal(kept.items[: state.per_source], kept.scores[: state.per_source])
+        own, places = self._items.slice_of(state.request.merchant), kept.items.tolist()
+        if places and not (own.start <= min(places) and max(places) < own.stop):
             raise LeftOut("proposed another merchant's items")
-        kept = Proposal(items, proposal.scores[: state.per_source])
         state = state.copied()
         state.proposals = {**state.proposals, self.name: kept}
         return state

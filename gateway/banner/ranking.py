@@ -44,6 +44,7 @@ class Rank(Stage[RankingT]):
 
     def __init__(self, scorer: Scorer | None, limit: float, shadow: bool = False) -> None:
         self._scorer, self.limit, self._shadow = scorer, limit, shadow
+        self.bounded = scorer is None or getattr(scorer, "bounded", False)
 
     def run(self, progress: Progress[RankingT]) -> RankingT:
         state, scorer = progress.state, self._scorer
@@ -57,7 +58,7 @@ class Rank(Stage[RankingT]):
             state.features = features
             return state
         scores = scorer.score(features)
-        if scores.shape != (len(state.items),) or not np.isfinite(scores).all():
+        if scores.shape != (len(state.items),) or not np.isfinite(np.add.reduce(scores)):
             raise LeftOut("gave no finite score to every item")
         state = state.copied()
         state.features, state.scores = features, scores

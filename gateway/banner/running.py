@@ -1,7 +1,5 @@
 """Where the stages of an answer run: on the spot if all of them are bounded, else on a worker thread with limits."""
 
-import asyncio
-
 from gateway.banner.inline_path import InlinePath
 from gateway.banner.stages import Progress, StateT
 from gateway.banner.worker_threads import AnswerT, Encode, WorkerThreads
@@ -12,7 +10,7 @@ class Runner:
     """Runs answers under way for one worker; called on the event loop's thread."""
 
     def __init__(self, limits: Limits) -> None:
-        self._inline, self._threads = InlinePath(), WorkerThreads(limits)
+        self.inline, self._threads = InlinePath(), WorkerThreads(limits)
 
     async def run(self, progress: Progress[StateT], encode: Encode[StateT, AnswerT], ends: float) -> AnswerT:
         """What `encode` makes of the answer.
@@ -22,7 +20,6 @@ class Runner:
         Raises:
             RefusalError: no thread came free in time.
         """
-        if self._inline.takes(progress):
-            await asyncio.sleep(0)  # those that have arrived are counted first, so that a flood is refused
-            return encode(self._inline.run(progress))
+        if self.inline.takes(progress):
+            return await self.inline.answer(progress, encode)
         return await self._threads.run(progress, encode, ends)

@@ -1,6 +1,7 @@
 """A bundle, loaded: everything a banner is made from, shared by the server and offline use."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -13,6 +14,7 @@ from candidates.retrieval.similar import SimilarItems
 from data.bundle import Bundle
 from data.items import ItemTable
 from data.request import Request
+from gateway.banner.item_bytes import ItemBytes
 
 if TYPE_CHECKING:
     from ranker.banner.scorer import BannerFeatures
@@ -50,6 +52,11 @@ class Runtime:
     similar: SimilarItems | None = None
     order: MergeOrder = ROUND_ROBIN
     ranker_share: float = 1.0
+
+    @cached_property
+    def item_bytes(self) -> ItemBytes:
+        """What responses and log records say of the items."""
+        return ItemBytes(self.items)
 
     @classmethod
     def load(cls, path: Path | str, verify: bool = True) -> "Runtime":

@@ -7,6 +7,7 @@ nothing.
 
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Generic, NamedTuple, Self, TypeVar
 
 
@@ -35,16 +36,23 @@ class Stage(ABC, Generic[StateT]):
         limit: seconds it may take; None: it is always waited for.
         optional: an answer goes on without it, marked, if it fails.
         bounded: some hundred microseconds of arithmetic whatever is asked (candidates/proposals.py).
+        together: what this stage shares with others, such as the log: answers whose next stages share it may take them
+            in one step (`run_all`). None: it is taken by one answer at a time.
     """
 
     name: str
     limit: float | None = None
     optional: bool = True
     bounded: bool = False
+    together: object | None = None
 
     @abstractmethod
     def run(self, progress: "Progress[StateT]") -> StateT:
         """The next state. Raises LeftOut, or any other exception, if it has none to give."""
+
+    def run_all(self, answers: "Sequence[Progress[StateT]]") -> "list[StateT | Exception]":
+        """The next state of each answer, or what `run` would raise. Each answer's next stage shares `together`."""
+        return [_outcome(one) for one in answers]
 
 
 class Progress(NamedTuple, Generic[StateT]):
@@ -89,20 +97,29 @@ class Progress(NamedTuple, Generic[StateT]):
 
     def advanced(self) -> "Progress[StateT]":
         """The next stage run; left out if it failed and the answer can do without it."""
+        return self.given(_outcome(self))
+
+    def given(self, outcome: "StateT | Exception") -> "Progress[StateT]":
+        """The next stage run, with this outcome. Raises it if the answer cannot do without."""
         stage = self.stages[0]
-        try:
-            state = stage.run(self)
-        except Exception as error:
+        if isinstance(outcome, Exception):
             if not stage.optional:
-                raise
-            return self.without_next(str(error) if isinstance(error, LeftOut) else type(error).__name__)
+                raise outcome
+            return self.without_next(str(outcome) if isinstance(outcome, LeftOut) else type(outcome).__name__)
         now = clock_us()
-        return Progress(state, self.stages[1:], now, self.left_out, (*self.laps, (stage.name, now - self.since_us)))
+        return Progress(outcome, self.stages[1:], now, self.left_out, (*self.laps, (stage.name, now - self.since_us)))
 
     def without_next(self, reason: str) -> "Progress[StateT]":
         """The next stage left out."""
         name = self.stages[0].name
         return self._replace(stages=self.stages[1:], left_out=(*self.left_out, (name, reason))).lap(name)
+
+
+def _outcome(answer: Progress[StateT]) -> "StateT | Exception":
+    try:
+        return answer.stages[0].run(answer)
+    except Exception as error:
+        return error
 
 
 def start(state: StateT, stages: tuple[Stage[StateT], ...], since_us: int | None = None) -> Progress[StateT]:

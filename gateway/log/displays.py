@@ -1,81 +1,129 @@
 """The log stage: a banner becomes a record of who was shown what, why, with the features that the ranker saw."""
 
 import os
+import struct
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import cast
 
 import numpy as np
 
-from data.eventlog import EventLogError, LogWriter
+from data.eventlog import EventLogError
 from gateway.banner.filling import Filling
+from gateway.banner.item_bytes import POSITIONS, ItemBytes, sources_bytes, stage_time
 from gateway.banner.runtime import Runtime
 from gateway.banner.stages import LeftOut, Progress, Stage
 from gateway.experiment.populations import Assignment
+from gateway.log.display_log import DisplayLog, LateLogError
 from gateway.log.rate_limited import RateLimitedLog
-from proto.tandem.v1.log_pb2 import DisplayRecord, LoggedSlot
-from proto.tandem.v1.tandem_pb2 import StageTime
+from gateway.message_bytes import FIXED_32, bytes_field, tag, text_field, varint
+from proto.tandem.v1.log_pb2 import DisplayRecord
 
 
 class LogDisplay(Stage[Filling]):
-    """Write the display. One that cannot be logged is shown all the same, marked, and without an id to answer to."""
+    """Write the display. One that cannot be logged is shown all the same, marked, and without an id to answer to.
+
+    A banner without slots shows nothing: it is no display.
+    """
 
     name = "log"
+    bounded = True
 
-    def __init__(self, writer: LogWriter, runtime: Runtime, assigned: Assignment, failures: RateLimitedLog) -> None:
-        self._writer, self._runtime, self._assigned, self._failures = writer, runtime, assigned, failures
+    def __init__(self, log: DisplayLog, runtime: Runtime, assigned: Assignment, failures: RateLimitedLog) -> None:
+        self._log, self._runtime, self._failures = log, runtime, failures
+        self._known = known_beforehand(assigned, runtime)
+        self.together = log
 
     def run(self, progress: Progress[Filling]) -> Filling:
-        display_id = os.urandom(16).hex()
+        (outcome,) = self.run_all([progress])
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    def run_all(self, answers: Sequence[Progress[Filling]]) -> list[Filling | Exception]:
+        found: list[Filling | Exception] = [answer.state for answer in answers]
+        records: dict[int, bytes] = {}
+        for place, answer in enumerate(answers):
+            if not answer.state.slots:
+                continue
+            state = answer.state.copied()
+            state.display_id, found[place] = os.urandom(16).hex(), state
+            try:
+                records[place] = cast(LogDisplay, answer.stages[0]).record(answer, state.display_id)
+            except Exception as error:
+                found[place] = self._failed(error)
         try:
-            self._writer.append_display(display_record(display_id, progress, self._assigned, self._runtime))
+            if records:
+                self._log.write(list(records.values()))
         except Exception as error:
-            known = isinstance(error, EventLogError)
-            self._failures.error(error if known else EventLogError(f"a display is not logged: {error!r}"))
-            raise LeftOut("not written") from None
-        state = progress.state.copied()
-        state.display_id = display_id
-        return state
+            failed = self._failed(error)
+            return [failed if place in records else one for place, one in enumerate(found)]
+        return found
+
+    def _failed(self, error: Exception) -> LeftOut:
+        known = isinstance(error, EventLogError)
+        self._failures.error(error if known else EventLogError(f"a display is not logged: {error!r}"))
+        return LeftOut("late" if isinstance(error, LateLogError) else "not written")
+
+    def record(self, progress: Progress[Filling], display_id: str) -> bytes:
+        """What the log keeps of a banner: a serialised `LogRecord`."""
+        return display_record(display_id, progress, self._runtime, self._known)
 
 
-def display_record(
-    display_id: str, progress: Progress[Filling], assigned: Assignment, runtime: Runtime
-) -> DisplayRecord:
-    """What the log keeps of a banner whose slots are filled; its ids are the bundle's."""
-    banner, items = progress.state, runtime.items
+def display_record(display_id: str, progress: Progress[Filling], runtime: Runtime, known: bytes) -> bytes:
+    """A serialised `LogRecord` of a banner whose slots are filled; its ids are the bundle's.
+
+    Args:
+        known: `known_beforehand`.
+    """
+    banner, items = progress.state, runtime.item_bytes
     request, features = banner.request, banner.features
-    record = DisplayRecord(
+    own = DisplayRecord(
         display_id=display_id,
         ts_us=request.ts,
         user_id=request.user_id,
-        merchant_id=items.merchants.id(request.merchant),
+        merchant_id=runtime.items.merchants.id(request.merchant),
         country=request.country,
         publisher=request.publisher,
         device=request.device,
-        experiment=assigned.experiment.name,
-        population=assigned.population.name,
-        config_hash=assigned.experiment.config_hash,
-        bundle_version=runtime.version,
         degraded=progress.degraded,
-        stage_times=[StageTime(stage=stage, us=us) for stage, us in progress.stage_us.items()],
-        slots=_logged_slots(banner),
     )
+    parts = [own.SerializeToString(), known]
     if features is not None:
-        recent, categories = features.recent_items, features.recent_categories
-        record.recent_items.extend(items.items.ids_at(recent[recent >= 0]))
-        record.recent_categories.extend(items.categories.ids_at(categories[categories >= 0]))
-        record.dense_names.extend(features.dense_names)
-    return record
+        recent = features.recent_items.tolist()
+        parts += map(items.recent, recent)
+        parts += map(items.recent_category, recent)
+        parts.append(_dense_names(features.dense_names))
+    parts += [stage_time(16, stage, us) for stage, us in progress.stage_us.items()]
+    parts += _slots(banner, items)
+    return bytes_field(1, b"".join(parts))
 
 
-def _logged_slots(banner: Filling) -> list[LoggedSlot]:
-    features = banner.features
-    dense = [()] * len(banner.slots) if features is None else np.asarray(features.dense)[banner.shown].tolist()
-    return [
-        LoggedSlot(
-            position=slot.position,
-            item_id=slot.item_id,
-            category=slot.category,
-            sources=slot.sources,
-            score=slot.score,
-            dense=values,
-        )
-        for slot, values in zip(banner.slots, dense, strict=True)
-    ]
+def known_beforehand(assigned: Assignment, runtime: Runtime) -> bytes:
+    """What a record holds whoever asks: experiment, population, its hash, and the bundle."""
+    experiment = assigned.experiment
+    texts = (experiment.name, assigned.population.name, experiment.config_hash, runtime.version)
+    return b"".join(text_field(field, text) for field, text in enumerate(texts, 8))
+
+
+@lru_cache(1 << 4)
+def _dense_names(names: tuple[str, ...]) -> bytes:
+    return b"".join(bytes_field(15, name.encode()) for name in names)
+
+
+def _slots(banner: Filling, items: ItemBytes) -> list[bytes]:
+    """The slots, each with its row of the features."""
+    features, logged = banner.features, items.logged
+    parts: list[bytes] = []
+    dense = b"" if features is None else np.ascontiguousarray(features.dense[banner.shown], "<f4").tobytes()
+    width = len(dense) // max(len(banner.slots), 1)
+    of_row = _DENSE + varint(width) if width else b""
+    for place, slot in enumerate(banner.slots):
+        sources, score = sources_bytes(4, slot.sources), _SCORE.pack(slot.score)
+        row = dense[place * width : (place + 1) * width]
+        content = b"".join((POSITIONS[slot.position], logged(slot.item), sources, _SCORE_TAG, score, of_row, row))
+        parts += (_SLOT, varint(len(content)), content)
+    return parts
+
+
+_SLOT, _DENSE, _SCORE_TAG, _SCORE = tag(17), tag(6), tag(5, FIXED_32), struct.Struct("<f")

@@ -1,19 +1,21 @@
 """`BannerService`: decode, assign, run the stages, encode."""
 
+from dataclasses import dataclass
 from functools import partial
 
 import grpc
 
-from data.eventlog import LogWriter
 from gateway.banner.assembly import banner_stages, candidates_per_source
 from gateway.banner.filling import Filling
-from gateway.banner.stages import clock_us, start
+from gateway.banner.stages import Stage, clock_us, start
+from gateway.banner.worker_threads import Encode
 from gateway.errors import GatewayError
 from gateway.experiment.populations import Assignment, WatchedExperiment
+from gateway.log.display_log import DisplayLog
 from gateway.log.displays import LogDisplay
 from gateway.log.rate_limited import RateLimitedLog
 from gateway.rpc.decoding import check_count
-from gateway.rpc.encoding import banner_response
+from gateway.rpc.encoding import banner_response, known_beforehand
 from gateway.rpc.refusals import invalid
 from gateway.rpc.serving import Serving
 from gateway.wire import SLOTS
@@ -21,28 +23,37 @@ from proto.tandem.v1 import tandem_pb2 as pb
 from proto.tandem.v1 import tandem_pb2_grpc as rpc
 
 
+@dataclass(frozen=True)
+class _Way:
+    """How the users of one population are answered: the stages of their banners, with and without a log, and how the
+    answer is written."""
+
+    assigned: Assignment
+    logged: tuple[Stage[Filling], ...]
+    preview: tuple[Stage[Filling], ...]
+    encode: Encode[Filling, bytes]
+
+
 class BannerService(rpc.BannerServiceServicer):
     """Whole banners."""
 
     def __init__(
-        self, serving: Serving, experiment: WatchedExperiment, writer: LogWriter, log_failures: RateLimitedLog
+        self, serving: Serving, experiment: WatchedExperiment, log: DisplayLog, log_failures: RateLimitedLog
     ) -> None:
         self._serving, self._experiment = serving, experiment
-        self._writer, self._log_failures = writer, log_failures
+        self._log, self._log_failures = log, log_failures
+        self._ways: dict[str, _Way] = {}
 
-    async def GetBanner(self, message: pb.GetBannerRequest, context: grpc.aio.ServicerContext) -> pb.GetBannerResponse:
+    async def GetBanner(self, message: pb.GetBannerRequest, context: grpc.aio.ServicerContext) -> bytes:
         arrived, serving = clock_us(), self._serving
-        runtime, limits = serving.runtime, serving.limits
         count = check_count("slots", message.slots, SLOTS)
         request = serving.request_of(message.context)
-        assigned = self._assigned(message)
-        log = None if message.preview else LogDisplay(self._writer, runtime, assigned, self._log_failures)
-        per_source = candidates_per_source(count, limits.per_source)
+        way = self._way(self._assigned(message))
+        per_source = candidates_per_source(count, serving.limits.per_source)
         asked = Filling(request=request, per_source=per_source, slot_count=count)
-        progress = start(asked, banner_stages(runtime, assigned.population.sources, limits, log), arrived).lap("parse")
+        progress = start(asked, way.preview if message.preview else way.logged, arrived).lap("parse")
 
-        encode = partial(banner_response, assigned, runtime)
-        return await serving.runner.run(progress, encode, serving.ends(context))
+        return await serving.runner.run(progress, way.encode, serving.ends(context))
 
     def _assigned(self, message: pb.GetBannerRequest) -> Assignment:
         if message.population and not message.preview:
@@ -51,3 +62,18 @@ class BannerService(rpc.BannerServiceServicer):
             return self._experiment.current.assignment(message.context.user_id, message.population)
         except GatewayError as error:
             raise invalid(f"population: {error}") from None
+
+    def _way(self, assigned: Assignment) -> _Way:
+        """Made once for each population; anew when the populations file has changed."""
+        name, runtime = assigned.population.name, self._serving.runtime
+        way = self._ways.get(name)
+        if way is None or way.assigned.experiment is not assigned.experiment:
+            sources, limits = assigned.population.sources, self._serving.limits
+            log = LogDisplay(self._log, runtime, assigned, self._log_failures)
+            self._ways[name] = way = _Way(
+                assigned,
+                banner_stages(runtime, sources, limits, log),
+                banner_stages(runtime, sources, limits),
+                partial(banner_response, runtime, known_beforehand(assigned, runtime)),
+            )
+        return way

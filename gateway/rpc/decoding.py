@@ -151,42 +151,47 @@ def _history_of(history: pb.History, items: ItemTable, ts: int) -> History:
     count = len(history.item_ids)
     if count == 0 and not history.kinds and not history.ts_us:
         return NO_HISTORY
-    _check_ids("context.history.item_ids", history.item_ids, HISTORY_LENGTH)
+    item_ids = list(history.item_ids)
+    _check_ids("context.history.item_ids", item_ids, HISTORY_LENGTH)
     for field in ("kinds", "ts_us"):
         if len(getattr(history, field)) > count:
             raise invalid(f"context.history.{field} has more entries than item_ids; expected at most {count}")
-    kinds = np.zeros(count, np.int8)
-    if history.kinds:
-        kinds[: len(history.kinds)] = _checked_kinds("context.history.kinds", history.kinds)
-    times = np.full(count, ts, np.int64)
-    if history.ts_us:
-        times[: len(history.ts_us)] = _checked_times(history.ts_us, ts)
-    positions = items.items.positions(history.item_ids)
-    known = positions != UNKNOWN
-    if not known.all():
-        positions, kinds, times = positions[known], kinds[known], times[known]
-    if history.ts_us and (times[1:] < times[:-1]).any():
-        order = np.argsort(times, kind="stable")
-        positions, kinds, times = positions[order], kinds[order], times[order]
-    return History(positions[-HISTORY_LIMIT:], kinds[-HISTORY_LIMIT:], times[-HISTORY_LIMIT:])
+    kinds, times = list(history.kinds), list(history.ts_us)
+    if kinds:
+        _checked_kinds("context.history.kinds", kinds)
+    if times:
+        times = _checked_times(times, ts)
+    kinds += [int(EventKind.view)] * (count - len(kinds))
+    times += [ts] * (count - len(times))
+    positions = items.items.positions(item_ids)
+    found = History(positions, np.array(kinds, np.int8), np.array(times, np.int64))
+    in_order = times == sorted(times)
+    if count <= HISTORY_LIMIT and in_order and UNKNOWN not in positions:
+        return found
+    kept = np.flatnonzero(positions != UNKNOWN)
+    if not in_order:
+        kept = kept[np.argsort(found.ts[kept], kind="stable")]
+    kept = kept[-HISTORY_LIMIT:]
+    return History(positions[kept], found.kinds[kept], found.ts[kept])
 
 
 def _checked_kinds(field: str, kinds: Sequence[int]) -> list[int]:
-    for place, kind in enumerate(kinds):
-        _check_kind(f"{field}[{place}]", kind)
+    if kinds and not 0 <= min(kinds) <= max(kinds) < len(EVENT_KINDS):
+        for place, kind in enumerate(kinds):
+            _check_kind(f"{field}[{place}]", kind)
     return list(kinds)
 
 
-def _checked_times(times: Sequence[int], ts: int) -> NDArray[np.int64]:
-    found = np.array(times, np.int64)
-    wrong = np.flatnonzero((found != 0) & ((found < EARLIEST_US) | (found > LATEST_US)))
-    if len(wrong):
-        place = int(wrong[0])
-        raise invalid(
-            f"context.history.ts_us[{place}] is {times[place]}; expected microseconds since 1970, from 2000 to 2100"
-        )
-    found[found == 0] = ts
-    return np.minimum(found, ts)
+def _checked_times(times: list[int], ts: int) -> list[int]:
+    """The times, 0 and later ones as `ts`."""
+    if not EARLIEST_US <= min(times) <= max(times) <= LATEST_US:
+        for place, one in enumerate(times):
+            if one and not EARLIEST_US <= one <= LATEST_US:
+                raise invalid(
+                    f"context.history.ts_us[{place}] is {one}; expected microseconds since 1970, from 2000 to 2100"
+                )
+        times = [one or ts for one in times]
+    return times if max(times) <= ts else [min(one, ts) for one in times]
 
 
 def _time_of(ts: int, replay: bool) -> int:

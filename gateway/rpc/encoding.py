@@ -1,36 +1,53 @@
 """Answers to the outside: what the stages gave, as responses."""
 
+import struct
+
 import numpy as np
 
 from candidates.explanation import Reasons
 from data.items import ItemTable
-from gateway.banner.filling import Filling, Slot
+from gateway.banner.filling import Filling
+from gateway.banner.item_bytes import POSITIONS, sources_bytes, stage_time
 from gateway.banner.proposing import Proposing
 from gateway.banner.runtime import Runtime
 from gateway.banner.similar import SIMILAR, Comparing
 from gateway.banner.stages import Progress, StateT
 from gateway.experiment.populations import Assignment
+from gateway.message_bytes import FIXED_32, bytes_field, float_field, number_field, tag, text_field, varint
 from gateway.rpc.refusals import unavailable
 from gateway.wire import Reason
 from proto.tandem.v1 import tandem_pb2 as pb
 
 
-def banner_response(assigned: Assignment, runtime: Runtime, done: Progress[Filling]) -> pb.GetBannerResponse:
-    """A banner whose stages have run. The time to encode it counts as the last stage's."""
-    items, banner = runtime.items, done.state
-    response = pb.GetBannerResponse(
-        display_id=banner.display_id,
-        experiment=assigned.experiment.name,
-        population=assigned.population.name,
-        config_hash=assigned.experiment.config_hash,
-        bundle_version=runtime.version,
-        degraded=done.degraded,
-        simulated=runtime.simulated,
-        slots=[_slot(slot, items) for slot in banner.slots],
-        ranker_share=0.0 if banner.scores is None else runtime.ranker_share,
-    )
-    _add_stage_times(response, done, done.laps[-1][0])
-    return response
+def known_beforehand(assigned: Assignment, runtime: Runtime) -> bytes:
+    """What a banner's response holds whoever asks: of experiment, population and bundle."""
+    experiment = assigned.experiment
+    texts = {2: experiment.name, 3: assigned.population.name, 4: runtime.version, 9: experiment.config_hash}
+    return b"".join(text_field(*one) for one in texts.items()) + number_field(8, runtime.simulated)
+
+
+def banner_response(runtime: Runtime, known: bytes, done: Progress[Filling]) -> bytes:
+    """A banner whose stages have run, as a serialised `GetBannerResponse`. The time to encode it counts as the last
+    stage's.
+
+    Args:
+        known: `known_beforehand`.
+    """
+    shown = runtime.item_bytes.shown
+    parts = [text_field(1, done.state.display_id), known]
+    for slot in done.state.slots:
+        sources, score = sources_bytes(7, slot.sources), _SCORE.pack(slot.score)
+        content = b"".join((POSITIONS[slot.position], shown(slot.item), sources, _SCORE_TAG, score))
+        parts += (_SLOT, varint(len(content)), content)
+    parts += (bytes_field(6, mark.encode()) for mark in done.degraded)
+    if done.state.scores is not None and runtime.ranker_share:
+        parts.append(float_field(10, runtime.ranker_share))
+    stage_us = done.lap(done.laps[-1][0]).stage_us
+    parts += [stage_time(7, stage, us) for stage, us in stage_us.items()]
+    return b"".join(parts)
+
+
+_SLOT, _SCORE_TAG, _SCORE = tag(5), tag(8, FIXED_32), struct.Struct("<f")
 
 
 def candidates_response(runtime: Runtime, done: Progress[Proposing]) -> pb.GetCandidatesResponse:
@@ -68,26 +85,13 @@ def similar_response(runtime: Runtime, done: Progress[Comparing]) -> pb.GetSimil
     return response
 
 
-_Timed = pb.GetBannerResponse | pb.GetCandidatesResponse | pb.GetSimilarItemsResponse
+_Timed = pb.GetCandidatesResponse | pb.GetSimilarItemsResponse
 
 
 def _add_stage_times(response: _Timed, done: Progress[StateT], last: str) -> None:
     """The time until now is counted as `last`'s."""
     stage_us = done.lap(last).stage_us
     response.stage_times.extend([pb.StageTime(stage=stage, us=us) for stage, us in stage_us.items()])
-
-
-def _slot(slot: Slot, items: ItemTable) -> pb.Slot:
-    return pb.Slot(
-        position=slot.position,
-        item_id=slot.item_id,
-        title=items.titles[slot.item],
-        image_url=items.image_urls[slot.item],
-        category=slot.category,
-        price=float(items.price[slot.item]),
-        sources=slot.sources,
-        score=slot.score,
-    )
 
 
 def _explanation(reasons: Reasons, items: ItemTable) -> pb.Explanation:

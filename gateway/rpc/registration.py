@@ -9,6 +9,7 @@ from grpc_reflection.v1alpha import reflection
 
 from data.eventlog import LogWriter
 from gateway.experiment.populations import WatchedExperiment
+from gateway.log.display_log import DisplayLog
 from gateway.log.rate_limited import RateLimitedLog
 from gateway.rpc.banner_service import BannerService
 from gateway.rpc.candidate_service import CandidateService
@@ -26,8 +27,10 @@ async def make_server(
     """The server, which has no port yet, and its health service."""
     keep_quiet_about_bytes()
     log_failures, admission = RateLimitedLog(), Admission(serving.limits.in_flight)
+    serving.runner.inline.others_arrive = admission.others_arrive
     server = grpc.aio.server(interceptors=[Refusals(log_failures), admission, Reading()], options=options)
-    rpc.add_BannerServiceServicer_to_server(BannerService(serving, experiment, writer, log_failures), server)
+    displays = DisplayLog(writer, serving.limits.log_ms / 1e3)
+    rpc.add_BannerServiceServicer_to_server(BannerService(serving, experiment, displays, log_failures), server)
     rpc.add_CandidateServiceServicer_to_server(CandidateService(serving), server)
     rpc.add_RankerServiceServicer_to_server(RankerService(serving), server)
     rpc.add_TrackingServiceServicer_to_server(TrackingService(writer, admission, serving.replay), server)

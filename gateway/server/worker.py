@@ -5,6 +5,7 @@ It talks to the supervisor through a pipe: "ready", then "alive" every second; o
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -111,6 +112,8 @@ async def _serve(task: Task, runtime: Runtime, tried: list[Request], report: int
     loop.add_signal_handler(signal.SIGTERM, stopping.set)
     loop.add_signal_handler(signal.SIGUSR1, retiring.set)
     _watch_lifeline(task.lifeline, loop, stopping)
+    gc.collect()
+    gc.freeze()  # what lives as long as the worker is not looked through again and again
     await server.start()
     _tell(report, READY)
     duties = (_stay_alive(report), _follow(task.experiment), _retire(task, retiring, stopping))

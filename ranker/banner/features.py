@@ -1,8 +1,9 @@
 """The banner's features: for one request and n candidates when serving, for many requests at once when training.
 
-Both go through the same functions, on arrays of R requests (`Visits`) and n rows; serving is the case R = 1. What is
-true of an item whoever asks (`item_values`) is computed once per bundle. Nothing here is told which source proposed an
-item, or with what score: the ranker must not know, or the A/B test between populations would not be fair.
+Training computes arrays of R requests (`Visits`) and n rows here; serving, the case R = 1, has a quicker way of its own
+to the same bits (`request_features`). What is true of an item whoever asks (`item_values`) is computed once per bundle.
+Nothing here is told which source proposed an item, or with what score: the ranker must not know, or the A/B test
+between populations would not be fair.
 """
 
 from dataclasses import dataclass
@@ -50,7 +51,7 @@ CLICK_RATE_WEIGHT = 50.0
 """Displays of the average item that are added to every item's own before its click rate is taken."""
 
 _NOTHING = -1
-_LOG_COUNTS = np.log1p(np.arange(HISTORY_LIMIT + 1)).astype(np.float32)
+LOG_COUNTS = np.log1p(np.arange(HISTORY_LIMIT + 1)).astype(np.float32)
 _COLUMNS = np.arange(1, HISTORY_LIMIT + 1, dtype=np.int8)[:, None]
 
 
@@ -179,10 +180,10 @@ def request_values(catalogue: Catalogue, visits: Visits) -> NDArray[np.float32]:
     recency = _recency(visits)
     hour = 2 * np.pi / 24 * ((visits.ts / 3.6e9) % 24)
     values = np.empty((len(visits), len(REQUEST_VALUES)), np.float32)
-    values[:, 0] = _LOG_COUNTS[np.add.reduce(here, axis=0, dtype=np.int8)]
+    values[:, 0] = LOG_COUNTS[np.add.reduce(here, axis=0, dtype=np.int8)]
     values[:, 1] = _of_newest(recency, here)
     values[:, 2] = _of_newest(recency, there)
-    values[:, 3] = _LOG_COUNTS[np.add.reduce(there, axis=0, dtype=np.int8)]
+    values[:, 3] = LOG_COUNTS[np.add.reduce(there, axis=0, dtype=np.int8)]
     values[:, 4] = np.sin(hour)
     values[:, 5] = np.cos(hour)
     return values
@@ -198,9 +199,9 @@ def pair_values(catalogue: Catalogue, visits: Visits, positions: NDArray[np.int3
     values = np.empty((len(positions), len(PAIR_VALUES)), np.float32)
     relative = price - _mean_price(catalogue, visits, there)
     values[:, 0] = np.where(np.isnan(relative), np.float32(0), relative)
-    values[:, 1] = _LOG_COUNTS[np.add.reduce(same_item, axis=0, dtype=np.int8)]
+    values[:, 1] = LOG_COUNTS[np.add.reduce(same_item, axis=0, dtype=np.int8)]
     values[:, 2] = np.logical_or.reduce(same_item & (visits.kinds == EventKind.sale), axis=0)
-    values[:, 3] = _LOG_COUNTS[np.add.reduce(same_category, axis=0, dtype=np.int8)]
+    values[:, 3] = LOG_COUNTS[np.add.reduce(same_category, axis=0, dtype=np.int8)]
     values[:, 4] = _of_newest(recency, same_item)
     values[:, 5] = _of_newest(recency, same_category)
     return values

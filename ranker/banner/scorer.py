@@ -1,6 +1,8 @@
 """Online: the features and scores of one request's candidates, from a bundle. One compiled call per request."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,8 @@ from data.bundle import Bundle
 from data.ids import load_array
 from data.items import ItemTable
 from data.request import Request
-from ranker.banner.features import Catalogue, Visits, dense_values
+from ranker.banner.features import Catalogue
+from ranker.banner.request_features import values_of_request
 from ranker.banner.rows import dense_columns
 from ranker.errors import RankerError
 from ranker.features.specification import MISSING_ROW, UNKNOWN_ROW, Specification, read_specification
@@ -44,7 +47,13 @@ class BannerFeatures:
 
 
 class BannerScorer:
-    """Loaded by each gateway worker, after the fork. `features` and `score` may be called from several threads."""
+    """Loaded by each gateway worker, after the fork. `features` and `score` may be called from several threads.
+
+    Attributes:
+        bounded: it does some hundred microseconds of arithmetic; see `candidates.proposals.CandidateSource`.
+    """
+
+    bounded = True
 
     def __init__(self, folder: Path, items: ItemTable) -> None:
         self._specification = read_specification(folder / "specification.yaml")
@@ -61,7 +70,8 @@ class BannerScorer:
             one.name: _LookUp(Vocabulary.load(folder / "vocabularies", one.table))
             for one in self._specification.request
         }
-        self._merchant_rows = load_array(folder / "merchant_rows.npy")
+        self._merchant_rows = load_array(folder / "merchant_rows.npy").tolist()
+        self._row_of = [self._row_of_feature(one.name) for one in self._specification.request]
         self._graph = CompiledGraph(folder, self._specification)
         self._bag_rows = _bag_rows(self._specification, self._item_rows)
 
@@ -89,15 +99,14 @@ class BannerScorer:
 
     def features(self, request: Request, positions: NDArray[np.int32]) -> BannerFeatures:
         """Of n candidates for one request; n may be 0."""
-        visits = Visits.of_request(request)
-        dense = dense_values(self._catalogue, visits, positions, self._item_values[positions])
+        dense = values_of_request(self._catalogue, request, positions, self._item_values[positions])
         recent = request.history.items[-_RECENT:]
         return BannerFeatures(
             positions=positions,
             dense=dense if self._all_columns else np.ascontiguousarray(dense[:, self._columns]),
             dense_names=self._specification.dense_names,
             request_rows=self._request_rows(request),
-            item_rows=self._item_rows[:, positions].astype(np.int64, order="C"),
+            item_rows=np.take(self._item_rows, positions, axis=1).astype(np.int64),
             recent_items=recent,
             recent_categories=self._catalogue.category[recent],
         )
@@ -113,31 +122,27 @@ class BannerScorer:
             return np.empty(0, np.float32)
         bags = [rows[features.recent_items] for rows in self._bag_rows]
         scores = self._graph.run(features.dense, features.item_rows, features.request_rows, bags)
-        if not np.isfinite(scores).all():
+        if not np.isfinite(np.add.reduce(scores)):  # of probabilities: finite if all of them are
             raise RankerError(
                 f"the ranker's score of item position {features.positions[~np.isfinite(scores)][0]} is not a number"
             )
         return scores
 
     def _request_rows(self, request: Request) -> NDArray[np.int64]:
-        of_name = {
-            "user": request.user_id,
-            "country": request.country,
-            "publisher": request.publisher,
-            "device": request.device,
-        }
-        return np.array(
-            [
-                self._merchant_rows[request.merchant]
-                if one.name == "merchant"
-                else self._look_ups[one.name](of_name[one.name])
-                for one in self._specification.request
-            ],
-            np.int64,
-        )
+        return np.array([row_of(request) for row_of in self._row_of], np.int64)
+
+    def _row_of_feature(self, name: str) -> Callable[[Request], int]:
+        """How a request's feature finds its table row."""
+        if name == "merchant":
+            return lambda request: self._merchant_rows[request.merchant]
+        look_up, id_of = self._look_ups[name], attrgetter(_ID_OF[name])
+        return lambda request: look_up(id_of(request))
 
 
 _RECENT = 20
+
+_ID_OF = {"user": "user_id", "country": "country", "publisher": "publisher", "device": "device"}
+"""Where a request has the id of a feature."""
 
 
 class _LookUp:

@@ -1,6 +1,10 @@
-"""Bounded sources are answered on the spot; what promises nothing, or breaks its promise, goes to a worker thread."""
+"""Bounded stages are answered on the spot; what promises nothing, or breaks its promise, goes to a worker thread."""
 
+import asyncio
+import time
+from dataclasses import replace
 from types import SimpleNamespace
+from typing import ClassVar
 
 import pytest
 
@@ -12,9 +16,9 @@ from gateway.banner.filling import Filling
 from gateway.banner.inline_path import InlinePath
 from gateway.banner.proposing import Proposing
 from gateway.banner.runtime import Runtime
-from gateway.banner.stages import Progress, run, start
+from gateway.banner.stages import LeftOut, Progress, Stage, State, run, start
 from gateway.limits import Limits
-from tests.support.gateway.stand_ins import Faults, StepSource, catalog
+from tests.support.gateway.stand_ins import Faults, PriceScorer, StepSource, catalog
 
 
 class BoundedSource(StepSource):
@@ -43,9 +47,12 @@ def test_only_answers_whose_every_stage_is_bounded_are_taken(runtime):
     inline = InlinePath()
     assert inline.takes(_asked(runtime, "gbo", "led"))
     assert not inline.takes(_asked(runtime, "gbo", "cbo"))
-    assert not inline.takes(_asked(runtime, "gbo", "unknown"))
+    assert inline.takes(_asked(runtime, "gbo", "unknown"))  # left out at once
     banner = Filling(request=_request(runtime), per_source=5, slot_count=2)
-    assert not inline.takes(start(banner, banner_stages(runtime, ["gbo"])))
+    assert inline.takes(start(banner, banner_stages(runtime, ["gbo"])))
+    assert not inline.takes(start(banner, banner_stages(runtime, ["gbo", "cbo"])))
+    promising_nothing = replace(runtime, scorer=PriceScorer(runtime.items, Faults()))
+    assert not inline.takes(start(banner, banner_stages(promising_nothing, ["gbo"])))
     reasons = candidate_stages(runtime, ["gbo"], explain=2)  # reasons take milliseconds
     assert not inline.takes(start(Proposing(request=_request(runtime), per_source=5), reasons))
 
@@ -106,3 +113,70 @@ def test_a_bounded_source_that_fails_is_left_out_and_marked(runtime, monkeypatch
     monkeypatch.setattr(runtime.sources["led"], "propose", fail)
     found = InlinePath().run(_asked(runtime, "gbo", "led"))
     assert list(found.state.proposals) == ["gbo"] and found.degraded == ("led: ValueError",)
+
+
+class Shared(Stage[State]):
+    """A stage of one of several answers that share something; it notes who came together."""
+
+    name = "shared"
+    bounded = True
+    seen: ClassVar[list[int]] = []
+
+    def __init__(self, thing: object, fails: bool = False) -> None:
+        self.together, self.fails = thing, fails
+
+    def run(self, progress):
+        raise AssertionError("taken together")
+
+    def run_all(self, answers):
+        self.seen.append(len(answers))
+        return [LeftOut("odd") if one.stages[0].fails else one.state for one in answers]
+
+
+def test_what_has_arrived_takes_a_shared_step_together_and_each_keeps_its_own_outcome():
+    async def ask(stages) -> list[Progress[State]]:
+        inline, noted = InlinePath(), lambda done: done
+        return await asyncio.gather(*(inline.answer(start(State(), one), noted) for one in stages))
+
+    log, other = object(), object()
+    Shared.seen = []
+    found = asyncio.run(ask([(Shared(log),), (Shared(log, fails=True),), (Shared(other), Shared(log)), ()]))
+    assert sorted(Shared.seen) == [1, 1, 2]
+    assert [one.degraded for one in found] == [(), ("shared: odd",), (), ()]
+    assert [one.next for one in found] == [None] * 4
+
+
+def test_a_request_waits_for_strangers_no_longer_than_a_millisecond(monkeypatch):
+    class Slow(Stage[State]):
+        name, bounded = "slow", True
+
+        def run(self, progress):
+            time.sleep(0.002)
+            return progress.state
+
+    sizes = []
+
+    async def ask() -> None:
+        inline = InlinePath()
+        run_all = inline.run_all
+        monkeypatch.setattr(inline, "run_all", lambda answers: sizes.append(len(answers)) or run_all(answers))
+        await asyncio.gather(*(inline.answer(start(State(), (Slow(),)), lambda done: done) for _ in range(6)))
+
+    asyncio.run(ask())
+    assert sizes == [2, 1, 1, 1, 1]  # of a millisecond each, as is thought before any was measured; then they are known
+
+
+def test_an_answer_that_fails_fails_alone():
+    class Failing(Stage[State]):
+        name, bounded, optional = "failing", True, False
+
+        def run(self, progress):
+            raise ValueError("mine")
+
+    async def ask():
+        inline = InlinePath()
+        several = (inline.answer(start(State(), stages), lambda done: "answered") for stages in ((Failing(),), ()))
+        return await asyncio.gather(*several, return_exceptions=True)
+
+    failed, answered = asyncio.run(ask())
+    assert isinstance(failed, ValueError) and answered == "answered"
