@@ -1,7 +1,6 @@
 """The compiled network of a ranker's folder: loaded once, then one call per request."""
 
 import threading
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,8 +15,9 @@ from ranker.errors import RankerError
 from ranker.features.pooling import pooling_weights
 from ranker.features.specification import Bag, Specification
 from ranker.networks.quantisation import mapped_table
-from ranker.serving.export import Serving, instruction_set, package_key, read_serving
+from ranker.serving.export import Serving, instruction_set, package_cache, package_key, read_serving
 from ranker.serving.graph import Wiring
+from ranker.serving.unpacking import load_package
 from ranker.serving.weights import weights_of
 from ranker.training.model_file import ModelFile
 
@@ -56,17 +56,7 @@ class CompiledGraph:
         ]
         self._bags = specification.bags
         self.tables = [torch.from_numpy(one) for part in zip(*tables, strict=True) for one in part]
-        package = folder / "scorer.pt2"
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                model = torch._inductor.aoti_load_package(str(package), run_single_threaded=True)
-                model.load_constants(self.weights, check_full_update=True, user_managed=True)
-        except RuntimeError as error:
-            raise RankerError(
-                f"{package}: expected a compiled package, found {' '.join(str(error).split())[:200]}"
-            ) from error
-        self._loader = model.loader
+        self._loader = load_package(folder / "scorer.pt2", self.weights, package_cache())
         self._lock = threading.Lock()
 
     def run(

@@ -6,10 +6,12 @@ A ranker's folder then holds scorer.pt2, the compiled package, and serving.json,
 import json
 import logging
 import os
+import platform
 import shutil
 import tempfile
 import warnings
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, get_args
 
@@ -37,11 +39,19 @@ _GRAPH_VERSION = 4
 """Counts up whenever `ServingGraph.forward` changes, so that no older package is taken for the new graph."""
 
 
+@lru_cache(1)
 def instruction_set() -> str:
-    """The vector instructions that compiled code uses here; a package runs only where they exist."""
-    from torch._inductor.cpu_vec_isa import pick_vec_isa
+    """The vector instructions that compiled code uses here; a package runs only where they exist.
 
-    return str(pick_vec_isa()) or "none"
+    What torch would pick, without the compiler that torch tries them with: who serves needs none.
+    """
+    from torch._inductor.cpu_vec_isa import pick_vec_isa, supported_vec_isa_list, x86_isa_checker
+
+    if platform.machine() not in ("x86_64", "AMD64"):
+        return str(pick_vec_isa()) or "none"
+    here = x86_isa_checker()
+    usable = (str(one) for one in supported_vec_isa_list if set(str(one).split()) <= set(here))
+    return next(usable, "none")
 
 
 def package_key(wiring: Wiring) -> str:

@@ -1,7 +1,10 @@
 """From training to online scores: the compiled graph agrees with the model, whatever it is asked."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -210,3 +213,32 @@ def test_loading_leaves_the_tables_on_disk_shared(trained: Trained, shop: Shop) 
     mapped = Path("/proc/self/maps").read_text()
     assert str(trained[0] / "tables" / "item.npy") in mapped
     assert all(isinstance(one, torch.Tensor) and one.dtype == torch.float32 for one in tables)
+
+
+_LOAD = """
+import os, sys
+from pathlib import Path
+from data.items import ItemTable
+from ranker.banner.scorer import BannerScorer
+BannerScorer(Path(sys.argv[1]), ItemTable.load(Path(sys.argv[2])))
+os._exit(0)  # as a gateway's worker ends: nobody tidies up
+"""
+
+
+def test_a_scorer_needs_no_compiler_and_leaves_no_file_behind(trained: Trained, shop: Shop, tmp_path: Path) -> None:
+    shop.items.save(tmp_path / "catalog")
+    temporary, cache = tmp_path / "temporary", tmp_path / "cache"
+    temporary.mkdir()
+    environment = {**os.environ, "PATH": "", "CXX": "", "TMPDIR": str(temporary), "XDG_CACHE_HOME": str(cache)}
+    command = [sys.executable, "-c", _LOAD, str(trained[0]), str(tmp_path / "catalog")]
+    subprocess.run(command, env=environment, check=True)
+    assert [path for path in (*temporary.rglob("*"), *cache.rglob("*")) if path.is_file()] == []
+    assert list(temporary.iterdir()) == []
+
+
+def test_a_package_is_unpacked_elsewhere_where_the_cache_cannot_be_written(
+    trained: Trained, shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    BannerScorer(trained[0], shop.items)
