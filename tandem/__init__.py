@@ -1,7 +1,7 @@
 """Tandem from Python: the public names, each loaded when it is first used, so that `import tandem` costs milliseconds.
 
 Models of a user-item matrix, all with `fit`, `recommend`, `similar_items`, `item_vectors`, `save` and `load`; `Bundle`,
-what the gateway serves, asked without a gateway; `GatewayClient`; `train` and `report`, as the commands of that name.
+what the gateway serves, asked without a gateway; `GatewayClient`; `train`, `update_catalog` and `report`, as commands.
 """
 
 from importlib import import_module
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from tandem.workspaces import read_events as read_events
     from tandem.workspaces import report as report
     from tandem.workspaces import train as train
+    from tandem.workspaces import update_catalog as update_catalog
 
 _NAMES = {
     "candidates.baselines.autoencoder": "Autoencoder AutoencoderConfig",
@@ -72,7 +73,7 @@ _NAMES = {
     "pipeline.settings": "TrainingPlan",
     "ranker.dlrm": "Dlrm",
     "tandem.bundle": "Bundle ItemVectors Recommended UserHistory",
-    "tandem.workspaces": "interactions read_catalog read_events report train",
+    "tandem.workspaces": "interactions read_catalog read_events report train update_catalog",
 }
 _HOMES = {name: home for home, names in _NAMES.items() for name in names.split()}
 __all__ = sorted(_HOMES)

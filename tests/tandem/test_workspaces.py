@@ -36,7 +36,7 @@ def test_rows_without_an_id_are_refused(users: list[Any], items: list[Any], said
 
 
 def test_a_training_from_python_keeps_its_plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workspaces, "train_bundle", lambda place, plan: SimpleNamespace(path=place.root))
+    monkeypatch.setattr(workspaces, "train_bundle", lambda place, plan, allow: SimpleNamespace(path=place.root))
     monkeypatch.setattr(workspaces, "Bundle", SimpleNamespace(open=lambda path: path))
     workspaces.train(tmp_path, tandem.TrainingPlan(pooled=7))
     assert tandem.TrainingPlan.of(Workspace(tmp_path)).pooled == 7
