@@ -54,13 +54,18 @@ def merge_table(metrics: Mapping[str, Any]) -> Table:
             f"{turns['mean']:.4f} ± {turns['se']:.4f}",
             f"{gain['mean']:+.4f} ± {gain['se']:.4f}",
         )
-    if "best" in merge["recall"]:
-        found = merge["recall"]
-        shown.caption = (
-            f"on other users: recall@20 {found['recall@20']:.4f} ± {found['recall@20_se']:.4f}, less {found['best']}'s "
-            f"{found['less best']:+.4f} ± {found['less best_se']:.4f}"
-        )
+    shown.caption = f"on other users: {merged_sentence(merge['recall'])}"
     return shown
+
+
+def merged_sentence(found: Mapping[str, Any]) -> str:
+    """Recall@20 of all sources, merged, beside that of the best of them."""
+    if "best" not in found:
+        return "recall of all sources, merged, was not measured, for nobody was asked about"
+    return (
+        f"recall@20 of all sources, merged, {found['recall@20']:.4f} ± {found['recall@20_se']:.4f}; less "
+        f"{found['best']}'s {found['less best']:+.4f} ± {found['less best_se']:.4f}"
+    )
 
 
 def _how(contender: Mapping[str, Any]) -> str:

@@ -118,7 +118,7 @@ def evaluate_command(
         return
     if dataset is not None or model is not None:
         raise CandidatesError("--dataset and --model belong to a public data set; expected its file with --path")
-    from candidates.tables import contenders_table, recall_table
+    from candidates.tables import contenders_table, merged_sentence, recall_table
     from pipeline.training import evaluate_split
 
     place = Workspace(workspace)
@@ -127,6 +127,7 @@ def evaluate_command(
     title = "the newest events" if split == "time" else "users kept out of training"
     console.print(contenders_table(figures["training"]))
     console.print(recall_table(figures["recall"], title, place.origin()))
+    console.print(merged_sentence(figures["merged"]), highlight=False)
     write_figures(json_file, figures)
 
 

@@ -14,6 +14,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from candidates.evaluation import evaluate_sources, split_events
+from candidates.merge_order import MergeOrder
+from candidates.merging import evaluate_order
 from candidates.pooling import bootstrap_examples
 from candidates.sources import load_sources_from
 from candidates.training import train_candidates
@@ -177,8 +179,8 @@ def evaluate_split(
     """Train the sources on the one part of the events, ask about the other; nothing goes into service.
 
     Returns:
-        {"split", "recall": source -> figures, "unavailable_targets": left out of it, "training": what
-        `train_candidates` returns, "config", "seed"}.
+        {"split", "recall": source -> figures, "unavailable_targets": left out of it, "merged": recall of all sources,
+        merged, "training": what `train_candidates` returns, "config", "seed"}.
     """
     items = ItemTable.of(load_catalog(workspace))
     with tempfile.TemporaryDirectory(prefix="tandem-") as folder:
@@ -186,10 +188,11 @@ def evaluate_split(
     trained_on, requests = split_events(events, items, by, held_out=held_out, max_users=max_users, seed=plan.seed)
     with tempfile.TemporaryDirectory(prefix="tandem-") as folder:
         metrics = train_candidates(Path(folder), items, trained_on, plan.candidates, plan.engine, plan.seed)
-        recall = evaluate_sources(load_sources_from(Path(folder), items), requests)
+        sources, order = load_sources_from(Path(folder), items), MergeOrder.load(Path(folder))
+        recall, merged = evaluate_sources(sources, requests), evaluate_order(order, sources, requests)
     config = plan.candidates.model_dump(mode="json")
     found = {"split": by, "recall": recall, "unavailable_targets": requests.unavailable, "training": metrics}
-    return found | {"config": config, "seed": plan.seed}
+    return found | {"merged": merged, "config": config, "seed": plan.seed}
 
 
 def warnings_about_ranker(metrics: dict[str, Any]) -> list[str]:
