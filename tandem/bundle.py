@@ -26,7 +26,8 @@ class Recommended:
     """An item, and who proposed it.
 
     Attributes:
-        score: of a banner the ranker's probability, or, where none ranks, the merit of the item's places; of one source or of similar items that source's own score.
+        score: of a banner the ranker's probability, or, where none ranks, the merit of the item's places
+            (candidates/merge_order.py); of one source or of similar items that source's own score.
         sources: every source that proposed it, such as ("gbo", "led").
     """
 
