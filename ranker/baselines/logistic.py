@@ -47,8 +47,7 @@ class LogisticRanker:
         self.platt = Platt()
 
     def fit(self, train: Examples, validation: Examples, seed: int) -> None:
-        self._mean, deviation = train.dense.mean(axis=0), train.dense.std(axis=0)
-        self._scale = np.where(deviation > 1e-6, 1 / np.maximum(deviation, 1e-6), 0.0)
+        self._standardise(train)
         inputs, held_out = self._inputs(train), self._inputs(validation)
         best = np.inf
         for strength in STRENGTHS:
@@ -60,8 +59,9 @@ class LogisticRanker:
         self.platt = fit_platt(self.logits(validation), validation.label)
 
     def refit(self, train: Examples, rows: dict[str, int], seed: int) -> None:
-        """On more rows, with the strength that validation found best."""
+        """On other rows, with the strength that validation found best; without `fit` the strongest regularisation."""
         self._rows = rows
+        self._standardise(train)
         model = _fitted(self._inputs(train), train.label, self._strength, seed)
         self._weights, self._intercept = model.coef_[0], float(model.intercept_[0])
 
@@ -88,6 +88,10 @@ class LogisticRanker:
 
     def logits(self, examples: Examples) -> NDArray[np.float64]:
         return self._inputs(examples) @ self._weights + self._intercept
+
+    def _standardise(self, train: Examples) -> None:
+        self._mean, deviation = train.dense.mean(axis=0), train.dense.std(axis=0)
+        self._scale = np.where(deviation > 1e-6, 1 / np.maximum(deviation, 1e-6), 0.0)
 
     def _inputs(self, examples: Examples) -> sparse.csr_matrix:
         """Sparse [n, dense + position rows + table rows of every feature]."""

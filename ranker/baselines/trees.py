@@ -22,6 +22,7 @@ class TreesConfig:
     row_share: float = 0.8
     feature_share: float = 0.4
     l2: float = 5.0
+    bins: int = 255
     patience: int = 40
     threads: int = 1
 
@@ -75,6 +76,7 @@ class TreesRanker:
             "subsample_freq": 1,
             "colsample_bytree": config.feature_share,
             "reg_lambda": config.l2,
+            "max_bin": config.bins,
             "num_threads": config.threads,
             "seed": seed,
             "deterministic": True,

@@ -14,7 +14,7 @@ from ranker.comparison.settings import CompareSettings
 from ranker.errors import RankerError
 
 FIGURES = ("auc", "log_loss", "normalised_entropy", "accuracy", "calibration_error")
-_RESULT_VERSION = 5
+_RESULT_VERSION = 6
 
 log = logging.getLogger(__name__)
 

@@ -6,22 +6,24 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from ranker.comparison.settings import CompareSettings
 from ranker.errors import RankerError
 from ranker.evaluation.calibration import Platt
 from ranker.features.examples import Examples
 from ranker.features.specification import Specification
 from ranker.networks.shape import DlrmShape
-from ranker.training.settings import Changes, MlpSettings, ScheduleSettings, TableSettings, TrainingSettings
+from ranker.training.settings import MlpSettings, ScheduleSettings, TableSettings, TrainingSettings
 
 DIMENSION = 12
 FIRST_ORDER = 4
-MEMBERS = 4
+MEMBERS = 2
 
 
 class Ranker(Protocol):
     """What is compared. `refit` learns from more rows, with new vocabularies, for as long as `fit` found best."""
 
-    platt: Platt
+    @property
+    def platt(self) -> Platt: ...
 
     def fit(self, train: Examples, validation: Examples, seed: int) -> None: ...
 
@@ -33,7 +35,7 @@ class Ranker(Protocol):
 DLRM_DEFAULT = TrainingSettings(
     shape=DlrmShape(
         bottom=(128,),
-        top=(64, 32),
+        top=(128, 64),
         dropout=0.3,
         first_order=FIRST_ORDER,
         dense_to_top=True,
@@ -60,27 +62,29 @@ _CROSS = DLRM_DEFAULT.changed(
 
 
 def _network(config: TrainingSettings) -> "Build":
-    def build(specification: Specification, rows: dict[str, int], changes: Changes) -> Ranker:
+    def build(specification: Specification, rows: dict[str, int], settings: CompareSettings) -> Ranker:
+        from ranker.comparison.teaching import TaughtRanker
         from ranker.training.ranker import DlrmRanker
 
-        return DlrmRanker(specification, rows, changes.of(config, "networks"))
+        network = DlrmRanker(specification, rows, settings.networks.of(config, "networks"))
+        return TaughtRanker(network, settings.taught) if settings.taught else network
 
     return build
 
 
-def _logistic(specification: Specification, rows: dict[str, int], changes: Changes) -> Ranker:
+def _logistic(specification: Specification, rows: dict[str, int], settings: CompareSettings) -> Ranker:
     from ranker.baselines.logistic import LogisticRanker
 
     return LogisticRanker(specification, rows)
 
 
-def _trees(specification: Specification, rows: dict[str, int], changes: Changes) -> Ranker:
+def _trees(specification: Specification, rows: dict[str, int], settings: CompareSettings) -> Ranker:
     from ranker.baselines.trees import TreesRanker
 
     return TreesRanker(specification, rows)
 
 
-Build = Callable[[Specification, dict[str, int], Changes], Ranker]
+Build = Callable[[Specification, dict[str, int], CompareSettings], Ranker]
 
 MODELS: dict[str, tuple[str, Build]] = {
     "dlrm": ("DLRM", _network(DLRM_DEFAULT)),
@@ -98,9 +102,9 @@ def settings_of(name: str) -> str:
 
 
 def build_ranker(
-    name: str, specification: Specification, rows: dict[str, int], changes: Changes | None = None
+    name: str, specification: Specification, rows: dict[str, int], settings: CompareSettings = CompareSettings()
 ) -> Ranker:
-    """A model not yet fitted; `changes` to its settings if it is a network. Raises RankerError for another name."""
+    """A model not yet fitted; the settings change it if it is a network. Raises RankerError for another name."""
     if name not in MODELS:
         raise RankerError(f"there is no model {name!r}; expected one of {', '.join(MODELS)}")
-    return MODELS[name][1](specification, rows, changes or Changes())
+    return MODELS[name][1](specification, rows, settings)

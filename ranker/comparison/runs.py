@@ -39,7 +39,7 @@ def run(job: Job) -> dict[str, Any]:
     started = time.perf_counter()
     dimension = job.settings.dimension or DIMENSION
     learnt = Preparation.learn(train, job.settings, dimension)
-    ranker = build_ranker(job.model, learnt.specification, learnt.rows, job.settings.networks)
+    ranker = build_ranker(job.model, learnt.specification, learnt.rows, job.settings)
     ranker.fit(learnt.training(train), learnt.transform(validation), job.seed)
     if job.division.refit:
         both = _joined(train, validation)
@@ -160,7 +160,8 @@ def _joined(one: CriteoRows, other: CriteoRows) -> CriteoRows:
 class Summary:
     """One model over its seeds. Standard errors: of the mean over seeds, and of sampling the test rows (bootstrap).
 
-    `difference`: mean AUC less the first model's, and its standard error over the same resampled rows.
+    `difference`: mean AUC less the first model's, and its standard error: over the same resampled rows, and over seeds
+    (their variances add up; of one seed the rows' alone).
     """
 
     model: str
@@ -179,16 +180,18 @@ def summaries(results: list[dict[str, Any]], label: NDArray[np.float32], resampl
     first: NDArray[np.float64] | None = None
     for name in names:
         runs = [one for one in results if one["model"] == name]
-        scores = np.mean([np.asarray(one["probability"]) for one in runs], axis=0)
-        resampled = np.array([area_under_curve(label[rows], scores[rows]) for rows in draws])
+        scores = [np.asarray(one["probability"]) for one in runs]
+        resampled = np.array([np.mean([area_under_curve(label[rows], one[rows]) for one in scores]) for rows in draws])
         drawn = np.isfinite(resampled)  # a draw of few rows may hold one class only
         figures = {key: float(np.mean([one[key] for one in runs])) for key in (*FIGURES, "seconds")}
-        seed_error = standard_error([one["auc"] for one in runs])
+        areas = np.array([one["auc"] for one in runs])
         if first is None:
-            first, base, difference = resampled, figures["auc"], None
+            first, base, difference = resampled, areas, None
         else:
-            difference = figures["auc"] - base, _deviation((resampled - first)[drawn])
-        found.append(Summary(name, figures, seed_error, _deviation(resampled[drawn]), difference))
+            by_rows, by_seeds = _deviation((resampled - first)[drawn]), standard_error(areas - base)
+            error = by_rows if len(runs) < 2 else float(np.hypot(by_rows, by_seeds))
+            difference = float(np.mean(areas - base)), error
+        found.append(Summary(name, figures, standard_error(areas), _deviation(resampled[drawn]), difference))
     return found
 
 

@@ -80,10 +80,13 @@ class CompareSettings(PreparationSettings):
     Attributes:
         dimension: of the embeddings, None for the models' own default.
         networks: changes to DLRM, DCN and DCNv2.
+        taught: how much of the networks' target is what trees and logistic regression predict (`teaching.py`); 0:
+            clicks alone.
     """
 
     dimension: Dimension | None = None
     networks: Changes = Changes()
+    taught: Annotated[float, Field(ge=0, lt=1)] = 0.5
 
 
 def read_compare_settings(path: Path) -> CompareSettings:

@@ -24,7 +24,7 @@ class Window:
         """One step: the logits before it. A weight is processes / rows of the step, so the loss counts rows again."""
         real = batch.weight > 0
         loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, batch.label, real.float(), reduction="sum")
-        right = (((logits > 0) == (batch.label > 0)) & real).sum()
+        right = (((logits > 0) == (batch.label > 0.5)) & real).sum()  # a taught network's labels are soft
         self._sums += torch.stack([loss.double(), right.double(), real.sum().double()])
         self._rows += len(batch.label) * self._process.world
 

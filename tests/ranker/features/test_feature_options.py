@@ -267,7 +267,7 @@ def test_networks_of_a_comparison_learn_with_options(name: str) -> None:
         }
     )
     learnt = Preparation.learn(rows[:1200], settings, 8)
-    ranker = build_ranker(name, learnt.specification, learnt.rows, settings.networks)
+    ranker = build_ranker(name, learnt.specification, learnt.rows, settings)
     ranker.fit(learnt.training(rows[:1200]), learnt.transform(rows[1200:]), 0)
     assert np.isfinite(ranker.logits(learnt.transform(rows[1200:]))).all()
 
