@@ -1,7 +1,7 @@
 """The sub-commands of `tandem ranker`."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -20,6 +20,10 @@ from ranker.profiling.cli import add_commands as add_profile_command
 from ranker.tables import calibration_table, guard_table, metrics_table
 from ranker.training.cli import add_commands as add_distributed_commands
 from ranker.updates.cli import add_commands as add_update_command
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 app = typer.Typer(no_args_is_help=True)
 add_tabular_commands(app)
@@ -110,6 +114,12 @@ def train_command(
 
 @app.command("evaluate")
 def evaluate_command(
+    run: Annotated[
+        Path | None, typer.Argument(help="A run of `tandem ranker fit`; by default the ranker in service.")
+    ] = None,
+    rows: Annotated[
+        Path | None, typer.Argument(help="With RUN: rows of Criteo's layout; by default its validation and test rows.")
+    ] = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     origin: OriginOption = None,
     label: Annotated[
@@ -119,7 +129,13 @@ def evaluate_command(
     wait: WaitOption = None,
     json_file: JsonOption = None,
 ) -> None:
-    """Measure the ranker in service on displays it has not learnt from, or on the later pooled examples."""
+    """Measure the ranker in service on displays it has not learnt from, or on the later pooled examples.
+
+    With RUN that run's network, calibrated on its validation rows, beside the constant rate of the rows.
+    """
+    if run is not None:
+        _evaluate_run(run, rows, json_file)
+        return
     from ranker.banner.bundling import evaluate_bundle
 
     place = Workspace(workspace)
@@ -128,6 +144,29 @@ def evaluate_command(
     console.print(metrics_table(figures, title, place.origin().name))
     console.print(calibration_table(figures["DLRM"]))
     write_figures(json_file, figures)
+
+
+def _evaluate_run(run: Path, rows: Path | None, json_file: Path | None) -> None:
+    from ranker.evaluation.metrics import all_metrics_beside_constant
+    from ranker.training.of_run import predicted_splits
+
+    if rows is not None:
+        measured = {"rows": _scored(run, rows)}
+    else:
+        measured = {str(split): (one.label, one.probability()) for split, one in predicted_splits(run).items()}
+    figures = {name: all_metrics_beside_constant(*one) for name, one in measured.items()}
+    for name, found in figures.items():
+        console.print(metrics_table(found, f"{len(measured[name][0]):,} {name} rows", str(rows or run)))
+    write_figures(json_file, figures)
+
+
+def _scored(folder: Path, rows: Path) -> "tuple[NDArray[np.float32], NDArray[np.float64]]":
+    """The labels and probabilities of rows."""
+    from ranker.comparison.runs import read_rows
+    from ranker.serving.standalone import RowScorer
+
+    read = read_rows(rows, as_written=True)
+    return read.label, RowScorer.load(folder).score(read)
 
 
 @app.command("export")
@@ -188,23 +227,26 @@ def _export_run(
 
 @app.command("predict")
 def predict_command(
-    folder: Annotated[Path, typer.Argument(help="Of `tandem ranker export RUN --output FOLDER`.", show_default=False)],
-    rows: Annotated[Path, typer.Argument(help="Rows of Criteo's layout (tsv, gz).", show_default=False)],
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            help="A run of `tandem ranker fit`, or what `tandem ranker export RUN --output FOLDER` wrote.",
+            show_default=False,
+        ),
+    ],
+    rows: Annotated[
+        Path, typer.Argument(help="Rows of Criteo's layout (tsv, gz), or a converted folder.", show_default=False)
+    ],
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the probabilities (npy).")] = None,
     json_file: JsonOption = None,
 ) -> None:
-    """Score rows of a click log with an exported network, and measure it on their labels."""
-    import numpy as np
-
-    from data.criteo.rows import CriteoRows
+    """Score rows of a click log with a trained network, and measure it on their labels."""
     from data.files import save_array
-    from ranker.evaluation.metrics import all_metrics
-    from ranker.serving.standalone import RowScorer
+    from ranker.evaluation.metrics import all_metrics_beside_constant
 
-    read = CriteoRows.read(rows)
-    probability = RowScorer.load(folder).score(read)
-    figures = {"DLRM": all_metrics(read.label, probability, np.arange(len(read)))}
-    console.print(metrics_table(figures, f"{len(read):,} rows", str(rows)))
+    label, probability = _scored(folder, rows)
+    figures = all_metrics_beside_constant(label, probability)
+    console.print(metrics_table(figures, f"{len(label):,} rows", str(rows)))
     if output is not None:
         save_array(output, probability)
     write_figures(json_file, figures)

@@ -134,5 +134,15 @@ def all_metrics(label: Array, probability: Array, request: Array) -> dict[str, A
     }
 
 
+def all_metrics_beside_constant(label: Array, probability: Array) -> dict[str, dict[str, Any]]:
+    """Every figure of plain rows, each a request of its own, and those of their rate, predicted for each."""
+    rows = np.arange(len(label))
+    rate = float(np.mean(label)) if len(label) else 0.0
+    return {
+        "DLRM": all_metrics(label, probability, rows),
+        "constant": all_metrics(label, np.full(len(label), rate), rows),
+    }
+
+
 def _dense_codes(request: Array) -> NDArray[np.int64]:
     return np.unique(request, return_inverse=True)[1].astype(np.int64)

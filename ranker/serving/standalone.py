@@ -32,6 +32,7 @@ from ranker.serving.graph import Wiring
 from ranker.training.criteo_source import CriteoColumns
 from ranker.training.from_run import ranker_of_run
 from ranker.training.ranker import DlrmRanker
+from ranker.training.run_folder import RunFolder
 
 _AT_ONCE = 16_384
 _COMPANIONS = ("vocabulary", "vocabularies")
@@ -43,7 +44,7 @@ def export_run(run: Path, folder: Path, tables: TableType = "float32") -> bool:
     Raises:
         RankerError, DataError: there is no such run or no whole checkpoint; the folder is there already.
     """
-    ranker = ranker_of_run(run)
+    ranker = ranker_of_run(run, calibrated=True)
     specification, config = ranker.specification, ranker.config
     with new_folder(folder, RankerError) as beside:
         write_specification(specification, beside / "specification.yaml")
@@ -63,17 +64,22 @@ class RowScorer:
 
     def __init__(self, folder: Path, specification: Specification) -> None:
         self._columns = CriteoColumns.of(specification, str(folder / "specification.yaml"))
-        compiled = (folder / "serving.json").exists()
-        self.graph = CompiledGraph(folder, specification) if compiled else None
-        self._ranker = None if compiled else DlrmRanker.load(folder, specification)
-        rows = self.graph.rows if self.graph is not None else DlrmRanker.load(folder, specification).rows
+        self.graph: CompiledGraph | None = None
+        self._ranker: DlrmRanker | None = None
+        if RunFolder(folder).begun:
+            self._ranker = ranker_of_run(folder, calibrated=True)
+        elif (folder / "serving.json").exists():
+            self.graph = CompiledGraph(folder, specification)
+        else:
+            self._ranker = DlrmRanker.load(folder, specification)
+        rows = self.graph.rows if self.graph is not None else self._ranker.rows  # type: ignore[union-attr]
         self._vocabularies = [
             Vocabulary.load(folder / "vocabulary", number, rows[name]) for number, name in enumerate(CATEGORICAL)
         ]
 
     @classmethod
     def load(cls, folder: Path) -> "RowScorer":
-        """Of a folder that `tandem ranker export RUN --output` wrote.
+        """Of a run of `tandem ranker fit`, or of a folder that `tandem ranker export RUN --output` wrote.
 
         Raises:
             RankerError, DataError: a file is missing or damaged; the features are not Criteo's; the graph was compiled

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from rich.table import Table
 
-from data.console import JsonOption, console, table, write_figures
+from data.console import JsonOption, console, notices, table, write_figures
 
 if TYPE_CHECKING:
     from ranker.training.plan import ShardingConstraints
@@ -20,14 +20,17 @@ ConfigOption = Annotated[
     Path | None, typer.Option("--config", help="What to train and how (YAML). [DLRM's own settings for Kaggle]")
 ]
 ProcessesOption = Annotated[
-    int, typer.Option(min=1, max=1024, help="On this host; under torchrun its own number counts.")
+    int | None,
+    typer.Option(min=1, max=1024, help="On this host; under torchrun its own number counts. [1, or the resumed run's]"),
 ]
 DeviceOption = Annotated[Literal["cpu", "cuda"], typer.Option(help="cuda takes a GPU for each process.")]
 ThreadsOption = Annotated[int | None, typer.Option(min=1, help="Of torch per process. [the cores shared out]")]
 ShardingOption = Annotated[
     Path | None, typer.Option("--sharding", help="Constraints of the sharding plan (YAML). [the planner decides]")
 ]
-ResumeOption = Annotated[bool, typer.Option("--resume", help="Go on from the last whole checkpoint in --output.")]
+ResumeOption = Annotated[
+    bool, typer.Option("--resume", help="Go on from the last whole checkpoint in --output, as the run began.")
+]
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -41,7 +44,7 @@ def fit_command(
     folder: Annotated[Path | None, typer.Argument(help=f"{_ROWS} With --resume the run's own.")] = None,
     config: ConfigOption = None,
     sharding: ShardingOption = None,
-    processes: ProcessesOption = 1,
+    processes: ProcessesOption = None,
     device: DeviceOption = "cpu",
     threads: ThreadsOption = None,
     resume: ResumeOption = False,
@@ -76,6 +79,7 @@ def fit_command(
     given = {"epochs": epochs, "batch": batch, "seed": seed}
     settings = settings.changed(**{name: value for name, value in given.items() if value is not None})
     constraints = ShardingConstraints.read(sharding) if sharding else own.constraints if own else ShardingConstraints()
+    processes = processes or (own.processes if own else 1)
     if dry_run:
         _show_memory(folder, settings, constraints, processes, json_file)
         return
@@ -84,6 +88,7 @@ def fit_command(
     if under_torchrun() and not figures:
         return
     console.print(_summary(figures, str(output)))
+    _warn_of_less_than_a_constant(figures)
     measured = [{"model": split, **figures[split]} for split in ("validation", "test") if figures[split]["rows"]]
     if measured:
         calibration_plot(measured, output / "calibration.png")
@@ -120,7 +125,7 @@ def figure5_command(
         float, typer.Option(min=0, help="The same for DCN and DCNv2, whose cross layers diverge at DLRM's.")
     ] = 0.01,
     adagrad_rate: Annotated[float, typer.Option(min=0, help="Learning rate of Adagrad.")] = 0.01,
-    processes: ProcessesOption = 1,
+    processes: ProcessesOption = None,
     device: DeviceOption = "cpu",
     threads: ThreadsOption = None,
     json_file: JsonOption = None,
@@ -135,13 +140,24 @@ def figure5_command(
     settings = read_training(config) if config else KAGGLE
     chosen = networks or ["dlrm", "dcn"]
     rates = {name: {"sgd": sgd_rate if name == "dlrm" else dcn_sgd_rate, "adagrad": adagrad_rate} for name in chosen}
-    curves = figure5(folder.resolve(), output.resolve(), settings, rates, points, processes, device, threads)
+    curves = figure5(folder.resolve(), output.resolve(), settings, rates, points, processes or 1, device, threads)
     draw(curves, output / "figure5.png")
     text = markdown(curves)
     (output / "figure5.md").write_text(text)
     console.print(text, highlight=False, soft_wrap=True)
     console.print(f"{output / 'figure5.png'}, {output / 'figure5.md'}")
     write_figures(json_file, {"curves": [one.figures() for one in curves], "seed": settings.seed})
+
+
+def _warn_of_less_than_a_constant(figures: dict[str, Any]) -> None:
+    """A normalised entropy of 1 is that of the rows' own rate, predicted for each."""
+    for split in ("validation", "test"):
+        entropy = figures[split].get("normalised_entropy", math.nan)
+        if entropy >= 1:
+            notices.print(
+                f"the network is worse than a constant: its log loss on the {split} rows is {entropy:.2f} times that "
+                "of their click rate; try lower learning rates, more epochs, or other features"
+            )
 
 
 def _summary(figures: dict[str, Any], title: str) -> Table:

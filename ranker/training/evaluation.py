@@ -6,6 +6,7 @@ import numpy as np
 import torch
 import torch.distributed as distributed
 from numpy.typing import NDArray
+from scipy.special import expit
 from torch import nn
 
 from ranker.evaluation.metrics import (
@@ -29,6 +30,10 @@ class Predicted(NamedTuple):
 
     logit: NDArray[np.float32]
     label: NDArray[np.float32]
+
+    def probability(self) -> NDArray[np.float64]:
+        """float64 [n], before any calibration."""
+        return expit(self.logit.astype(np.float64))
 
 
 def predict(
@@ -55,8 +60,7 @@ def predict(
 
 def figures_of(predicted: Predicted) -> dict[str, Any]:
     """All figures of predicted rows."""
-    logit, label = predicted
-    probability = 1 / (1 + np.exp(-np.clip(logit.astype(np.float64), -500, 500)))
+    (logit, label), probability = predicted, predicted.probability()
     if not len(label):
         return {"rows": 0}
     return {

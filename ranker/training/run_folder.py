@@ -56,6 +56,12 @@ class RunFolder:
         return ShardingConstraints.read(self.folder / "sharding.yaml")
 
     @property
+    def processes(self) -> int:
+        """With how many it ran last; 1 before it ran."""
+        path = self.folder / "plan.json"
+        return int(_read_object(path)["processes"]) if path.exists() else 1
+
+    @property
     def rows(self) -> Path:
         """The folder that the run is trained on."""
         return Path(self.data()["folder"])

@@ -119,6 +119,7 @@ class TrainingSettings(Settings):
         checks: validations per epoch. patience: validations without a better log loss before training stops, and the
             best weights are kept; None: train to the end and keep the last ones.
         log_every, evaluate_every, checkpoint_every: steps; 0 means at the end of every epoch (or its checks) only.
+        checkpoint_minutes: beside that a checkpoint, at the next log line, when the last one is so old; 0: none.
         evaluation_batch: rows of an evaluation step. evaluation_rows: evaluate on at most so many validation rows
             while training, spread evenly; the last evaluation takes all.
         epochs: at most. seed: of the first weights and the order of the rows.
@@ -140,6 +141,7 @@ class TrainingSettings(Settings):
     log_every: Count = 100
     evaluate_every: Annotated[int, Field(ge=0)] = 0
     checkpoint_every: Annotated[int, Field(ge=0)] = 0
+    checkpoint_minutes: AtLeastZero = 10.0
     evaluation_batch: Count = 16_384
     evaluation_rows: Count | None = None
 

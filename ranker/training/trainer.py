@@ -1,6 +1,7 @@
 """The training loop: the same for one process and for many, for rows of any source, recorded in a folder or not."""
 
 import math
+import time
 from contextlib import ExitStack
 
 import torch
@@ -80,7 +81,7 @@ class Trainer:
         self._checks = {
             round(self.each * number / settings.checks) % self.each for number in range(1, settings.checks + 1)
         }
-        self._calibrated = calibrated
+        self._calibrated, self._kept = calibrated, time.monotonic()
         self._steps = Steps(self.network.model, self.optimizers, process)
 
     def tensors(self) -> dict[str, Tensor | ShardedTensor]:
@@ -157,9 +158,11 @@ class Trainer:
             self._log(watcher)
         if step % self.each in self._checks or _due(settings.evaluate_every, step):
             better = self._validate(watcher)
-        if end_of_epoch or better or _due(settings.checkpoint_every, step):
+        timed = step % settings.log_every == 0 and _is_old(self._kept, settings.checkpoint_minutes, self.process)
+        if end_of_epoch or better or timed or _due(settings.checkpoint_every, step):
             self.window.pause()
             watcher.checkpoint_due()
+            self._kept = time.monotonic()
             self.window.go_on()
 
     def _log(self, watcher: Watcher) -> None:
@@ -178,17 +181,27 @@ class Trainer:
         watcher.validated(self.done, predicted)
         better = False
         if self.best is not None:
-            found = torch.tensor(self._log_loss(predicted) if self.process.first else 0.0, dtype=torch.float64)
+            found = torch.tensor(
+                _log_loss(predicted, self._calibrated) if self.process.first else 0.0, dtype=torch.float64
+            )
             distributed.broadcast(found, 0)
             better = self.best.seen(float(found), self.done)
         self.window.go_on()
         return better
 
-    def _log_loss(self, predicted: Predicted) -> float:
-        if not len(predicted.label):
-            raise RankerError("there are no validation rows to stop by (patience); expected some, or no patience")
-        platt = fit_platt(predicted.logit, predicted.label) if self._calibrated else Platt()
-        return log_loss(predicted.label, platt.probability(predicted.logit))
+
+def _log_loss(predicted: Predicted, calibrated: bool) -> float:
+    if not len(predicted.label):
+        raise RankerError("there are no validation rows to stop by (patience); expected some, or no patience")
+    platt = fit_platt(predicted.logit, predicted.label) if calibrated else Platt()
+    return log_loss(predicted.label, platt.probability(predicted.logit))
+
+
+def _is_old(kept: float, minutes: float, process: ProcessContext) -> bool:
+    """Whether the checkpoint of the moment `kept` is so old, by the clock of the first process."""
+    flag = torch.tensor(float(minutes > 0 and time.monotonic() - kept >= 60 * minutes), device=process.device)
+    distributed.broadcast(flag, 0)
+    return bool(flag)
 
 
 def _due(every: int, step: int) -> bool:

@@ -1,5 +1,7 @@
 """A run of `tandem ranker fit` exported into a folder of its own scores as the network that was trained."""
 
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +70,39 @@ def test_predict_measures_rows_and_writes_their_probabilities(folder: Path, tmp_
         assert result.exit_code == 0
     assert "1,300 rows" in result.output
     assert np.load(tmp_path / "scores.npy").shape == (1300,)
+
+
+def invoked(*arguments: object) -> str:
+    result = CliRunner().invoke(app, [*map(str, arguments)], env={"COLUMNS": "140"}, catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_a_run_is_evaluated_and_predicts_without_an_export(folder: Path, tmp_path: Path) -> None:
+    measured = fitted(folder, tmp_path / "run", network="dcnv2", patience=2, checks=3)
+    told = tmp_path / "told.json"
+    shown = invoked("evaluate", tmp_path / "run", "--json", told)
+    found = json.loads(told.read_text())["figures"]
+    assert found["test"]["DLRM"]["auc"] == pytest.approx(measured["auc"], abs=1e-6)
+    assert found["test"]["DLRM"]["log_loss"] == pytest.approx(measured["log_loss"], abs=1e-6)
+    assert "constant" in shown and found["test"]["constant"]["normalised_entropy"] == pytest.approx(1)
+    text = folder.parent / "rows.tsv"
+    invoked("export", tmp_path / "run", "--output", tmp_path / "out")
+    for place in ("run", "out"):  # calibrated alike
+        invoked("predict", tmp_path / place, text, "-o", tmp_path / f"{place}.npy")
+    np.testing.assert_allclose(np.load(tmp_path / "run.npy"), np.load(tmp_path / "out.npy"), atol=1e-6)
+    invoked("evaluate", tmp_path / "run", text, "--json", told)
+    on_text = json.loads(told.read_text())["figures"]["rows"]["DLRM"]
+    label = CriteoRows.read(text).label
+    assert on_text["auc"] == pytest.approx(area_under_curve(label, np.load(tmp_path / "run.npy")), abs=1e-6)
+
+
+def test_a_run_whose_rows_are_gone_asks_for_others(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "rows")
+    fitted(tmp_path / "rows", tmp_path / "run", network="dcnv2")
+    shutil.rmtree(tmp_path / "rows")
+    with pytest.raises(RankerError, match="the rows it was trained on are gone, or others now"):
+        CliRunner().invoke(app, ["evaluate", str(tmp_path / "run")], catch_exceptions=False)
 
 
 def test_what_is_no_run_is_refused_and_leaves_nothing(tmp_path: Path) -> None:

@@ -7,9 +7,12 @@ import shutil
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from ranker.cli import app
 from ranker.errors import RankerError
 from ranker.training import run_folder
+from ranker.training.checkpoints import KEPT
 from ranker.training.figure5 import figure5
 from ranker.training.fit import FitJob
 from ranker.training.launch import launch
@@ -140,3 +143,48 @@ def test_a_finished_curve_is_not_shown_for_another_rate_or_other_rows(folder: Pa
     (other / "manifest.json").write_text((folder / "manifest.json").read_text() + " ")
     with pytest.raises(RankerError, match="other holds other rows than the run"):
         curve(Path(other), 0.1)
+
+
+def test_checkpoints_are_written_by_time_without_being_asked_for(folder: Path, tmp_path: Path) -> None:
+    """A log line finds the last checkpoint old; an epoch of three steps would have one alone."""
+    seen = []
+    for minutes in (1e-9, 0.0):
+        run = tmp_path / f"run{minutes}"
+        fitted(folder, run, checkpoint_minutes=minutes)
+        seen.append(len([*(run / "checkpoints").glob("step-*")]))
+    assert seen == [KEPT, 1]
+    assert TrainingSettings().checkpoint_minutes == 10
+
+
+def test_resume_goes_on_with_the_settings_and_processes_the_run_began_with(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = json.loads((run / "plan.json").read_text())
+    (run / "plan.json").write_text(json.dumps({**plan, "processes": 3}))
+    asked = []
+
+    def launched(processes: int, device: str, threads: int | None, work: object, job: FitJob) -> dict[str, object]:
+        asked.append((processes, job.resume, job.settings.dimension, job.data))
+        raise RankerError("enough")
+
+    monkeypatch.setattr("ranker.training.launch.launch", launched)
+    for more in ([], ["--processes", "2"]):
+        with pytest.raises(RankerError, match="enough"):
+            CliRunner().invoke(app, ["fit", "--resume", "-o", str(run), *more], catch_exceptions=False)
+    rows = Path(json.loads((run / "data.json").read_text())["folder"])
+    assert asked == [(3, True, 4, rows), (2, True, 4, rows)]
+
+
+def test_a_network_that_is_worse_than_a_constant_is_said_to_be(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "wild.yaml").write_text(
+        "{dimension: 4, shape: {bottom: [4], top: [4]}, batch: 64, mlps: {optimizer: adamw, learning_rate: 0.5}}"
+    )
+    (tmp_path / "mild.yaml").write_text(
+        "{dimension: 4, shape: {bottom: [4], top: [4]}, batch: 64, mlps: {optimizer: adamw, learning_rate: 0.01}}"
+    )
+    for name, worse in (("wild", True), ("mild", False)):
+        words = ["fit", str(folder), "--config", str(tmp_path / f"{name}.yaml"), "-o", str(tmp_path / name)]
+        result = CliRunner().invoke(app, [*words, "--threads", "1", "--epochs", "5"], catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+        said = " ".join((result.output + result.stderr).split())
+        assert ("the network is worse than a constant: its log loss on the" in said) == worse
