@@ -1,6 +1,6 @@
 """The formats that `tandem data import` knows."""
 
-from data.importers.forms import EventFile, Format, identity, kind, moment, number, optional, place
+from data.importers.forms import EventFile, Format, identity, kind, moment, number, optional, place, refunds
 from data.importers.media import MEDIA
 from data.importers.shops import SHOPS
 from data.schema import EVENT_KINDS, EVENT_SCHEMA
@@ -25,6 +25,7 @@ OWN = Format(
                 "order_value": number("order_value"),
             },
             signature=tuple(one.name for one in EVENT_SCHEMA if not one.nullable),
+            leave_out=(refunds(kind(KINDS, "kind"), number("order_value", least=None)),),
         ),
     ),
     ids="own",

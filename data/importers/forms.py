@@ -122,6 +122,20 @@ class LeaveOut:
     test: Field
 
 
+def refunds(of_kind: Field, value: Field) -> LeaveOut:
+    """Sales of a negative value give money back for an earlier sale: nobody took anything.
+
+    Args:
+        value: a number of any sign.
+    """
+
+    def read(source: Source) -> pa.Array:
+        negative = pc.less(value.read(source), 0.0)
+        return pc.and_(pc.equal(of_kind.read(source), "sale"), negative)
+
+    return LeaveOut("refunds (sales of a negative value)", Field(read, (*of_kind.columns, *value.columns)))
+
+
 @dataclass(frozen=True)
 class Further:
     """A second event that some rows hold: which rows, bool [n], and the fields that differ."""
@@ -191,7 +205,8 @@ def events_of(source: Source, file: EventFile) -> tuple[pa.Table, dict[str, int]
     masks = {rule.why: _mask(rule.test.read(source)) for rule in file.leave_out}
     kept, left_out = source.settle(), {}
     for why, mask in masks.items():
-        left_out[why] = int((mask & kept).sum())
+        if (mask & kept).any():
+            left_out[why] = int((mask & kept).sum())
         kept &= ~mask
     source = source.kept(kept)
     events = _table(source, file.fields)

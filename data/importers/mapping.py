@@ -25,6 +25,7 @@ from data.importers.forms import (
     number,
     optional,
     place,
+    refunds,
     text,
 )
 from data.readers.places import places_in
@@ -74,8 +75,10 @@ def mapped_format(columns: Mapping[str, str], constants: Mapping[str, str], kind
     }
     of_kind = fields["kind"]
     skipped = Field(lambda source: pc.equal(of_kind.read(source), "skip"), of_kind.columns)
-    leave_out = (LeaveOut("rows of kinds to skip", skipped),) if "skip" in kinds.values() else ()
-    return Format("mapping", "", (EventFile(fields, leave_out=leave_out),), "content")
+    leave_out = [LeaveOut("rows of kinds to skip", skipped)] if "skip" in kinds.values() else []
+    if "order_value" not in constants:
+        leave_out.append(refunds(of_kind, number(columns.get("order_value", "order_value"), least=None)))
+    return Format("mapping", "", (EventFile(fields, leave_out=tuple(leave_out)),), "content")
 
 
 def guessed_mapping(paths: Sequence[Path], reading: Reading) -> tuple[dict[str, str], dict[str, str], dict[str, str]]:

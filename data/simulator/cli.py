@@ -73,20 +73,21 @@ def write_marketplace(place: Workspace, marketplace: "Marketplace", replace: boo
         DataError: the workspace holds events already and `replace` is false, or its folder cannot be written.
     """
     from data.tables import refuse_to_overwrite, store
+    from data.workspace import writing
 
     events = marketplace.organic_events(0, marketplace.config.train_days)
     catalog = marketplace.catalog()
-    refuse_to_overwrite(place, replace)
-    try:
-        place.root.mkdir(parents=True, exist_ok=True)
-        (place.root / "origin.json").unlink(missing_ok=True)
-        marketplace.save(place.simulator)
-    except OSError as error:
-        raise DataError(f"{place.root}: expected a folder that can be written, found {error}") from error
-    fingerprint = marketplace.config.fingerprint()
-    origin = Origin(ORIGIN_NAME, simulated=True, fingerprint=fingerprint, events=len(events), items=len(catalog))
-    store(place, events, catalog, origin, replace=True)
-    return origin
+    with writing(place):
+        refuse_to_overwrite(place, replace)
+        try:
+            (place.root / "origin.json").unlink(missing_ok=True)
+            marketplace.save(place.simulator)
+        except OSError as error:
+            raise DataError(f"{place.root}: expected a folder that can be written, found {error}") from error
+        fingerprint = marketplace.config.fingerprint()
+        origin = Origin(ORIGIN_NAME, simulated=True, fingerprint=fingerprint, events=len(events), items=len(catalog))
+        store(place, events, catalog, origin, replace=True)
+        return origin
 
 
 def describe(marketplace: "Marketplace") -> dict[str, Any]:

@@ -154,6 +154,17 @@ OPTIONS = {
 }
 
 
+def test_refunds_are_no_events_and_are_counted(load):
+    imported = load(MAPPED + "1700000003,a,x,buy,-12.5,\n1700000004,b,y,look,,\n", "mapping", **OPTIONS)
+    assert imported.report.left_out["refunds (sales of a negative value)"] == 1
+    assert (imported.report.rows_read, imported.report.events) == (6, 4)
+    own = "event_id,ts,user_id,kind,item_id,merchant_id,country,order_id,order_value\n"
+    own += "1,1700000000,u,sale,i,m,FR,o,9.5\n2,1700000009,u,sale,i,m,FR,o,-9.5\n"
+    imported = load(own, "events")
+    assert column(imported, "order_value") == [9.5]
+    assert imported.report.left_out == {"refunds (sales of a negative value)": 1}
+
+
 def test_any_file_comes_in_with_a_mapping(load):
     imported = load(MAPPED, "mapping", **OPTIONS)
     first, second, third = column(imported, "event_id")
