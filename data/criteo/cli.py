@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from data.console import JsonOption, NewFolderOption, SeedOption, console, notices, progress_bar, table, write_figures
-from data.criteo.layout import CATEGORICAL, SPLITS, SplitKind
+from data.criteo.layout import SPLITS, SplitKind
 from data.errors import DataError
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ def add_commands(app: typer.Typer) -> None:
     app.command("criteo")(criteo)
     app.command("criteo-download")(criteo_download)
     app.command("criteo-made-up")(criteo_made_up)
+    app.command("clicks")(clicks)
 
 
 def criteo(
@@ -124,6 +125,43 @@ def criteo_made_up(
         write_made_up(file, rows, seed, file.suffix == ".gz", bar.advance)
 
 
+def clicks(
+    file: Annotated[
+        Path, typer.Argument(help="CSV, TSV, JSON lines or Parquet, plain or gzipped.", show_default=False)
+    ],
+    output: NewFolderOption,
+    label: Annotated[str, typer.Option(help="The column of 0 and 1.", show_default=False)],
+    ids: Annotated[str, typer.Option(help="Columns of ids, as in user,item.", show_default=False)],
+    numbers: Annotated[str, typer.Option(help="Columns of numbers, as in price,age.", show_default=False)],
+    time: Annotated[str | None, typer.Option(help="Of times; without, the rows are in order.")] = None,
+    time_format: Annotated[str | None, typer.Option(help="As of `tandem data import`.")] = None,
+    separator: Annotated[str | None, typer.Option(help="Between values.", show_default="found")] = None,
+    fractions: FractionsOption = "0.8,0.1,0.1",
+    threshold: ThresholdOption = 1,
+    skip_bad: Annotated[int, typer.Option(min=0, help="Leave out so many bad rows at most, and keep them beside.")] = 0,
+    json_file: JsonOption = None,
+) -> None:
+    """Turn a click log of your own into columnar files that the ranker trains on: a label, ids, numbers, a time.
+
+    The folder is what `tandem data criteo` writes, with your columns' names. The newest rows are for validation and
+    test. Rows are held in memory while they are converted.
+    """
+    from data.criteo.clicks import ClickColumns, convert_clicks
+    from data.readers.sniffing import Reading
+
+    columns = ClickColumns(label=label, ids=_names(ids), numbers=_names(numbers), time=time, time_format=time_format)
+    reading = Reading({"tab": "\t"}.get(separator or "", separator))
+    done = convert_clicks(file, output, columns, _three_numbers(fractions), threshold, reading, skip_bad)
+    _show(done.manifest, output)
+    bad = f", {done.bad:,} bad ones left out (in bad_rows.tsv)" if done.bad else ""
+    console.print(f"{done.rows:,} rows read{bad}", highlight=False)
+    write_figures(json_file, {"rows": done.rows, "bad": done.bad, "manifest": done.manifest.model_dump()})
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
 def _three_numbers(text: str) -> tuple[float, float, float]:
     try:
         first, second, third = map(float, text.split(","))
@@ -136,7 +174,7 @@ def _show(manifest: "Manifest", output: Path) -> None:
     sizes = table(f"{output}: splits", "split", "rows", "click rate", "ids missing", "ids unknown")
     for name in SPLITS:
         size = manifest.splits[name]
-        fields = max(size.rows * len(CATEGORICAL), 1)
+        fields = max(size.rows * len(manifest.categorical), 1)
         missing = sum(feature.missing[name] for feature in manifest.categorical) / fields
         unknown = sum(feature.unknown[name] for feature in manifest.categorical) / fields
         click_rate = f"{size.clicks / size.rows:.2%}" if size.rows else "-"

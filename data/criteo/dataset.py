@@ -9,7 +9,7 @@ from typing import NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from data.criteo.layout import CATEGORICAL, SPLITS, arrays_of
+from data.criteo.layout import SPLITS, arrays_of
 from data.criteo.manifest import Manifest
 from data.criteo.vocabulary import Vocabulary
 from data.errors import DataError
@@ -84,7 +84,7 @@ class CriteoSplit:
 
 @dataclass(frozen=True)
 class CriteoDataset:
-    """A folder that `tandem data criteo` wrote."""
+    """A folder that `tandem data criteo` wrote, or `tandem data clicks`: then with columns of other names."""
 
     folder: Path
     manifest: Manifest
@@ -107,16 +107,16 @@ class CriteoDataset:
 
     @property
     def table_rows(self) -> tuple[int, ...]:
-        """The rows of the 26 embedding tables: row 0 for a missing id, row 1 for an unknown one, then the ids."""
+        """The rows of the embedding tables: row 0 for a missing id, row 1 for an unknown one, then the ids."""
         return tuple(feature.rows for feature in self.manifest.categorical)
 
     def split(self, name: str) -> CriteoSplit:
         """`train`, `validation` or `test`. Raises DataError for another name, or files that do not fit the manifest."""
         if name not in SPLITS:
             raise DataError(f"split {name!r}: expected one of {', '.join(SPLITS)}")
-        folder, rows = self.folder / name, self.manifest.splits[name].rows
+        folder, rows, manifest = self.folder / name, self.manifest.splits[name].rows, self.manifest
         arrays = {}
-        for part, (shape, dtype) in arrays_of(rows).items():
+        for part, (shape, dtype) in arrays_of(rows, len(manifest.dense), len(manifest.categorical)).items():
             arrays[part] = array = load_array(folder / f"{part}.npy")
             if array.shape != shape or array.dtype != dtype:
                 raise DataError(
@@ -127,9 +127,9 @@ class CriteoDataset:
 
     @cached_property
     def vocabularies(self) -> tuple[Vocabulary, ...]:
-        """The 26 vocabularies, memory-mapped: they turn new ids into rows as the conversion did."""
+        """The vocabularies, memory-mapped: they turn new ids into rows as the conversion did."""
         most = self.manifest.options.max_rows
-        return tuple(Vocabulary.load(self.folder / "vocabulary", k, most) for k in range(len(CATEGORICAL)))
+        return tuple(Vocabulary.load(self.folder / "vocabulary", name, most) for name in self.manifest.id_names)
 
 
 def log_transformed(dense: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -28,7 +28,9 @@ def spooled_ids(spool: NDArray[np.uint32], feature: int) -> tuple[NDArray[np.uin
     return spool[SPOOL_IDS + feature], (spool[SPOOL_MISSING] >> np.uint32(feature)) & np.uint32(1) == 1
 
 
-def arrays_of(rows: int) -> dict[str, tuple[tuple[int, ...], type[np.generic]]]:
+def arrays_of(
+    rows: int, numbers: int = len(DENSE), ids: int = len(CATEGORICAL)
+) -> dict[str, tuple[tuple[int, ...], type[np.generic]]]:
     """The shape and dtype of the arrays of a split, by name."""
-    wide = {"dense": ((rows, len(DENSE)), np.float32), "categorical": ((rows, len(CATEGORICAL)), np.int32)}
+    wide = {"dense": ((rows, numbers), np.float32), "categorical": ((rows, ids), np.int32)}
     return {**wide, "label": ((rows,), np.uint8)}

@@ -1,6 +1,7 @@
 """What a converted folder says of itself, the same bytes for the same rows and options: `manifest.json`, and the
 `specification.yaml` that says what the ranker is to make of the columns."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, Self
 
@@ -62,6 +63,11 @@ class Manifest(Settings):
     categorical: tuple[Feature, ...]
     files: dict[str, str]  # path inside the folder -> SHA-256
 
+    @property
+    def id_names(self) -> tuple[str, ...]:
+        """The ids' columns: C1 .. C26 of Criteo's rows, others of `tandem data clicks`."""
+        return tuple(feature.name for feature in self.categorical)
+
     def write(self, folder: Path) -> None:
         write_text_atomically(folder / "manifest.json", self.model_dump_json(indent=2) + "\n")
 
@@ -76,16 +82,25 @@ class Manifest(Settings):
         return manifest
 
 
-def write_specification(folder: Path, at_least: int) -> None:
-    """Write `specification.yaml`: 13 integers to be log-transformed, and 26 ids with a table each of their own.
+def write_specification(
+    folder: Path,
+    at_least: int,
+    name: str = "criteo",
+    numbers: Mapping[str, bool] = dict.fromkeys(DENSE, True),
+    ids: Sequence[str] = CATEGORICAL,
+) -> None:
+    """Write `specification.yaml`: numbers, and ids with a table each of their own.
 
     The dimension is that of DLRM's own run on Kaggle's rows; whoever wants another copies the file.
+
+    Args:
+        numbers: column -> whether it is to be log-transformed.
     """
     specification = {
-        "name": "criteo",
+        "name": name,
         "dimension": DIMENSION,
-        "dense": [{"name": name, "log": True} for name in DENSE],
-        "item": [{"name": name, "table": name} for name in CATEGORICAL],
-        "tables": {name: {"threshold": at_least} for name in CATEGORICAL},
+        "dense": [{"name": number, "log": log} for number, log in numbers.items()],
+        "item": [{"name": one, "table": one} for one in ids],
+        "tables": {one: {"threshold": at_least} for one in ids},
     }
     write_text_atomically(folder / "specification.yaml", yaml.safe_dump(specification, sort_keys=False))

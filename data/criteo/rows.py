@@ -90,8 +90,8 @@ def _written(rows: NDArray[np.int64], feature: int, dataset: CriteoDataset) -> N
     vocabulary = dataset.vocabularies[feature]
     if vocabulary.hashed:
         raise DataError(
-            f"{dataset.folder}: ids of {CATEGORICAL[feature]} share rows by hash, so that another file's cannot be "
-            "compared with them; expected a folder converted without --max-rows"
+            f"{dataset.folder}: ids of {dataset.manifest.id_names[feature]} share rows by hash, so that another file's "
+            "cannot be compared with them; expected a folder converted without --max-rows"
         )
     reserved = np.array([NO_ID, RARE_ID], np.int64)
     return np.concatenate([reserved, np.asarray(vocabulary.ids, np.int64)])[rows]

@@ -33,9 +33,10 @@ class Vocabulary:
         return cls(ids, max_rows if hashed and max_rows else rows, hashed)
 
     @classmethod
-    def load(cls, folder: Path, feature: int, max_rows: int | None) -> Self:
-        """Memory-mapped. Raises DataError where the file is missing or broken."""
-        return cls.of(load_array(folder / f"{CATEGORICAL[feature]}.ids.npy"), max_rows)
+    def load(cls, folder: Path, feature: int | str, max_rows: int | None) -> Self:
+        """Memory-mapped; `feature`: a name, or a number of Criteo's. Raises DataError for a missing or broken file."""
+        name = feature if isinstance(feature, str) else CATEGORICAL[feature]
+        return cls.of(load_array(folder / f"{name}.ids.npy"), max_rows)
 
     def rows_of(self, ids: NDArray[np.uint32], missing: NDArray[np.bool_]) -> NDArray[np.int32]:
         """int32 [n]: the row of each id uint32 [n]; `missing` bool [n] says where there is none.

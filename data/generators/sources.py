@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.criteo.dataset import CriteoDataset
-from data.criteo.layout import CATEGORICAL
 from data.errors import DataError
 from data.generators.storage import Generated
 from data.ids import load_array
@@ -35,8 +34,9 @@ def open_traces(path: Path, split: str = "train") -> TraceSource:
     if (path / "manifest.json").exists():
         dataset = CriteoDataset.open(path)
         columns = dataset.split(split).categorical
-        rows: dict[str, int | None] = dict(zip(CATEGORICAL, dataset.table_rows, strict=True))
-        return TraceSource(f"{path.name}, {split}", rows, lambda name: np.array(columns[:, CATEGORICAL.index(name)]))
+        names = dataset.manifest.id_names
+        rows: dict[str, int | None] = dict(zip(names, dataset.table_rows, strict=True))
+        return TraceSource(f"{path.name}, {split}", rows, lambda name: np.array(columns[:, names.index(name)]))
     if (path / "generated.json").exists():
         generated = Generated.open(path)
         return TraceSource(

@@ -45,4 +45,5 @@ class BadRows:
         reasons = "; ".join(f"{count:,} {reason}" for reason, count in self.reasons.most_common(5))
         bad = f"{self.count:,} of {rows:,} rows {'is' if self.count == 1 else 'are'} bad"
         bad += f" ({reasons})" if len(self.reasons) > 1 else ""
-        raise DataError(f"{self.first}; {bad}: --skip-bad {self.count} leaves out and keeps them in a file")
+        them = "it" if self.count == 1 else "them"
+        raise DataError(f"{self.first}; {bad}: --skip-bad {self.count} leaves {them} out and keeps {them} in a file")

@@ -3,6 +3,7 @@
 import gzip
 import json
 import zipfile
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
@@ -270,3 +271,9 @@ def test_a_file_without_header_is_mapped_by_numbers(load):
     imported = load("1700000000,a,x\n1700000001,b,x\n", columns=columns, constants={"kind": "view", "merchant_id": "m"})
     assert column(imported, "user_id") == ["a", "b"]
     assert imported.events["ts"].cast(pa.int64()).to_pylist()[0] == 1_700_000_000_000_000
+
+
+def test_the_reference_says_of_every_format_what_becomes_what():
+    page = (Path(__file__).parents[3] / "docs" / "reference" / "data.md").read_text()
+    missing = [one.name for one in FORMATS.values() if f"| `{one.name}` | {one.about} |" not in page]
+    assert missing == []
