@@ -162,7 +162,13 @@ def _split_by_time(
             f"{np.datetime64(cut_ts, 'us')}"
         )
     earlier = pc.less(events["ts"], pa.scalar(cut_ts, events.schema.field("ts").type))
-    timelines = Timelines.of(events, items)
+    return events.filter(earlier), requests_from(Timelines.of(events, items), items, cut_ts, max_users, rng)
+
+
+def requests_from(
+    timelines: Timelines, items: ItemTable, cut_ts: int, max_users: int | None, rng: np.random.Generator
+) -> Requests:
+    """What users took from `cut_ts` on (UTC microseconds), asked with what they did before; users who did both."""
     starts, ends = timelines.offsets[:-1], timelines.offsets[1:]
     before = np.concatenate([[0], np.cumsum(timelines.ts < cut_ts)])
     cuts = starts + before[ends] - before[starts]
@@ -170,7 +176,7 @@ def _split_by_time(
     requests: list[HeldOut] = []
     for user in np.sort(asked).tolist():
         requests += _requests_of(timelines, items, user, int(starts[user]), int(cuts[user]), int(ends[user]))
-    return events.filter(earlier), Requests.of(requests, items)
+    return Requests.of(requests, items)
 
 
 def _requests_of(timelines: Timelines, items: ItemTable, user: int, start: int, cut: int, end: int) -> list[HeldOut]:
@@ -210,18 +216,19 @@ def evaluate_sources(sources: Mapping[str, CandidateSource], held_out: Sequence[
         source -> {"recall@20", "recall@20_se", "recall@50", "recall@50_se", "users", "requests"}; NaN where there is
         nothing to measure.
     """
-    figures: dict[str, dict[str, Any]] = {}
-    for name, source in sources.items():
-        by_user: dict[str, list[list[float]]] = defaultdict(list)
-        for one in held_out:
-            proposed = source.propose(one.request, max(CUTOFFS)).items
-            by_user[one.request.user_id].append([recall(proposed, one.targets, k) for k in CUTOFFS])
-        figures[name] = _summary([np.mean(rows, axis=0) for rows in by_user.values()], len(held_out))
-    return figures
+    return {name: _summary(recalls_of_users(source, held_out), len(held_out)) for name, source in sources.items()}
 
 
-def _summary(per_user: list[np.ndarray], requests: int) -> dict[str, Any]:
-    recalls = np.array(per_user, float).reshape(-1, len(CUTOFFS))
+def recalls_of_users(source: CandidateSource, held_out: Sequence[HeldOut]) -> NDArray[np.float64]:
+    """float64 [users, CUTOFFS]: the mean recall over each user's requests, users in order of their first request."""
+    by_user: dict[str, list[list[float]]] = defaultdict(list)
+    for one in held_out:
+        proposed = source.propose(one.request, max(CUTOFFS)).items
+        by_user[one.request.user_id].append([recall(proposed, one.targets, k) for k in CUTOFFS])
+    return np.array([np.mean(rows, axis=0) for rows in by_user.values()], float).reshape(-1, len(CUTOFFS))
+
+
+def _summary(recalls: NDArray[np.float64], requests: int) -> dict[str, Any]:
     summary: dict[str, Any] = {"users": len(recalls), "requests": requests}
     for column, k in enumerate(CUTOFFS):
         mean = Mean.of(recalls[:, column])

@@ -35,7 +35,8 @@ class TrainingPlan(Settings):
         pooled: candidates that each source proposes for an example request.
         requests: example requests at most.
         from_log: also learn from the gateway's log: stage one from its events, the ranker from its displays.
-        enough_displays: whose outcome is known; with fewer of them the ranker learns from events alone.
+        enough_clicks: landed clicks (or sales, where the ranker is labelled with them) of displays whose outcome is
+            known; with fewer of them the ranker learns from events alone.
         newest_displays: that the ranker learns from, at most; bounds the memory.
         engine: what runs the relational steps of one run; not kept in the workspace.
         seed: of everything random in one run; not kept in the workspace.
@@ -48,7 +49,7 @@ class TrainingPlan(Settings):
     pooled: Count = 30
     requests: Count = 12_000
     from_log: bool = True
-    enough_displays: Count = 500
+    enough_clicks: Count = 300
     newest_displays: Count = 1_000_000
     seed: Seed = 0
 

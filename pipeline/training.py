@@ -29,6 +29,7 @@ from data.workspace import Workspace
 from pipeline.publishing import make_bundle
 from pipeline.settings import TrainingPlan
 from ranker.banner.logged import Log, matured, read_log
+from ranker.banner.rows import slot_labels
 from ranker.banner.training import SOURCES_ORDER, served_metrics, train_ranker
 from ranker.errors import RankerError
 
@@ -95,14 +96,20 @@ def _both_stages(
 def _logged(workspace: Workspace, plan: TrainingPlan) -> Log | None:
     """What the gateway displayed, as far as its outcome is known; None where that is too little to learn from."""
     found = read_log(workspace.log) if plan.from_log else None
-    if found is None or len(found.displays) < plan.enough_displays:
+    if found is None or not len(found.displays):
         return None
+    label = plan.ranker.label
     try:
-        displays = matured(found.displays, plan.ranker.label).last(plan.newest_displays)
+        displays = matured(found.displays, label).last(plan.newest_displays)
     except RankerError as error:
         log.warning("the ranker learns from no display: %s", error)
         return None
-    return Log(displays, found.tracked) if len(displays) >= plan.enough_displays else None
+    positive = int(slot_labels(displays.table.combine_chunks(), found.tracked, label).sum())
+    if positive < plan.enough_clicks:
+        told = f"{len(displays):,} displays have {positive:,} positive slots; expected {plan.enough_clicks:,}"
+        log.warning("the ranker learns from no display: %s (enough_clicks)", told)
+        return None
+    return Log(displays, found.tracked)
 
 
 def _train_candidates(

@@ -40,7 +40,8 @@ def demo(
     """Run the whole path: events, training, gateway, banners over gRPC, and what they brought.
 
     Without --events: simulate a marketplace, serve three populations (GBO; GBO + CBO; GBO + CBO + LED), feed the users'
-    clicks, landings and sales back, update the ranker once, and measure the uplift beside the true one.
+    views, clicks, landings and sales back, retrain both stages from that log, and measure the uplift beside the true
+    one, and what the retraining brought.
     With --events: import them, train on a part, and answer held-out users' requests.
     """
     from data import simulator

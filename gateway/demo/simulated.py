@@ -1,18 +1,20 @@
-"""The main job: a simulated marketplace, trained on, served, tested on three populations, updated and reported."""
+"""The main job: a simulated marketplace, trained on, served, tested on three populations, retrained and reported."""
 
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from data.bundle import Bundle
 from data.console import console, progress_bar
+from data.learning import EventCounts
 from data.simulator import Marketplace, MarketplaceConfig
 from data.simulator.cli import ORIGIN_NAME, write_marketplace
+from data.simulator.config import MICROSECONDS_PER_DAY
 from data.workspace import Workspace
 from gateway.demo.agreement import Agreement, agreement_of
+from gateway.demo.loop import Gain, gain_of
 from gateway.demo.place import POPULATIONS, Clock, check_room, make_room
 from gateway.demo.replay import Replay, replay
 from gateway.demo.server import running_gateway, wait_for_version
@@ -30,7 +32,7 @@ class DemoConfig:
     """Sizes of the main job.
 
     Attributes:
-        first_part: of the opportunities; after it the ranker is updated with what was logged.
+        first_part: of the opportunities; after it both stages are retrained with what was logged.
         switch_part: of the rest, sent while the gateway takes the new bundle.
         clients: separate processes that ask for banners. workers: of the gateway.
     """
@@ -46,13 +48,19 @@ class DemoConfig:
 
 @dataclass(frozen=True)
 class DemoResult:
-    """What the main job measured. `seconds`: by step. `page`: the report's file."""
+    """What the main job measured.
+
+    Attributes:
+        bundles: the first, and the one retrained from the log. gain: what the second is better by.
+        seconds: by step. page: the report's file.
+    """
 
     report: Report
     replay: Replay
     agreement: Agreement
     shown: Shown
     bundles: tuple[Bundle, Bundle]
+    gain: Gain
     seconds: dict[str, float]
     page: Path
 
@@ -76,56 +84,63 @@ def run_simulated(workspace: Workspace, config: DemoConfig) -> DemoResult:
     middle = int(config.first_part * len(everything))
     shown = Shown()
     with running_gateway(workspace, config.populations, config.workers) as address:
+        traffic = _Traffic(address, workspace, marketplace, config.clients)
         with clock.step("first part of the traffic"):
-            shown.extend(_traffic(address, workspace, everything[:middle], config.clients, "first part"))
-        with clock.step("update the ranker with the log"):
-            second = _update(workspace, config.plan.seed)
+            shown.extend(traffic.send(0, middle, "first part"))
+        with clock.step("retrain both stages from the log, as `tandem train` does"):
+            second = train_bundle(workspace, config.plan)
+            console.print(f"  learnt from {EventCounts(**second.metrics['events'])}", highlight=False)
         with clock.step("second part, with the new bundle published under traffic"):
             switch = middle + int(config.switch_part * (len(everything) - middle))
-            shown.extend(_traffic(address, workspace, everything[middle:switch], config.clients, "during the switch"))
+            shown.extend(traffic.send(middle, switch, "during the switch"))
             wait_for_version(address, second.version, banner_context(marketplace, switch - 1))
-            shown.extend(_traffic(address, workspace, everything[switch:], config.clients, "second part"))
+            shown.extend(traffic.send(switch, len(everything), "second part"))
     if shown.errors:
         raise GatewayError(f"{len(shown.errors)} of {len(everything)} requests failed; the first: {shown.errors[0]}")
     with clock.step("counterfactual replay without the gateway, and the truth"):
         replayed = _replayed(workspace, config, shown)
+    with clock.step("the first bundle and the retrained one on the same later requests"):
+        everyone = max(load_experiment(config.populations).populations, key=lambda one: len(one.sources))
+        gain = gain_of(
+            marketplace, workspace.simulator, (first, second), everything[middle:], everyone.sources, _processes(config)
+        )
     with clock.step("report"):
         report = report_of(workspace, populations=config.populations, truth=replayed.truth(marketplace))
         page = workspace.root / "report.html"
         write_page(report, page)
     agreement = agreement_of(workspace, marketplace, replayed, shown, report)
-    return DemoResult(report, replayed, agreement, shown, (first, second), clock.seconds, page)
+    return DemoResult(report, replayed, agreement, shown, (first, second), gain, clock.seconds, page)
 
 
-def _update(workspace: Workspace, seed: int) -> Bundle:
-    """The bundle in service after an update: a worse ranker too, so that every demo shows a change of bundles.
+@dataclass(frozen=True)
+class _Traffic:
+    """Sends stretches of the marketplace's opportunities, and what the shop tracks meanwhile."""
 
-    With so few displays that nothing can be learnt from them, the bundle stays.
-    """
-    from ranker.errors import RankerError
-    from ranker.updates.update import UpdateConfig, update_ranker
+    address: str
+    workspace: Workspace
+    marketplace: Marketplace
+    clients: int
 
-    try:
-        found = update_ranker(workspace, UpdateConfig(minimum=1, wait_minutes=0, force=True), seed)
-    except RankerError as error:
-        console.print(f"  no update: {error}", highlight=False, soft_wrap=True)
-        return Bundle.open(workspace.current, verify=False)
-    console.print(
-        f"  on later displays the updated ranker's log loss differs by {found.comparison.log_loss}, from that of the "
-        f"first one recalibrated by {found.comparison.recalibrated}",
-        highlight=False,
-        soft_wrap=True,
-    )
-    return found.bundle or found.running
+    def send(self, first: int, end: int, what: str) -> Shown:
+        """Opportunities first .. end - 1, and the views from the first of them until the next stretch begins."""
+        opportunities = np.arange(first, end)
+        days = (self._day(first), self._day(end))
+        with progress_bar(f"banners, {what}", len(opportunities)) as bar:
+            return send_traffic(self.address, self.workspace.simulator, opportunities, self.clients, bar.advance, days)
+
+    def _day(self, opportunity: int) -> float:
+        config, at = self.marketplace.config, self.marketplace.opportunities
+        if 0 < opportunity < len(at):
+            return (int(at.ts[opportunity]) - config.start_us) / MICROSECONDS_PER_DAY
+        return float(config.days if opportunity else config.train_days)
 
 
-def _traffic(address: str, workspace: Workspace, opportunities: NDArray[np.int64], clients: int, what: str) -> Shown:
-    with progress_bar(f"banners, {what}", len(opportunities)) as bar:
-        return send_traffic(address, workspace.simulator, opportunities, clients, bar.advance)
+def _processes(config: DemoConfig) -> int:
+    return min(config.clients, os.cpu_count() or 1)
 
 
 def _replayed(workspace: Workspace, config: DemoConfig, shown: Shown) -> Replay:
     opportunities, versions = np.array(shown.opportunities), np.array(shown.versions)
     served = {workspace.bundles / one: opportunities[versions == one] for one in sorted(set(shown.versions))}
     sources = {one.name: one.sources for one in load_experiment(config.populations).populations}
-    return replay(workspace.simulator, served, sources, min(config.clients, os.cpu_count() or 1))
+    return replay(workspace.simulator, served, sources, _processes(config))

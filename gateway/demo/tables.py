@@ -12,6 +12,7 @@ from rich.table import Table
 from data.console import DEFAULT_WORKSPACE
 from data.statistics import Mean
 from data.workspace import Origin
+from gateway.demo.loop import Gain
 from gateway.demo.real import RealResult
 from gateway.demo.simulated import DemoResult
 from gateway.experiment.exports import report_figures
@@ -42,6 +43,7 @@ def print_simulated(result: DemoResult, console: Console) -> None:
         versions[version] = versions.get(version, 0) + 1
     shown = ", ".join(f"{version} {count:,}" for version, count in versions.items())
     console.print(f"Banners by bundle (the second was published under traffic): {shown}.", highlight=False)
+    print_gain(result.gain, console)
     latency = latency_of(result)
     console.print(
         f"A banner took {latency['client_p50_us'] / 1000:.1f} ms at the median and "
@@ -56,6 +58,23 @@ def print_simulated(result: DemoResult, console: Console) -> None:
     here = folder == str(DEFAULT_WORKSPACE)
     serve, ask = ("make serve", "") if here else (f"make serve WORKSPACE={folder}", f" -w {folder}")
     console.print(f"[bold]Serve this bundle:[/] {serve}, then .venv/bin/tandem gateway request{ask}", soft_wrap=True)
+
+
+def print_gain(gain: Gain, console: Console) -> None:
+    """Before and after the retraining."""
+    table = Table(
+        title=f"\nSIMULATED: retrained from the log, on {gain.displays:,} later requests of all sources",
+        title_justify="left",
+    )
+    for column in ("", "first bundle", "retrained", "difference ± standard error"):
+        table.add_column(column, justify="right" if column else "left")
+    clicks = gain.landed_clicks
+    rows = {"expected landed clicks per 1,000 displays": (clicks, ".1f")}
+    rows |= {f"{name}: recall@20 of later views": (one, ".4f") for name, one in gain.recall.items()}
+    for name, (one, form) in rows.items():
+        difference = f"{one.difference:+{form}} ({one.percent:+.1f} ± {one.percent_error:.1f} %)"
+        table.add_row(name, f"{one.first:{form}}", f"{one.retrained:{form}}", difference)
+    console.print(table)
 
 
 def latency_of(result: DemoResult) -> dict[str, float]:
@@ -73,6 +92,7 @@ def simulated_figures(result: DemoResult) -> dict[str, Any]:
         "simulated": True,
         "report": report_figures(result.report),
         "agreement": asdict(result.agreement) | {"same_share": result.agreement.same_share},
+        "retrained": result.gain.figures(),
         "latency": latency_of(result),
         "seconds": result.seconds,
         "bundles": [{"version": bundle.version, "metrics": bundle.metrics} for bundle in result.bundles],

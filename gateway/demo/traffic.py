@@ -3,14 +3,17 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from data.ids import UNKNOWN
+from data.schema import EVENT_SCHEMA
 from data.simulator import Answerer, Marketplace
 from data.simulator.answers import NO_ITEM
 from data.simulator.behaviour import DEVICES
@@ -20,6 +23,7 @@ from gateway.errors import GatewayError, RefusalError
 from proto.tandem.v1 import tandem_pb2 as pb
 
 SHED_ATTEMPTS = 6
+VIEWS_PER_CALL = 200
 SHED_PAUSE = 0.02
 """Seconds before the second attempt; each further pause is twice as long."""
 
@@ -28,11 +32,16 @@ _Answer = TypeVar("_Answer")
 
 @dataclass(frozen=True)
 class Shift:
-    """What one client process does: the opportunities, in their order of time."""
+    """What one client process does.
+
+    Attributes:
+        opportunities: in their order of time. views: what its users view in the shop meanwhile, oldest first.
+    """
 
     address: str
     simulator: Path
     opportunities: NDArray[np.int64]
+    views: pa.Table = field(default_factory=EVENT_SCHEMA.empty_table)
 
 
 @dataclass
@@ -70,18 +79,26 @@ def send_traffic(
     opportunities: NDArray[np.int64],
     clients: int,
     advance: Callable[[int], None] = lambda by: None,
+    days: tuple[float, float] | None = None,
 ) -> Shown:
     """Play the opportunities against a gateway from `clients` separate processes; each user stays with one of them.
 
     Args:
         opportunities: int64 [n], in order of time.
         advance: told how many more were answered.
+        days: the time in which the shop also tracks what users view there; None: it tracks no views.
 
     Raises:
         GatewayError: a client process died.
     """
-    users = Marketplace.load(simulator).opportunities.user[opportunities]
-    shifts = [Shift(address, simulator, opportunities[users % clients == one]) for one in range(clients)]
+    marketplace = Marketplace.load(simulator)
+    users = marketplace.opportunities.user[opportunities]
+    views = marketplace.organic_events(*days) if days else EVENT_SCHEMA.empty_table()
+    viewer = pc.index_in(views["user_id"], value_set=pa.array(marketplace.user_ids)).to_numpy() % clients
+    shifts = [
+        Shift(address, simulator, opportunities[users % clients == one], views.filter(pa.array(viewer == one)))
+        for one in range(clients)
+    ]
     everything = Shown()
     for shown in in_processes(_work, shifts, advance):
         everything.extend(shown)
@@ -139,14 +156,28 @@ def padded(slates: Sequence[NDArray[np.int32]], width: int) -> NDArray[np.int64]
 def _work(shift: Shift, advance: Callable[[int], None]) -> Shown:
     marketplace = Marketplace.load(shift.simulator)
     answerer, shown = Answerer(marketplace), Shown()
+    views, tracked = tracked_events(shift.views), 0
+    viewed_at = np.array([one.ts_us for one in views], np.int64)
     with GatewayClient(shift.address) as client:
         for opportunity in shift.opportunities.tolist():
+            now = int(np.searchsorted(viewed_at, marketplace.opportunities.ts[opportunity]))
+            if now - tracked >= VIEWS_PER_CALL:
+                tracked = _track_views(client, views, tracked, now, shown)
             try:
                 _play(client, marketplace, answerer, opportunity, shown)
             except GatewayError as error:
                 shown.errors.append(f"opportunity {opportunity}: {error}")
             advance(1)
+        _track_views(client, views, tracked, len(views), shown)
     return shown
+
+
+def _track_views(client: GatewayClient, views: list[pb.TrackedEvent], first: int, end: int, shown: Shown) -> int:
+    """Track views first .. end - 1; returns end."""
+    for start in range(first, end, VIEWS_PER_CALL):
+        part = views[start : min(start + VIEWS_PER_CALL, end)]
+        shown.tracked += _unless_shed(partial(client.track, part), shown)
+    return end
 
 
 def _play(client: GatewayClient, marketplace: Marketplace, answerer: Answerer, opportunity: int, shown: Shown) -> None:

@@ -1,7 +1,7 @@
 """Stage one trained on Spark against the same in memory, and a training that dies on the way."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,9 +25,12 @@ from candidates.led.training import start_of
 from candidates.sources import SourceKind
 from candidates.training import prepared, train_candidates
 from candidates.training_set import Stopwatch
+from data.eventlog import LogWriter
+from data.learning import learning_events
 from data.timelines import Timelines
 from data.workspace import Origin, Workspace
 from pipeline.training import TrainingPlan, train_stage_one
+from tests.support.log_records import logged_event
 
 SMALL = CandidatesConfig(
     embedding=EmbeddingConfig(dimension=8, oversampling=6, power_iterations=0, block_rows=100),
@@ -47,6 +50,11 @@ def test_a_killed_training_on_spark_goes_on_to_what_memory_would_have_given(
     pq.write_table(trained.events, workspace.events)
     pq.write_table(trained.catalog, workspace.catalog)
     workspace.write_origin(Origin("made up", True, "0", len(trained.events), len(trained.catalog)))
+    item, merchant = trained.catalog["item_id"][0].as_py(), trained.catalog["merchant_id"][0].as_py()
+    shared = {"item_id": item, "merchant_id": merchant, "country": "AA"}
+    writer = LogWriter(workspace.log)  # the gateway's log is learnt from by either engine
+    writer.append_tracked([logged_event(f"click {one % 40}", user_id=f"w{one % 40}", **shared) for one in range(50)])
+    writer.close()
     made: list[str] = []
     table = Stages.table
 
@@ -69,7 +77,10 @@ def test_a_killed_training_on_spark_goes_on_to_what_memory_would_have_given(
 
     local = tmp_path / "local"
     local.mkdir()
-    expected = train_candidates(local, trained.items, trained.events, SMALL, seed=3)
+    events = learning_events(workspace, tmp_path / "gathered")
+    assert (events.counts.log, events.counts.doubled) == (40, 10)
+    assert bundle.metrics["events"] == asdict(events.counts)
+    expected = train_candidates(local, trained.items, events.files, SMALL, seed=3)
     for file in sorted(local.rglob("*.npy")):
         found, wanted = np.load(bundle.candidates / file.relative_to(local)), np.load(file)
         if file.parent.parent.name == "led" and wanted.dtype.kind == "f":

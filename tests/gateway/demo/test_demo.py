@@ -73,6 +73,10 @@ def test_the_simulated_demo_measures_what_its_replay_without_the_gateway_measure
     assert shares[("A", "gbo")] == pytest.approx(1)
     for population in "ABC":
         assert sum(share for (name, _), share in shares.items() if name == population) == pytest.approx(1)
+    assert figures["bundles"][1]["metrics"]["events"]["log"] > 0, "the second bundle has learnt from the log"
+    clicks = figures["retrained"]["landed_clicks_per_1000"]
+    assert clicks["retrained"] - clicks["first"] == pytest.approx(clicks["difference"])
+    assert clicks["se"] > 0 and set(figures["retrained"]["recall@20"]) == {"gbo", "cbo", "led"}
     page = (tmp_path / "w" / "report.html").read_text()
     assert "SIMULATED" in page and "<script" not in page
 
