@@ -15,10 +15,18 @@ Fraction = Annotated[float, Field(gt=0, lt=1)]
 
 
 class EmbeddingConfig(Settings):
-    """Item vectors from the PMI of view timelines (LED paper, section 4.1)."""
+    """Item vectors from the PMI of view timelines (LED paper, section 4.1).
+
+    Attributes:
+        pmi: "textbook": of the pairs alone, contexts smoothed to a distribution; "paper": of the share of timelines
+            that hold an item, a power of it for the context.
+        period_days: only views so close to the newest event make pairs; None: all.
+    """
 
     dimension: Count = 100  # of the item vectors
     timeline_limit: Count = 50  # the newest distinct items of a user that make pairs
+    pmi: Literal["textbook", "paper"] = "textbook"
+    period_days: Positive | None = None
     context_power: AtLeastZero = 0.75  # of the context items' shares (word2vec's 0.75)
     oversampling: Whole = 30  # columns of the random sketch beyond the dimension
     power_iterations: Whole = 2  # of the randomised SVD
@@ -112,7 +120,7 @@ class LedConfig(Settings):
         start: of a training: "spectral", "svd" (the PMI of who took what together, section 4.1), or "random" (Glorot).
         loss: "multinomial" over all items of a row's merchant, or sampled: "css", "bpr", "negative_sampling".
         dimension: of the item vectors; of spectral ones at most.
-        context_power, value_power: of the PMI, and of its singular values, where the start is made of a matrix.
+        pmi, context_power, value_power: of the SVD start of a user-item matrix, as of `EmbeddingConfig`.
         bias_scale: with starts "svd" and "random", biases begin at this times log popularity; 0: at zero.
         targets: in a bundle, "clicks": only clicks, landings and sales are asked for; "auto": where there are
             `enough_clicks`, else all.
@@ -140,6 +148,7 @@ class LedConfig(Settings):
     start: Literal["spectral", "svd", "random"] = "spectral"
     loss: Loss = "css"
     dimension: Count = 100
+    pmi: Literal["textbook", "paper"] = "textbook"
     context_power: AtLeastZero = 0.75
     value_power: AtLeastZero = 0.5
     bias_scale: AtLeastZero = 0.5
@@ -166,6 +175,12 @@ class LedConfig(Settings):
     spectral: SpectralValues | None = None
     threads: Count = 1
     seed: Seed = 0  # of everything random in a training
+
+    @property
+    def embedding(self) -> EmbeddingConfig:
+        """Of the start "svd" of a user-item matrix."""
+        names = ("dimension", "pmi", "context_power", "value_power")
+        return EmbeddingConfig(**{name: getattr(self, name) for name in names})
 
 
 class IndexConfig(Settings):

@@ -126,7 +126,10 @@ def prepared(
         raise CandidatesError(f"none of the {len(events)} events names an item of the catalog of {len(items)} items")
     relation = positioned(events, items)
     popular = popularity(relation, items, config.gbo.window_days, config.gbo.half_life_days)
-    statistics = country_statistics(relation, config.embedding.timeline_limit, config.minimum_country_users)
+    embedding = config.embedding
+    statistics = country_statistics(
+        relation, embedding.timeline_limit, config.minimum_country_users, embedding.period_days
+    )
     clock.stop("statistics")
     countries = []
     for found in statistics:
@@ -134,7 +137,7 @@ def prepared(
             CountryTraining(
                 country=found.country,
                 items=CountryItems.of(found.items, items),
-                vectors=item_vectors(found.cooccurrence, config.embedding, seed, config.threads),
+                vectors=item_vectors(found.cooccurrence, embedding, seed, config.threads, found.timelines),
                 validation=[one for one in validation if one.request.country == found.country],
             )
         )

@@ -13,6 +13,7 @@ import numpy as np
 from scipy.sparse import csr_matrix
 
 from candidates.baselines.autoencoder import Autoencoder, AutoencoderConfig
+from candidates.config import EmbeddingConfig
 from candidates.matrices.embeddings import svd_vectors
 from candidates.models.user_items import check_targets
 from candidates.protocols.splits import HeldOutUsers
@@ -31,7 +32,7 @@ class PaperVaeConfig(AutoencoderConfig):
         tied: one table of item vectors serves the first and the last layer.
         start: of the item vectors: random, or "svd" (LED paper, section 4.1), scaled as random ones are.
         tuning: "full" trains them, "project" keeps them and trains a matrix behind each.
-        context_power, value_power: of the SVD, as LED's.
+        pmi, context_power, value_power: of the SVD, as LED's.
     """
 
     loss: Literal["multinomial", "css"] = "css"
@@ -42,6 +43,7 @@ class PaperVaeConfig(AutoencoderConfig):
     tied: bool = True
     start: Literal["random", "svd"] = "random"
     tuning: Literal["full", "project"] = "full"
+    pmi: Literal["textbook", "paper"] = "textbook"
     context_power: float = 0.75
     value_power: float = 0.5
 
@@ -78,7 +80,13 @@ class PaperVae(Autoencoder):
         if config.start == "random":
             return None
         basis = inputs if self.pretrain_on is None else self.pretrain_on
-        found = svd_vectors(basis, config.hidden, config.context_power, config.value_power, config.seed)
+        embedding = EmbeddingConfig(
+            dimension=config.hidden,
+            pmi=config.pmi,
+            context_power=config.context_power,
+            value_power=config.value_power,
+        )
+        found = svd_vectors(basis, embedding, config.seed)
         deviation = float(found.std())
         if deviation > 0:
             found *= np.float32(np.sqrt(2 / (items + config.hidden)) / deviation)  # Xavier's, as the random start has

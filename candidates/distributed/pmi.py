@@ -12,6 +12,7 @@ from candidates.distributed.blocks import cut_into_tiles
 from candidates.distributed.rsvd import distributed_svd
 from candidates.distributed.stages import Stages
 from candidates.distributed.streams import Batches
+from candidates.errors import CandidatesError
 from candidates.matrices.embeddings import scaled_vectors
 from candidates.matrices.pmi import Marginals
 
@@ -56,6 +57,10 @@ def spark_item_vectors(
     """
     from pyspark.sql import functions as F
 
+    if config.pmi == "paper" or config.period_days is not None:
+        raise CandidatesError(
+            "embedding.pmi paper and embedding.period_days are computed on one machine alone; expected neither on Spark"
+        )
     vectors = np.zeros((len(items), config.dimension), np.float32)
     either = pairs.select(F.explode(F.array("item_i", "item_j")).alias("item"), "users")
     summed = either.groupBy("item").agg(F.sum("users").alias("users")).toArrow()

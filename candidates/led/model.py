@@ -89,7 +89,7 @@ class Led(UserItemModel):
         learning = Learning(
             [timelines],
             lambda: basis,
-            lambda: svd_vectors(basis, config.dimension, config.context_power, config.value_power, config.seed),
+            lambda: svd_vectors(basis, config.embedding, config.seed),
             lambda tuning: self.checkpoint if tuning == config.tuning else None,
         )
         scorer = None if validation is None else NdcgScorer(validation, VALIDATION, config.seed)

@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from scipy import sparse
 
+from candidates.matrices.pmi import ItemTimelines
 from data.engine import Engine, collect, connect, read_table
 from data.ids import UNKNOWN
 from data.items import ItemTable
@@ -26,12 +27,14 @@ class CountryStatistics:
         users: how many users have a timeline there.
         items: int32 [I], their positions in the item table, ascending, so a merchant's items stay one slice.
         cooccurrence: float64 [I, I], symmetric, zero diagonal: timelines that hold both items.
+        timelines: those that pairs are made of.
     """
 
     country: str
     users: int
     items: NDArray[np.int32]
     cooccurrence: sparse.csr_array
+    timelines: ItemTimelines
 
 
 def positioned(events: pa.Table, items: ItemTable, engine: Engine = "duckdb", threads: int | None = None) -> ibis.Table:
@@ -53,11 +56,11 @@ def popularity(
         window_days: only events so close to the newest one count.
         half_life_days: a user whose newest event with the item is so much older than the newest of all counts half.
     """
-    newest = collect(events.aggregate(newest=events["ts"].max()))["newest"].cast(pa.int64())[0].as_py()
+    newest = _newest(events)
     found = np.zeros(len(items), np.float32)
     if newest is None:
         return found
-    start = None if window_days is None else newest - int(window_days * _MICROSECONDS_PER_DAY)
+    start = _start(newest, window_days)
     if half_life_days is None:
         relation = item_counts(events, by=("item_id",), start=start).select("item_id", "users")
     else:
@@ -71,6 +74,7 @@ def country_statistics(
     events: ibis.Table,
     timeline_limit: int = 50,
     minimum_users: int = 1,
+    period_days: float | None = None,
 ) -> list[CountryStatistics]:
     """Per country with at least `minimum_users` users (always the one with most), the largest first.
 
@@ -79,29 +83,50 @@ def country_statistics(
     Args:
         events: from `positioned`.
         timeline_limit: the newest distinct items of a user that make pairs.
+        period_days: only events so close to the newest one make pairs.
     """
     kinds = collect(events.select("kind").distinct())["kind"].to_pylist()
     everything = user_timelines(events, kinds=kinds, limit=10**9)
-    paired = user_timelines(events, kinds=["view"] if "view" in kinds else kinds, limit=timeline_limit)
+    start = _start(_newest(events), period_days)
+    paired = user_timelines(events, ["view"] if "view" in kinds else kinds, timeline_limit, start)
     known = collect(everything.select("country", "item_id").distinct())
     pairs = collect(cooccurrences(paired))
+    held = collect(paired.group_by("country", "item_id").agg(users=paired["user_id"].nunique()))
+    timelines = collect(paired.group_by("country").agg(users=paired["user_id"].nunique()))
     users = collect(everything.group_by("country").agg(users=everything["user_id"].nunique()))
     by_size = sorted(
         zip(users["users"].to_pylist(), users["country"].to_pylist(), strict=True), key=lambda x: (-x[0], x[1])
     )
     return [
-        _statistics_of(country, count, known, pairs)
+        _statistics_of(country, count, known, pairs, held, timelines)
         for rank, (count, country) in enumerate(by_size)
         if rank == 0 or count >= minimum_users
     ]
 
 
-def _statistics_of(country: str, users: int, known: pa.Table, pairs: pa.Table) -> CountryStatistics:
-    here = known.filter(pc.equal(known["country"], country))
-    items = np.sort(here["item_id"].to_numpy()).astype(np.int32)
-    pairs = pairs.filter(pc.equal(pairs["country"], country))
+def _statistics_of(
+    country: str, users: int, known: pa.Table, pairs: pa.Table, held: pa.Table, timelines: pa.Table
+) -> CountryStatistics:
+    known, pairs, held, timelines = (
+        one.filter(pc.equal(one["country"], country)) for one in (known, pairs, held, timelines)
+    )
+    items = np.sort(known["item_id"].to_numpy()).astype(np.int32)
     left = np.searchsorted(items, pairs["item_i"].to_numpy())
     right = np.searchsorted(items, pairs["item_j"].to_numpy())
     counts = pairs["users"].to_numpy().astype(np.float64)
     half = sparse.coo_array((counts, (left, right)), shape=(len(items), len(items)))
-    return CountryStatistics(country, users, items, sparse.csr_array(half + half.T))
+    of_item = np.zeros(len(items))
+    of_item[np.searchsorted(items, held["item_id"].to_numpy())] = held["users"].to_numpy()
+    total = int(timelines["users"][0].as_py()) if len(timelines) else 0
+    return CountryStatistics(country, users, items, sparse.csr_array(half + half.T), ItemTimelines(of_item, total))
+
+
+def _newest(events: ibis.Table) -> int | None:
+    """Microseconds; None without an event."""
+    newest: int | None = collect(events.aggregate(newest=events["ts"].max()))["newest"].cast(pa.int64())[0].as_py()
+    return newest
+
+
+def _start(newest: int | None, days: float | None) -> int | None:
+    """So many days before the newest event; None: from the first on."""
+    return None if newest is None or days is None else newest - int(days * _MICROSECONDS_PER_DAY)

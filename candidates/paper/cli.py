@@ -52,7 +52,7 @@ def figure2(
     path: PathOption,
     dataset: DatasetOption = "movielens-1m",
     share: Annotated[
-        list[float] | None, typer.Option(min=0.0001, max=1, help="Repeatable; default: 1 % to all.")
+        list[float] | None, typer.Option(min=0.0001, max=1, help="Repeatable; default: .1 % to all.")
     ] = None,
     seeds: SeedsOption = 1,
     processes: ProcessesOption = 4,

@@ -11,8 +11,8 @@ from candidates.errors import CandidatesError
 from candidates.paper import plots
 from data.files import write_text_atomically
 
-SHARES = (0.01, 0.03, 0.1, 0.3, 1.0)
-"""Of the training users, for Figure 2."""
+SHARES = (0.001, 0.01, 0.1, 1.0)
+"""Of the training users, for Figure 2, from a thousandth as in the paper."""
 
 NEGATIVES = (1, 5, 10, 50, 100, 500, 1000)
 """For Figure 7."""
@@ -21,9 +21,15 @@ STARTS = {
     "random start, full": (("start", "random"), ("tuning", "full")),
     "SVD start, full": (("start", "svd"), ("tuning", "full")),
     "SVD start, project": (("start", "svd"), ("tuning", "project")),
+    "SVD start, project from a random P": (
+        ("start", "svd"),
+        ("tuning", "project"),
+        ("projection_start", "random"),
+    ),
 }
-PATIENCE = (("patience", 40),)
-"""With a handful of negatives LED first falls below popularity and rises after thirty epochs: it is given the time."""
+FEW = (("negatives_per", "user"), ("patience", 20))
+"""Every user has negatives of their own, as in the paper. Where a batch shares a handful of them, a step lowers these
+few items for everybody, and LED stays where popularity is. With few negatives it also learns for longer."""
 
 SAMPLED = {"Mult-CSS": "led-css", "BPR": "led-bpr", "NS": "led-ns"}
 
@@ -93,7 +99,7 @@ def figure_7(
                 source,
                 f"{name}, {count} negatives, seed {seed}",
                 model,
-                (("negatives", count), *PATIENCE),
+                (("negatives", count), *FEW),
                 seed,
                 weight=weight,
             )

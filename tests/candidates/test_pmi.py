@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from candidates.errors import CandidatesError
-from candidates.matrices.pmi import positive_pmi
+from candidates.matrices.pmi import ItemTimelines, positive_pmi
 
 
 def dense_reference(counts: np.ndarray, power: float) -> np.ndarray:
@@ -33,6 +33,22 @@ def test_positive_pmi_is_that_of_the_dense_formula(size: int, seed: int, power: 
     counts = half + half.T
     found = positive_pmi(sparse.csr_array(counts), power)
     np.testing.assert_allclose(found.toarray(), dense_reference(counts, power), atol=1e-5)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(1, 12), st.integers(2, 9), st.integers(0, 10**6), st.sampled_from([0.5, 0.75, 1.0]))
+def test_the_papers_pmi_is_of_shares_of_timelines(users: int, items: int, seed: int, power: float) -> None:
+    """log(p(i, j) / (p(i) p(j)^a)): p(i, j) of the timelines that hold both, p(i) of those that hold i."""
+    taken = np.random.default_rng(seed).random((users, items)) < 0.5
+    expected = np.zeros((items, items))
+    for i in range(items):
+        for j in range(items):
+            both = (taken[:, i] & taken[:, j]).mean()
+            if i != j and both:
+                expected[i, j] = max(0.0, np.log(both / (taken[:, i].mean() * taken[:, j].mean() ** power)))
+    counts = sparse.csr_array(taken.T.astype(float) @ taken.astype(float))
+    found = positive_pmi(counts, power, ItemTimelines(taken.sum(axis=0).astype(float), users))
+    np.testing.assert_allclose(found.toarray(), expected, atol=1e-5)
 
 
 def test_the_diagonal_does_not_matter() -> None:

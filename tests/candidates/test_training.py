@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from scipy import sparse
 
@@ -180,6 +181,25 @@ def test_statistics_are_those_of_a_plain_count(trained: Any) -> None:
             expected[np.ix_(taken, taken)] += 1
     np.fill_diagonal(expected, 0)
     np.testing.assert_array_equal(first.cooccurrence.toarray(), expected[np.ix_(first.items, first.items)])
+    viewers = [user for user in range(len(views)) if views.countries[user] == "AA"]
+    seen = [np.unique(views.items[views.offsets[user] : views.offsets[user + 1]]) for user in viewers]
+    held = np.bincount(np.concatenate(seen), minlength=len(items))
+    np.testing.assert_array_equal(first.timelines.of_item, held[first.items])
+    assert first.timelines.total == len(viewers)
+
+
+def test_a_period_leaves_older_views_out_of_the_pairs_alone(trained: Any) -> None:
+    items: ItemTable = trained.items
+    newest = pc.max(trained.events["ts"]).cast(pa.int64()).as_py()
+    late = pc.greater_equal(trained.events["ts"].cast(pa.int64()), newest - 5 * 86_400_000_000)
+    whole, part = (
+        country_statistics(positioned(events, items), period_days=days)[0]
+        for events, days in ((trained.events, 5.0), (trained.events.filter(late), None))
+    )
+    assert whole.users > part.users
+    kept = np.searchsorted(whole.items, part.items)
+    np.testing.assert_array_equal(whole.cooccurrence.toarray()[np.ix_(kept, kept)], part.cooccurrence.toarray())
+    assert (whole.timelines.total, whole.cooccurrence.sum()) == (part.timelines.total, part.cooccurrence.sum())
 
 
 def test_an_item_that_met_no_other_has_a_zero_vector() -> None:

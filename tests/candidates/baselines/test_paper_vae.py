@@ -7,6 +7,7 @@ from scipy.sparse import csr_matrix
 
 from candidates.baselines.autoencoder import Autoencoder, AutoencoderConfig
 from candidates.baselines.paper_vae import PaperVae, PaperVaeConfig
+from candidates.config import EmbeddingConfig
 from candidates.errors import CandidatesError
 from candidates.matrices.embeddings import svd_vectors
 
@@ -39,7 +40,7 @@ def test_from_a_random_start_with_two_tables_and_all_items_it_is_mult_vae():
 def test_projecting_keeps_the_vectors_of_the_svd_and_training_does_not(tuning, tied):
     matrix = views()
     model = PaperVae(PaperVaeConfig(**SIZES, start="svd", tuning=tuning, tied=tied)).fit(matrix, show_progress=False)
-    found = svd_vectors(matrix, 6, model.config.context_power, model.config.value_power, 0)
+    found = svd_vectors(matrix, EmbeddingConfig(dimension=6), 0)
     start = found * np.sqrt(2 / (24 + 6)) / found.std()
     kept = [
         np.allclose(layer.detach().numpy(), start, atol=1e-6) for layer in (model.network.first, model.network.last)

@@ -170,7 +170,7 @@ def test_lazy_adam_leaves_untouched_items_alone():
 
 def test_project_keeps_the_start_and_serves_projected_vectors():
     users = made_up()
-    before = svd_vectors(users, 8, 0.75, 0.5, 0)
+    before = svd_vectors(users, SMALL.embedding, 0)
     model = Led(SMALL.changed(start="svd", tuning="project", loss="multinomial"))
     model.fit(users, held_out(), show_progress=False)
     projection = np.linalg.lstsq(before, model.item_vectors, rcond=None)[0]
@@ -180,7 +180,7 @@ def test_project_keeps_the_start_and_serves_projected_vectors():
 
 def test_a_projection_can_begin_at_random_as_in_algorithm_1():
     users = made_up()
-    before = svd_vectors(users, 8, 0.75, 0.5, 0)
+    before = svd_vectors(users, SMALL.embedding, 0)
     untrained = SMALL.changed(start="svd", tuning="project", learning_rate=1e-12, epochs=1)
     same = Led(untrained).fit(users, show_progress=False).item_vectors
     assert same == pytest.approx(before, abs=1e-5)
@@ -204,7 +204,7 @@ def test_a_start_can_be_pre_trained_on_other_users():
     views, clicks = made_up(400, seed=3), made_up(20, seed=4)
     untrained = SMALL.changed(start="svd", learning_rate=1e-12, epochs=1)
     model = Led(untrained, pretrain_on=views).fit(clicks, show_progress=False)
-    assert model.item_vectors == pytest.approx(svd_vectors(views, 8, 0.75, 0.5, 0), abs=1e-6)
+    assert model.item_vectors == pytest.approx(svd_vectors(views, SMALL.embedding, 0), abs=1e-6)
 
 
 def test_popularity_biases_are_where_negative_sampling_takes_a_model_without_vectors():
