@@ -193,6 +193,7 @@ class IndexConfig(Settings):
     recall_at: Count = 50  # how many nearest items the calibration asks for
     recall: Annotated[float, Field(gt=0, le=1)] = 0.95  # what ef is calibrated to
     queries: Count = 500  # vectors of users that ef is calibrated on
+    timed: bool = True  # a graph that is slower than the scan, on the machine that trains, is not kept
 
 
 class CandidatesConfig(Settings):

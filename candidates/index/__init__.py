@@ -1,12 +1,13 @@
 """Maximum inner product search among one merchant's items (LED paper, section 4.2).
 
-exact (every row of a slice is scored) -> graph (HNSW over many rows, its width calibrated against the scan) ->
-merchants (the rows of one country cut by merchant: a scan, or a graph where a merchant has one).
+exact (every row of a slice is scored) -> graph (HNSW over many rows) -> building (its width calibrated against the
+scan) -> merchants (the rows of one country cut by merchant: a scan, or a graph where a merchant has one).
 """
 
+from candidates.index.building import WIDE_SHARE, build_graph
 from candidates.index.choices import surely
 from candidates.index.exact import NEVER, best_rows, cosine_search, exact_search, highest_biases, inverse_norms
-from candidates.index.graph import EF_LADDER, WIDE_SHARE, GraphFacts, GraphIndex, build_graph, marked
+from candidates.index.graph import EF_LADDER, GraphFacts, GraphIndex, marked
 from candidates.index.merchants import MerchantIndexes, load_graphs, save_graphs
 
 __all__ = [

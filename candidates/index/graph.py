@@ -5,9 +5,12 @@ all rows the norm M: for a query (q, 0) the nearest row is the one with the larg
 2014). A few rows of very large norm spoil that: M dwarfs what tells all others apart. So where norms spread widely,
 the rows of the largest norms stay out of the graph and are scanned beside it, as norm-ranging does it with hash tables
 (Yan et al., 2018); M is then the largest norm that is left.
+
+Of equal rows the first alone is in the graph, the others are its copies: many equal rows are each other's only
+neighbours, and nothing leads to them or away.
 """
 
-import logging
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,24 +19,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from candidates.config import IndexConfig
 from candidates.errors import CandidatesError
-from candidates.index.choices import large_norms, surely
-from candidates.index.exact import NEVER, best_rows, exact_search
+from candidates.index.choices import surely
+from candidates.index.exact import best_rows, exact_search
 from data.ids import load_array
 
-logger = logging.getLogger(__name__)
-
 EF_LADDER = (50, 60, 70, 85, 100, 120, 140, 170, 200, 280, 400, 560, 800, 1_600, 3_200)
-
-_LANES = 16
-"""hnswlib compares 16 numbers at a time and the rest one by one: rows are filled up with zeros to a multiple of it."""
-
-WIDE_SHARE = 12
-"""A twelfth of the rows, but only where the configured number of them leaves a graph that is slow to search."""
-_SLOW_EF = 400
-_SCANNED_PER_EF = 100
-"""Scanning so many rows costs about what one more step of ef costs."""
 
 
 @dataclass(frozen=True)
@@ -43,10 +34,11 @@ class GraphFacts:
     Attributes:
         space: "l2", with the further dimension; or "ip", raw, as some older bundles have it.
         items: rows in the graph. reachable: of them, how many one search with the largest ef found.
-        ef: the search width that gave `recall` at `recall_at` against the exact scan.
+        ef: the search width that gave `recall` at `recall_at` against the exact scan; recall_p5: what all but one in
+            twenty queries had.
         largest_norm: M, of the rows in the graph.
         width: numbers per row of the graph, with what the space adds and the zeros that fill it up.
-        scanned: rows of larger norms, scanned beside the graph.
+        scanned: rows of larger norms, scanned beside the graph. copies: rows equal to one in the graph.
     """
 
     space: Literal["ip", "l2"]
@@ -58,6 +50,8 @@ class GraphFacts:
     largest_norm: float
     width: int
     scanned: int = 0
+    recall_p5: float = 0.0
+    copies: int = 0
 
     @classmethod
     def read(cls, path: Path, found: Mapping[str, Any], dimension: int) -> "GraphFacts":
@@ -74,6 +68,7 @@ class GraphIndex:
     Args:
         rows: int32 [items], the merchant's row behind each label of the graph; None: labels are rows.
         scanned: int32 [s], the rows that are scanned. scanned_vectors: float32 [s, d + 1].
+        copies: int32 [c, 2], (row in the graph, row equal to it), ascending.
     """
 
     def __init__(
@@ -83,9 +78,11 @@ class GraphIndex:
         rows: NDArray[np.int32] | None,
         scanned: NDArray[np.int32],
         scanned_vectors: NDArray[np.float32],
+        copies: NDArray[np.int32] | None = None,
     ) -> None:
         self._graph, self.facts, self.rows, self.scanned = graph, facts, rows, scanned
         self._scanned_vectors = scanned_vectors
+        self.copies = np.empty((0, 2), np.int32) if copies is None else copies
         graph.set_num_threads(1)
         graph.set_ef(facts.ef)  # hnswlib forgets it on loading
 
@@ -103,6 +100,8 @@ class GraphIndex:
         rows, scores = labels[0].astype(np.int64), self._inner_products(query, distances[0])
         if self.rows is not None:
             rows = self.rows[rows].astype(np.int64)
+        if len(self.copies):
+            rows, scores = self._with_copies(rows, scores, wanted)
         if len(self.scanned):
             beside, of_beside = best_rows(self._scanned_vectors @ query, wanted)
             rows, scores = np.concatenate([rows, self.scanned[beside]]), np.concatenate([scores, of_beside])
@@ -110,6 +109,18 @@ class GraphIndex:
             rows, scores = rows[order], scores[order]
         kept = ~np.isin(rows, excluded) if len(excluded) else slice(None)
         return rows[kept][:k], scores[kept][:k]
+
+    def _with_copies(
+        self, rows: NDArray[np.int64], scores: NDArray[np.float32], wanted: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """The best `wanted` of rows [n] and their copies, of equal scores the lower row first."""
+        starts, ends = (np.searchsorted(self.copies[:, 0], rows, side=side) for side in ("left", "right"))
+        lengths = ends - starts
+        place = np.repeat(starts - np.cumsum(lengths) + lengths, lengths) + np.arange(lengths.sum())
+        rows = np.concatenate([rows, self.copies[place, 1]])
+        scores = np.concatenate([scores, np.repeat(scores, lengths)])
+        order = np.lexsort((rows, -scores))[:wanted]
+        return rows[order], scores[order]
 
     @property
     def in_graph(self) -> NDArray[np.int32]:
@@ -125,7 +136,8 @@ class GraphIndex:
         """
         scanned = np.union1d(rows[self.scanned], added).astype(np.int32)
         facts = replace(self.facts, scanned=len(scanned))
-        return GraphIndex(self._graph, facts, rows[self.in_graph].astype(np.int32), scanned, vectors[scanned])
+        inside, copies = rows[self.in_graph].astype(np.int32), in_order(rows[self.copies])
+        return GraphIndex(self._graph, facts, inside, scanned, vectors[scanned], copies)
 
     def recalls_of(self, queries: NDArray[np.float32], best: list[NDArray[np.int64]]) -> NDArray[np.float64]:
         """float64 [q]: the share of each query's best rows, from `exact_search`, that a search for as many finds."""
@@ -151,9 +163,26 @@ class GraphIndex:
             self._graph.set_ef(ef)
             recalls = self.recalls_of(queries, best)
             if surely(recalls) >= wanted:
-                facts = replace(self.facts, ef=ef, recall=float(recalls.mean()))
-                return GraphIndex(self._graph, facts, self.rows, self.scanned, self._scanned_vectors)
+                lowest = float(np.quantile(recalls, 0.05))
+                facts = replace(self.facts, ef=ef, recall=float(recalls.mean()), recall_p5=lowest)
+                return GraphIndex(self._graph, facts, self.rows, self.scanned, self._scanned_vectors, self.copies)
         return None
+
+    def seconds(
+        self, vectors: NDArray[np.float32], queries: NDArray[np.float32], rounds: int = 3
+    ) -> tuple[float, float]:
+        """(a search, an exact scan of all rows): medians over queries of the fastest of `rounds`, taken in turn."""
+        nothing, k = np.empty(0, np.int64), self.facts.recall_at
+        taken = np.empty((2, rounds, len(queries)))
+        for turn in range(rounds):
+            for place, query in enumerate(queries):
+                started = time.perf_counter()
+                self.search(query, k, nothing)
+                between = time.perf_counter()
+                exact_search(vectors, query, k)
+                taken[:, turn, place] = between - started, time.perf_counter() - between
+        of_graph, of_scan = np.median(taken.min(axis=1), axis=1).tolist()
+        return of_graph, of_scan
 
     def reachable(self, query: NDArray[np.float32]) -> int:
         """How many rows a search can find at all, to half a percent: hnswlib raises when it is asked for more."""
@@ -171,11 +200,13 @@ class GraphIndex:
         return found
 
     def save(self, folder: Path, name: str) -> None:
-        """Writes name.hnsw, and name.scanned.npy and name.rows.npy where there are such rows."""
+        """Writes name.hnsw, and name.scanned.npy, name.rows.npy and name.copies.npy where there are such rows."""
         self._graph.save_index(str(folder / f"{name}.hnsw"))
         np.save(folder / f"{name}.scanned.npy", self.scanned)
         if self.rows is not None:
             np.save(folder / f"{name}.rows.npy", self.rows)
+        if len(self.copies):
+            np.save(folder / f"{name}.copies.npy", self.copies)
 
     @classmethod
     def load(cls, folder: Path, name: str, found: Mapping[str, Any], vectors: NDArray[np.float32]) -> "GraphIndex":
@@ -203,7 +234,10 @@ class GraphIndex:
                 f"{path}: expected {facts.items} rows in the graph and {facts.scanned} beside it, "
                 f"found {'as many' if rows is None else len(rows)} and {len(scanned)}"
             )
-        return cls(graph, facts, rows, scanned, vectors[scanned])
+        copies = _optional_rows(folder / f"{name}.copies.npy", len(vectors), 2) if facts.copies else None
+        if facts.copies != (0 if copies is None else len(copies)):
+            raise CandidatesError(f"{path}: expected {facts.copies} copies of rows in the graph beside it")
+        return cls(graph, facts, rows, scanned, vectors[scanned], copies)
 
     def _lifted(self, queries: NDArray[np.float32]) -> NDArray[np.float32]:
         """float32 [q, width]: the queries with a zero for all that their vectors lack."""
@@ -219,82 +253,36 @@ class GraphIndex:
 
 
 def marked(index: GraphIndex, gone: NDArray[np.integer], back: NDArray[np.integer]) -> GraphIndex:
-    """The same graph, changed in place: it finds the rows `gone` no more, and `back` again, where it has them."""
-    graph, rows = index._graph, index.in_graph
+    """The same graph, changed in place: it finds the rows `gone` no more, and `back` again, where it has them.
+
+    A copy stands in for a row that is gone; such a row, and a copy that is gone, are no more in the graph.
+    """
+    graph, rows, copies = index._graph, index.in_graph.copy(), index.copies[~np.isin(index.copies[:, 1], gone)]
+    for label in np.flatnonzero(np.isin(rows, gone) & np.isin(rows, copies[:, 0])).tolist():
+        own = copies[:, 0] == rows[label]
+        rows[label] = copies[own, 1][0]
+        copies[own, 0] = rows[label]
+        copies = copies[copies[:, 0] != copies[:, 1]]
     hidden, shown = (np.flatnonzero(np.isin(rows, one)).tolist() for one in (gone, back))
     for change, labels in ((graph.mark_deleted, hidden), (graph.unmark_deleted, shown)):
         for label in labels:
             change(label)
-    facts = replace(index.facts, reachable=index.facts.reachable - len(hidden) + len(shown))
-    return GraphIndex(graph, facts, index.rows, index.scanned, index._scanned_vectors)
+    reachable = index.facts.reachable - len(hidden) + len(shown)
+    facts = replace(index.facts, reachable=reachable, copies=len(copies))
+    return GraphIndex(graph, facts, rows, index.scanned, index._scanned_vectors, in_order(copies))
 
 
-def build_graph(
-    vectors: NDArray[np.float32], queries: NDArray[np.float32], config: IndexConfig, seed: int = 0, threads: int = 1
-) -> GraphIndex | None:
-    """A graph whose ef is the least of EF_LADDER that reaches the wanted recall; None if none does (then scan).
-
-    Args:
-        vectors: float32 [n, d + 1], rows with a bias of NEVER are left out.
-        queries: float32 [q, d + 1], users like those who will ask.
-    """
-    rows = np.flatnonzero(vectors[:, -1] > NEVER / 2).astype(np.int32)
-    norms = np.linalg.norm(vectors[rows], axis=1)
-    found: list[GraphIndex] = []
-    choices = (large_norms(norms, max(config.most_scanned, most)) for most in (0, len(rows) // WIDE_SHARE))
-    for beside in {len(one): one for one in choices}.values():
-        inside = np.setdiff1d(np.arange(len(rows)), beside)
-        if not len(inside) or not len(queries):
-            break
-        index = _built(vectors, rows[inside], rows[beside], queries, config, seed, threads)
-        calibrated = index.calibrated(vectors, queries, config.recall) if index is not None else None
-        if calibrated is not None:
-            found.append(calibrated)
-            if calibrated.facts.ef <= _SLOW_EF:
-                break
-    if not found:
-        logger.info("an HNSW graph over %d items misses recall %.2f: they are scanned", len(rows), config.recall)
-    return min(found, key=lambda one: one.facts.ef + one.facts.scanned / _SCANNED_PER_EF, default=None)
+def in_order(copies: NDArray[np.integer]) -> NDArray[np.int32]:
+    """int32 [c, 2]: by the row in the graph, then by the copy."""
+    found: NDArray[np.int32] = copies[np.lexsort((copies[:, 1], copies[:, 0]))].astype(np.int32)
+    return found
 
 
-def _built(
-    vectors: NDArray[np.float32],
-    rows: NDArray[np.int32],
-    scanned: NDArray[np.int32],
-    queries: NDArray[np.float32],
-    config: IndexConfig,
-    seed: int,
-    threads: int,
-) -> GraphIndex | None:
-    """A graph of `rows` that is yet to be calibrated; None if a hundredth of them or more cannot be reached."""
-    largest = float(np.linalg.norm(vectors[rows], axis=1).max())
-    graph = _grow(vectors[rows], largest, config, seed, threads)
-    k = min(config.recall_at, len(rows) + len(scanned))
-    facts = GraphFacts("l2", len(rows), len(rows), EF_LADDER[-1], 0.0, k, largest, graph.dim, len(scanned))
-    index = GraphIndex(graph, facts, rows, scanned, vectors[scanned])
-    index.facts = replace(facts, reachable=index.reachable(queries[0]))
-    return index if index.facts.reachable >= 0.99 * len(rows) else None
-
-
-def _grow(points: NDArray[np.float32], largest: float, config: IndexConfig, seed: int, threads: int) -> Any:
-    import hnswlib
-
-    own = points.shape[1]
-    filled = np.zeros((len(points), -(-(own + 1) // _LANES) * _LANES), np.float32)
-    filled[:, :own] = points
-    lengths = np.einsum("nd,nd->n", points, points, dtype=np.float64)
-    filled[:, own] = np.sqrt(np.maximum(largest**2 - lengths, 0))
-    graph = hnswlib.Index(space="l2", dim=filled.shape[1])
-    graph.init_index(len(points), M=config.links, ef_construction=config.ef_construction, random_seed=seed)
-    graph.add_items(filled, np.arange(len(points)), num_threads=threads)
-    return graph
-
-
-def _optional_rows(path: Path, count: int) -> NDArray[np.int32] | None:
+def _optional_rows(path: Path, count: int, columns: int = 1) -> NDArray[np.int32] | None:
     if not path.exists():
         return None
     rows = load_array(path)
-    whole = rows.ndim == 1 and np.issubdtype(rows.dtype, np.integer)
+    whole = rows.shape[1:] == (columns,)[: columns - 1] and np.issubdtype(rows.dtype, np.integer)
     if not whole or (len(rows) and not 0 <= rows.min() <= rows.max() < count):
         raise CandidatesError(f"{path}: expected rows from 0 to {count - 1}, found {rows.dtype} of shape {rows.shape}")
     return rows

@@ -86,7 +86,7 @@ def _carried(
     available = own[:, -1] > NEVER / 2
     was, now = old[:, -1] > NEVER / 2, available[moved]
     graph = marked(graph, np.flatnonzero(was & ~now), np.flatnonzero(~was & now))
-    there = np.concatenate([moved[graph.in_graph], moved[graph.scanned]])
+    there = moved[np.concatenate([graph.in_graph, graph.copies[:, 1], graph.scanned])]
     added = np.setdiff1d(np.flatnonzero(available), there).astype(np.int32)
     first = max(most, graph.facts.items // WIDE_SHARE)
     if len(added) > most or len(graph.scanned) + len(added) > first + most:
