@@ -10,7 +10,6 @@ Of equal rows the first alone is in the graph, the others are its copies: many e
 neighbours, and nothing leads to them or away.
 """
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -101,7 +100,7 @@ class GraphIndex:
         if self.rows is not None:
             rows = self.rows[rows].astype(np.int64)
         if len(self.copies):
-            rows, scores = self._with_copies(rows, scores, wanted)
+            rows, scores = _with_copies(self.copies, rows, scores, wanted)
         if len(self.scanned):
             beside, of_beside = best_rows(self._scanned_vectors @ query, wanted)
             rows, scores = np.concatenate([rows, self.scanned[beside]]), np.concatenate([scores, of_beside])
@@ -109,18 +108,6 @@ class GraphIndex:
             rows, scores = rows[order], scores[order]
         kept = ~np.isin(rows, excluded) if len(excluded) else slice(None)
         return rows[kept][:k], scores[kept][:k]
-
-    def _with_copies(
-        self, rows: NDArray[np.int64], scores: NDArray[np.float32], wanted: int
-    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """The best `wanted` of rows [n] and their copies, of equal scores the lower row first."""
-        starts, ends = (np.searchsorted(self.copies[:, 0], rows, side=side) for side in ("left", "right"))
-        lengths = ends - starts
-        place = np.repeat(starts - np.cumsum(lengths) + lengths, lengths) + np.arange(lengths.sum())
-        rows = np.concatenate([rows, self.copies[place, 1]])
-        scores = np.concatenate([scores, np.repeat(scores, lengths)])
-        order = np.lexsort((rows, -scores))[:wanted]
-        return rows[order], scores[order]
 
     @property
     def in_graph(self) -> NDArray[np.int32]:
@@ -167,37 +154,6 @@ class GraphIndex:
                 facts = replace(self.facts, ef=ef, recall=float(recalls.mean()), recall_p5=lowest)
                 return GraphIndex(self._graph, facts, self.rows, self.scanned, self._scanned_vectors, self.copies)
         return None
-
-    def seconds(
-        self, vectors: NDArray[np.float32], queries: NDArray[np.float32], rounds: int = 3
-    ) -> tuple[float, float]:
-        """(a search, an exact scan of all rows): medians over queries of the fastest of `rounds`, taken in turn."""
-        nothing, k = np.empty(0, np.int64), self.facts.recall_at
-        taken = np.empty((2, rounds, len(queries)))
-        for turn in range(rounds):
-            for place, query in enumerate(queries):
-                started = time.perf_counter()
-                self.search(query, k, nothing)
-                between = time.perf_counter()
-                exact_search(vectors, query, k)
-                taken[:, turn, place] = between - started, time.perf_counter() - between
-        of_graph, of_scan = np.median(taken.min(axis=1), axis=1).tolist()
-        return of_graph, of_scan
-
-    def reachable(self, query: NDArray[np.float32]) -> int:
-        """How many rows a search can find at all, to half a percent: hnswlib raises when it is asked for more."""
-        found, too_many = 0, self.facts.items + 1
-        wanted = self.facts.items
-        while too_many - found > max(1, self.facts.items // 200):
-            self._graph.set_ef(wanted)
-            try:
-                self._graph.knn_query(self._lifted(query[None]), k=wanted, num_threads=1)
-            except RuntimeError:
-                too_many = wanted
-            else:
-                found = wanted
-            wanted = (found + too_many) // 2
-        return found
 
     def save(self, folder: Path, name: str) -> None:
         """Writes name.hnsw, and name.scanned.npy, name.rows.npy and name.copies.npy where there are such rows."""
@@ -276,6 +232,19 @@ def in_order(copies: NDArray[np.integer]) -> NDArray[np.int32]:
     """int32 [c, 2]: by the row in the graph, then by the copy."""
     found: NDArray[np.int32] = copies[np.lexsort((copies[:, 1], copies[:, 0]))].astype(np.int32)
     return found
+
+
+def _with_copies(
+    copies: NDArray[np.int32], rows: NDArray[np.int64], scores: NDArray[np.float32], wanted: int
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """The best `wanted` of rows [n] and their copies, of equal scores the lower row first."""
+    starts, ends = (np.searchsorted(copies[:, 0], rows, side=side) for side in ("left", "right"))
+    lengths = ends - starts
+    place = np.repeat(starts - np.cumsum(lengths) + lengths, lengths) + np.arange(lengths.sum())
+    rows = np.concatenate([rows, copies[place, 1]])
+    scores = np.concatenate([scores, np.repeat(scores, lengths)])
+    order = np.lexsort((rows, -scores))[:wanted]
+    return rows[order], scores[order]
 
 
 def _optional_rows(path: Path, count: int, columns: int = 1) -> NDArray[np.int32] | None:
