@@ -1,7 +1,7 @@
 """Tandem from Python: the public names, each loaded when it is first used, so that `import tandem` costs milliseconds.
 
 Models of a user-item matrix, all with `fit`, `recommend`, `similar_items`, `item_vectors`, `save` and `load`; `Bundle`,
-what the gateway serves, asked without a gateway; `GatewayClient`; `train`, `update_catalog` and `report`, as commands.
+what the gateway serves, asked without a gateway; `GatewayClient`; `train`, `update_catalog`, `report`, `plan`: commands.
 """
 
 from importlib import import_module
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from gateway.client import GatewayClient as GatewayClient
     from gateway.client import history_of as history_of
     from gateway.client import pb as pb
+    from gateway.experiment.exports import uplift_table as uplift_table
     from gateway.experiment.model import Report as Report
     from pipeline.settings import TrainingPlan as TrainingPlan
     from ranker.dlrm import Dlrm as Dlrm
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from tandem.bundle import Recommended as Recommended
     from tandem.bundle import UserHistory as UserHistory
     from tandem.workspaces import interactions as interactions
+    from tandem.workspaces import plan as plan
     from tandem.workspaces import read_catalog as read_catalog
     from tandem.workspaces import read_events as read_events
     from tandem.workspaces import report as report
@@ -69,11 +71,12 @@ _NAMES = {
     "data.errors": "TandemError",
     "data.workspace": "Workspace",
     "gateway.client": "GatewayClient history_of pb",
+    "gateway.experiment.exports": "uplift_table",
     "gateway.experiment.model": "Report",
     "pipeline.settings": "TrainingPlan",
     "ranker.dlrm": "Dlrm",
     "tandem.bundle": "Bundle ItemVectors Recommended UserHistory",
-    "tandem.workspaces": "interactions read_catalog read_events report train update_catalog",
+    "tandem.workspaces": "interactions plan read_catalog read_events report train update_catalog",
 }
 _HOMES = {name: home for home, names in _NAMES.items() for name in names.split()}
 __all__ = sorted(_HOMES)

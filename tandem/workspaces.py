@@ -14,13 +14,15 @@ from candidates.protocols.interactions import Interactions
 from data.errors import DataError
 from data.tables import load_catalog, load_events
 from data.workspace import Workspace
+from gateway.experiment.planning import Planned, plan_of
 from gateway.experiment.reports import report_of as report
+from gateway.experiment.statistics.power import POWER
 from pipeline.carrying import keep_ranker_of
 from pipeline.settings import TrainingPlan
 from pipeline.training import train_bundle
 from tandem.bundle import Bundle
 
-__all__ = ["interactions", "read_catalog", "read_events", "report", "train", "update_catalog"]
+__all__ = ["interactions", "plan", "read_catalog", "read_events", "report", "train", "update_catalog"]
 
 
 def read_events(workspace: Workspace | Path | str) -> pa.Table:
@@ -120,6 +122,19 @@ def train(workspace: Workspace | Path | str, plan: TrainingPlan | None = None, *
     trained = train_bundle(place, plan, allow=allow)
     plan.keep(place)
     return Bundle.open(trained.path)
+
+
+def plan(workspace: Workspace | Path | str, uplift: float, power: float = POWER, **chosen: Any) -> tuple[Planned, ...]:
+    """Users and days that a running test needs to show an uplift, by metric, as `tandem plan` says.
+
+    Args:
+        uplift: as a fraction: 0.05. power: in how many tests of 1 it should be seen.
+        chosen: of the arguments of `tandem.report`, such as `experiment`.
+
+    Raises:
+        ReportError: no display, or one population only.
+    """
+    return plan_of(report(workspace, **chosen), uplift, power)
 
 
 def _workspace(place: Workspace | Path | str) -> Workspace:

@@ -20,7 +20,7 @@ from gateway.experiment.statistics.uplift import Difference, Uplift
 
 def report_figures(report: Report) -> dict[str, Any]:
     """The report as JSON values: dates in ISO 8601, what is not estimable as {"not_estimable_yet": reason}."""
-    figures: dict[str, Any] = _json(report)
+    figures: dict[str, Any] = as_json(report)
     return figures
 
 
@@ -81,18 +81,19 @@ def _value(found: Uplift | NotEstimable | None) -> float | None:
     return found.value if isinstance(found, Uplift) else None
 
 
-def _json(value: Any) -> Any:
+def as_json(value: Any) -> Any:
+    """Frozen values as JSON values; tables are left out."""
     if isinstance(value, NotEstimable):
         return {"not_estimable_yet": value.reason}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-        return {name: _json(one) for name, one in fields.items() if not isinstance(one, pa.Table)}
+        return {name: as_json(one) for name, one in fields.items() if not isinstance(one, pa.Table)}
     if isinstance(value, Settings):
         return value.model_dump()
     if isinstance(value, Mapping):
-        return {str(key): _json(one) for key, one in value.items()}
+        return {str(key): as_json(one) for key, one in value.items()}
     if isinstance(value, tuple | list):
-        return [_json(one) for one in value]
+        return [as_json(one) for one in value]
     if isinstance(value, dt.date):
         return value.isoformat()
     return None if isinstance(value, float) and value in (float("inf"), float("-inf")) else value

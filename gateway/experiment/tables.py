@@ -8,7 +8,9 @@ from rich.table import Table
 from data.console import console
 from gateway.experiment import formatting
 from gateway.experiment.model import METRICS, Comparison, Report, Status, printable
-from gateway.experiment.statistics.moments import LEVEL
+from gateway.experiment.planning import Planned
+from gateway.experiment.statistics.moments import LEVEL, NotEstimable
+from gateway.experiment.statistics.power import Plan
 
 STATUS_STYLES: dict[Status, str] = {"ok": "green", "look": "yellow", "alarm": "bold red", "unknown": "dim"}
 
@@ -162,6 +164,24 @@ def _versions(report: Report) -> Table:
     for version in (*report.configs, *report.bundles):
         table.add_row(_safe(version.name), *(f"{version.displays.get(name, 0):,}" for name in names))
     return table
+
+
+def print_plan(planned: Sequence[Planned], uplift: float, power: float) -> None:
+    """Users and days that an uplift needs, by metric, and the uplift that today's users show."""
+    title = f"To see {formatting.signed(uplift)} in {power:.0%} of tests"
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0))
+    table.add_column("metric", overflow="fold")
+    for column in ("users now", "new a day", "seen now", "needed", "days left", "to look daily", "days left"):
+        table.add_column(column, justify="right", overflow="fold")
+    for one in planned:
+        days = [formatting.DASH if left is None else f"{left:,}" for left in (one.days_left, one.sequential_days_left)]
+        needed = [str(one.plan), formatting.DASH]
+        if isinstance(one.plan, Plan):
+            needed = [f"{one.plan.users:,}", f"{one.plan.sequential_users:,}"]
+        seen = formatting.DASH if isinstance(one.detectable, NotEstimable) else formatting.signed(one.detectable)
+        now = f"{one.users:,}", f"{one.new_users:,.0f}"
+        table.add_row(formatting.metric_title(one.metric), *now, seen, needed[0], days[0], needed[1], days[1])
+    console.print(table)
 
 
 def _safe(text: str, limit: int = 48) -> str:

@@ -1,4 +1,4 @@
-"""`tandem report`: measure an experiment from a workspace's log."""
+"""`tandem report` measures an experiment from a workspace's log; `tandem plan` says how long it must run."""
 
 from datetime import datetime
 from pathlib import Path
@@ -16,6 +16,7 @@ def add_commands(root: typer.Typer) -> None:
     root.command("report", help="Measure an experiment: health, uplift, source share, sales, popularity, latency.")(
         report
     )
+    root.command("plan", help="How many users, and how many days, does a test need?")(plan)
 
 
 def report(
@@ -78,3 +79,37 @@ def report(
         write_page(found, html)
         console.print(f"\npage: {html}", highlight=False, soft_wrap=True)
     write_figures(json_path, report_figures(found))
+
+
+def plan(
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    uplift: Annotated[float, typer.Option(help="The relative uplift that the test should see: 0.05 for 5 %.")] = 0.05,
+    power: Annotated[float, typer.Option(help="In how many tests of 1 it should be seen.")] = 0.8,
+    experiment: Annotated[str | None, typer.Option(help="Its name; by default the one with most displays.")] = None,
+    populations: Annotated[Path | None, typer.Option(help="The experiment's file: shares and sources.")] = None,
+    mean: Annotated[float | None, typer.Option(help="Before a test: the metric's mean per user.")] = None,
+    deviation: Annotated[float | None, typer.Option(help="Before a test: its standard deviation over users.")] = None,
+    share: Annotated[float, typer.Option(min=0.001, max=0.999, help="Before a test: the users treated.")] = 0.5,
+    json_path: JsonOption = None,
+) -> None:
+    from gateway.experiment.exports import as_json
+    from gateway.experiment.model import ReportError
+    from gateway.experiment.planning import plan_from, plan_of
+    from gateway.experiment.reports import report_of
+    from gateway.experiment.statistics.power import Plan
+    from gateway.experiment.tables import print_plan
+
+    if (mean is None) != (deviation is None):
+        raise ReportError("--mean and --deviation belong together; expected both, or neither to plan from the log")
+    if mean is not None and deviation is not None:
+        wanted = plan_from(mean, deviation, uplift, share, power)
+        if isinstance(wanted, Plan):
+            told = f"{wanted.users:,} users in both populations for one look at the end; "
+            console.print(f"{told}{wanted.sequential_users:,} to look daily (--expected-users)")
+        else:
+            console.print(str(wanted))
+        write_figures(json_path, {"plan": as_json(wanted)})
+        return
+    found = plan_of(report_of(workspace, experiment=experiment, populations=populations), uplift, power)
+    print_plan(found, uplift, power)
+    write_figures(json_path, {"planned": as_json(found)})

@@ -3,34 +3,13 @@
 import csv
 import json
 
-import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
 from gateway.experiment.exports import report_figures, uplift_table, write_csv, write_users
 from gateway.experiment.formatting import meaning, question
 from gateway.experiment.model import ReportError
-from tests.support.gateway.log_rows import display, event, report_of, slot
-
-SOURCES = {"A": ["gbo"], "B": ["gbo", "cbo"], "C": ["gbo", "cbo", "led"]}
-
-
-def shop(rates, users=900, worth=None, device=lambda user: ""):
-    """Users in turn in A, B, C; of each, so many in 100 click, land and buy."""
-    displays, events = [], []
-    for user in range(users):
-        name = "ABC"[user % 3]
-        slots = [slot(0, "i0", SOURCES[name])]
-        displays.append(display(f"d{user}", f"u{user}", name, user / users * 240, slots, device=device(user)))
-        if np.random.default_rng(user).random() < rates[name]:
-            at = user / users * 240 + 1
-            events += [event(f"{kind}{user}", kind, f"u{user}", at, shown=f"d{user}") for kind in ("click", "landing")]
-            value = (worth or {}).get(name, 10.0) + user % 5
-            events.append(event(f"sale{user}", "sale", f"u{user}", at + 1, value=value))
-    return displays, events
-
-
-EVEN = {"A": 1 / 3, "B": 1 / 3, "C": 1 / 3}
+from tests.support.gateway.log_rows import EVEN, report_of, shop
 
 
 def test_the_question_is_what_the_added_source_brought():

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
+import numpy as np
 import pyarrow as pa
 
 from data.schema import DISPLAY_SCHEMA, EVENT_SCHEMA
@@ -35,3 +36,24 @@ def tables(displays, events=()):
 
 def report_of(displays, events=(), **options):
     return build_report(*tables(displays, events), None, REAL, **options)
+
+
+SOURCES = {"A": ["gbo"], "B": ["gbo", "cbo"], "C": ["gbo", "cbo", "led"]}
+
+
+def shop(rates, users=900, worth=None, device=lambda user: ""):
+    """Users in turn in A, B, C; of each, so many in 100 click, land and buy."""
+    displays, events = [], []
+    for user in range(users):
+        name = "ABC"[user % 3]
+        slots = [slot(0, "i0", SOURCES[name])]
+        displays.append(display(f"d{user}", f"u{user}", name, user / users * 240, slots, device=device(user)))
+        if np.random.default_rng(user).random() < rates[name]:
+            at = user / users * 240 + 1
+            events += [event(f"{kind}{user}", kind, f"u{user}", at, shown=f"d{user}") for kind in ("click", "landing")]
+            value = (worth or {}).get(name, 10.0) + user % 5
+            events.append(event(f"sale{user}", "sale", f"u{user}", at + 1, value=value))
+    return displays, events
+
+
+EVEN = {"A": 1 / 3, "B": 1 / 3, "C": 1 / 3}
