@@ -3,6 +3,8 @@
     python -m bench.ab_validity                          100 tests of each design
     python -m bench.ab_validity --tests 1000 --json f    the table of docs/results/ab_validity.md
 
+Winsorised values have another truth than the raw ones, so their coverage of it may be lower.
+
 Every user arrives on one of DAYS days and adds to their sum until the last. Two populations of half the users. An A/A
 test has no effect: whoever finds one errs. An A/B test's treated values are 20 % larger: coverage is how often the
 interval holds that, power how often the finding is a gain. A finding is what the report calls a gain or a loss: the

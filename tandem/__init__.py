@@ -1,7 +1,7 @@
 """Tandem from Python: the public names, each loaded when it is first used, so that `import tandem` costs milliseconds.
 
 Models of a user-item matrix, all with `fit`, `recommend`, `similar_items`, `item_vectors`, `save` and `load`; `Bundle`,
-what the gateway serves, asked without a gateway; `GatewayClient`; `train`, `update_catalog`, `report`, `plan`: commands.
+what the gateway serves, without a gateway; `GatewayClient`; the commands `train`, `update_catalog`, `report`, `plan`.
 """
 
 from importlib import import_module

@@ -100,8 +100,10 @@ class Comparison:
 
     @property
     def lasting_conclusion(self) -> Conclusion:
-        """What the always-valid interval says."""
-        return self._says(self.uplift.always_valid) if isinstance(self.uplift, Uplift) else "unclear"
+        """What the always-valid interval says, once the outcomes are of enough users."""
+        if not isinstance(self.uplift, Uplift) or self.tails is None or not self.tails.enough:
+            return "unclear"
+        return self._says(self.uplift.always_valid)
 
     @property
     def rests_on_one(self) -> bool:

@@ -7,8 +7,9 @@
 4. A gain of the deciding metric: ship. Else: keep looking.
 
 A gain or a loss is an interval that excludes zero also without its largest user, and that the permutation test does not
-explain. It is the always-valid interval, so that one may look every day; once the users planned (`expected_users`) are
-there, the ordinary one. Guardrails are looked at with the ordinary interval: better one test too many stopped.
+explain. It is the always-valid interval, so that one may look every day, and counts from ENOUGH effective users on.
+Once the users planned (`expected_users`) are there, it is the ordinary one. Guardrails are looked at with the ordinary
+interval: better one test too many stopped.
 """
 
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ from gateway.experiment.formatting import interval_words, metric_title, signed, 
 from gateway.experiment.model import Check, Comparison, Population, Verdict
 from gateway.experiment.statistics.moments import LEVEL
 from gateway.experiment.statistics.multiple import holm
+from gateway.experiment.statistics.tails import ENOUGH
 from gateway.experiment.statistics.uplift import Uplift
 
 DECIDING = "landed_clicks"
@@ -65,6 +67,8 @@ def verdict_of(
         return told("ship", *reasons)
     if subject.rests_on_one:
         reasons.append("The figure rests on one user.")
+    if not planned and subject.tails is not None and not subject.tails.enough:
+        reasons.append(f"Its outcomes are worth fewer than {ENOUGH:.0f} users with equal ones: too few to look daily.")
     if planned:
         reasons.append("The planned number of users is there: more looking is a new plan.")
     return told("keep looking", *reasons)

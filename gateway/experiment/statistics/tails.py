@@ -13,17 +13,22 @@ from gateway.experiment.statistics.winsorisation import cap_of
 LARGE_SHARE = 0.2
 """An outcome of which one user has this part, and MANY_TIMES the others' mean, rests on that user."""
 MANY_TIMES = 10.0
+ENOUGH = 20.0
+"""Effective users of a population from which daily looks are believed: always-valid intervals are asymptotic, and of
+heavy tails their first looks err (bench/ab_validity.py)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Largest:
     """The user with the greatest value of a population: their part of its sum, and how many times the others' mean.
 
-    The others are those with any outcome.
+    The others are those with any outcome. effective: of how many users with equal values the outcome is worth (Kish:
+    (sum y)^2 / sum y^2).
     """
 
     share: float
     times: float
+    effective: float
 
     @property
     def rests_on_one(self) -> bool:
@@ -49,6 +54,11 @@ class Tails:
     permutation_p: float
     treated: Largest
     baseline: Largest
+
+    @property
+    def enough(self) -> bool:
+        """Whether both populations' outcomes are of ENOUGH users."""
+        return min(self.treated.effective, self.baseline.effective) >= ENOUGH
 
     def stands(self, low: float, high: float) -> bool:
         """Whether an interval that excludes 0 does so also without the largest user; any other stands."""
@@ -89,7 +99,9 @@ def largest(values: NDArray[np.float64]) -> Largest:
     """Of values [users], at least 0."""
     total, top = float(values.sum()), float(values.max(initial=0.0))
     if total <= 0:
-        return Largest(0.0, 0.0)
+        return Largest(0.0, 0.0, 0.0)
     others = int((values > 0).sum()) - 1
     rest = (total - top) / others if others else 0.0
-    return Largest(top / total, top / rest if rest > 0 else float(others > 0) * np.inf)
+    scaled = values / top  # squares of 1e200 are no numbers
+    times = top / rest if rest > 0 else float(others > 0) * np.inf
+    return Largest(top / total, times, float(scaled.sum() ** 2 / (scaled @ scaled)))

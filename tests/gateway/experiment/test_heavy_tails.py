@@ -100,6 +100,14 @@ def test_the_largest_user_is_told_by_share_and_by_how_many_times_the_others():
     assert not largest(np.r_[2.0, 1.0]).rests_on_one
 
 
+def test_daily_looks_are_believed_from_enough_outcomes_on():
+    few, other = np.r_[np.ones(12), np.zeros(988)], np.r_[np.ones(300), np.zeros(700)]
+    found = comparison(other, few)
+    assert found.uplift.always_valid[0] > 0 and found.tails.stands(*found.uplift.always_valid)
+    assert found.conclusion == "gain" and found.lasting_conclusion == "unclear"
+    assert largest(few).effective == pytest.approx(12)
+
+
 def shop(busy=0, order=10.0):
     """200 users in two populations, one order in three; one user of B with more displays, or with a larger order."""
     rows = [display(f"d{u}-{k}", f"u{u}", "AB"[u % 2]) for u in range(200) for k in range(1 + u % 3)]
