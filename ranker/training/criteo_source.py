@@ -1,6 +1,6 @@
 """Rows of a folder of `tandem data criteo` as a source of training."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +20,10 @@ SCALED_BY = 1 << 18
 
 
 class CriteoSource(Source):
-    """Converted Criteo rows: 26 ids, and 13 integers as the specification says, as numbers, buckets or both."""
+    """Converted rows of a click log: ids, and numbers as the specification says, as they are, in buckets or both.
+
+    The names are the manifest's: I1 .. I13 and C1 .. C26 of Criteo's logs, its own of another log.
+    """
 
     def __init__(self, folder: Path, changes: FeatureSettings, dimension: int | None) -> None:
         self._folder = folder
@@ -28,10 +31,13 @@ class CriteoSource(Source):
         self._dataset = CriteoDataset.open(folder)
         described = read_specification(folder / "specification.yaml")
         self.specification = changed_specification(described, changes, dimension)
-        self._columns = CriteoColumns.of(self.specification, f"{folder}/specification.yaml")
-        rows = dict(zip(CATEGORICAL, self._dataset.table_rows, strict=True))
+        manifest = self._dataset.manifest
+        self._ids = tuple(one.name for one in manifest.categorical)
+        where = f"{folder}/specification.yaml"
+        self._columns = CriteoColumns.of(self.specification, where, manifest.dense, self._ids)
+        rows = dict(zip(self._ids, self._dataset.table_rows, strict=True))
         self.table_rows = {name: rows.get(name, RESERVED_ROWS + BUCKETS) for name in self.specification.tables}
-        self._bounds = np.array([rows[name] for name in CATEGORICAL])
+        self._bounds = {name: rows[name] for name in self._ids}
 
     def standardisation(self) -> Standardisation:
         """Of raw numbers, which may be of any size, by their own mean and deviation; logarithms stay as they are."""
@@ -60,46 +66,56 @@ class CriteoColumns:
     """How the features are made of the folder's columns.
 
     Attributes:
-        numbers: columns of the integers that stay numbers; uses: what each of them becomes.
-        bucketed: columns of the integers whose buckets are ids.
+        numbers: columns of the numbers that stay numbers; uses: what each of them becomes.
+        bucketed: columns of the numbers whose buckets are ids.
+        count: how many numbers a row has.
     """
 
     numbers: tuple[int, ...]
     uses: tuple[NumberUse, ...]
     bucketed: tuple[int, ...]
+    count: int
 
     @classmethod
-    def of(cls, specification: Specification, where: str) -> "CriteoColumns":
-        """Raises RankerError for features that Criteo's rows do not have."""
-        of_buckets = specification.singles[len(CATEGORICAL) :]
-        ids = [(one.name, one.table, one.buckets_of) for one in specification.singles[: len(CATEGORICAL)]]
-        numbers = [*specification.dense_names, *(one.buckets_of for one in of_buckets)]
+    def of(
+        cls,
+        specification: Specification,
+        where: str,
+        numbers: Sequence[str] = DENSE,
+        ids: Sequence[str] = CATEGORICAL,
+    ) -> "CriteoColumns":
+        """Of rows with these numbers and ids. Raises RankerError for features that they do not have."""
+        of_buckets = specification.singles[len(ids) :]
+        found = [(one.name, one.table, one.buckets_of) for one in specification.singles[: len(ids)]]
+        used = [*specification.dense_names, *(one.buckets_of for one in of_buckets)]
         if (
-            ids != [(name, name, None) for name in CATEGORICAL]
+            found != [(name, name, None) for name in ids]
             or specification.bags
-            or not all(name in DENSE for name in numbers)
+            or not all(name in numbers for name in used)
         ):
             raise RankerError(
-                f"{where}: expected numbers of I1 .. I13, then the ids C1 .. C26 in order, each with a table of its "
-                "name, then buckets of I1 .. I13"
+                f"{where}: expected numbers of {numbers[0]} .. {numbers[-1]}, then the ids {ids[0]} .. {ids[-1]} in "
+                f"order, each with a table of its name, then buckets of {numbers[0]} .. {numbers[-1]}"
             )
+        place = {name: column for column, name in enumerate(numbers)}
         return cls(
-            numbers=tuple(DENSE.index(name) for name in specification.dense_names),
+            numbers=tuple(place[name] for name in specification.dense_names),
             uses=tuple("log" if one.log else "raw" for one in specification.dense),
-            bucketed=tuple(DENSE.index(one.buckets_of) for one in of_buckets if one.buckets_of is not None),
+            bucketed=tuple(place[one.buckets_of] for one in of_buckets if one.buckets_of is not None),
+            count=len(numbers),
         )
 
     @property
     def all_logarithms(self) -> bool:
-        """Whether the dense features are the 13 logarithms in order."""
-        return self.numbers == (*range(len(DENSE)),) and "raw" not in self.uses
+        """Whether the dense features are the logarithms of all numbers in order."""
+        return self.numbers == (*range(self.count),) and "raw" not in self.uses
 
     def features(
         self, numbers: NDArray[np.float32], ids: NDArray[np.int32]
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """The features of n rows: dense float32 [n, D], table rows int64 [T, n].
 
-        `numbers`: float32 [n, 13], NaN where missing. `ids`: int32 [26, n], table rows of C1 .. C26.
+        `numbers`: float32 [n, numbers], NaN where missing. `ids`: int32 [ids, n], table rows.
         """
         if self.bucketed:
             ids = np.concatenate([ids, bucket_rows(numbers[:, self.bucketed]).T])
@@ -112,7 +128,7 @@ class CriteoColumns:
 class _CriteoRows(GlobalBatch):
     batch: CriteoBatch
     columns: CriteoColumns
-    bounds: NDArray[np.int64]
+    bounds: dict[str, int]
     where: str
 
     @property
@@ -122,7 +138,7 @@ class _CriteoRows(GlobalBatch):
     def part(self, begin: int, end: int) -> HostRows:
         chosen, columns = slice(begin, end), self.columns
         ids = self.batch.categorical[chosen].T
-        for name, column, bound in zip(CATEGORICAL, ids, self.bounds, strict=True):
-            require_table_rows(column, int(bound), f"{self.where}, {name}")
+        for (name, bound), column in zip(self.bounds.items(), ids, strict=True):
+            require_table_rows(column, bound, f"{self.where}, {name}")
         dense, rows = columns.features(self.batch.dense[chosen], ids)
         return HostRows(dense, rows.ravel(), None, self.batch.label[chosen])
