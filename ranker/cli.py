@@ -118,7 +118,7 @@ def evaluate_command(
         Path | None, typer.Argument(help="A run of `tandem ranker fit`; by default the ranker in service.")
     ] = None,
     rows: Annotated[
-        Path | None, typer.Argument(help="With RUN: rows of Criteo's layout; by default its validation and test rows.")
+        Path | None, typer.Argument(help="With RUN: rows as it learnt from; by default its validation and test rows.")
     ] = None,
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     origin: OriginOption = None,
@@ -162,11 +162,11 @@ def _evaluate_run(run: Path, rows: Path | None, json_file: Path | None) -> None:
 
 def _scored(folder: Path, rows: Path) -> "tuple[NDArray[np.float32], NDArray[np.float64]]":
     """The labels and probabilities of rows."""
-    from ranker.comparison.runs import read_rows
     from ranker.serving.standalone import RowScorer
 
-    read = read_rows(rows, as_written=True)
-    return read.label, RowScorer.load(folder).score(read)
+    scorer = RowScorer.load(folder)
+    read = scorer.read(rows)
+    return read.label, scorer.score(read)
 
 
 @app.command("export")
@@ -235,7 +235,11 @@ def predict_command(
         ),
     ],
     rows: Annotated[
-        Path, typer.Argument(help="Rows of Criteo's layout (tsv, gz), or a converted folder.", show_default=False)
+        Path,
+        typer.Argument(
+            help="Rows as it learnt from (Criteo's layout, or a log of one's own), or a converted folder.",
+            show_default=False,
+        ),
     ],
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Write the probabilities (npy).")] = None,
     json_file: JsonOption = None,

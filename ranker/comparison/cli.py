@@ -49,10 +49,10 @@ def compare_command(
     from ranker.comparison.jobs import Division
     from ranker.comparison.models import MODELS
     from ranker.comparison.runs import compare, read_rows, summaries
-    from ranker.comparison.settings import read_compare_settings
+    from ranker.comparison.settings import LogColumns, read_compare_settings
     from ranker.evaluation.calibration_plot import calibration_plot
 
-    settings = read_compare_settings(config) if config else None
+    settings = read_compare_settings(config, LogColumns.of(source)) if config else None
     division = Division(train_share, validation_share, refit)
     results = compare(source, test, model or list(MODELS), list(range(seeds)), division, output, processes, settings)
     count = results[0]["rows"]["test"]

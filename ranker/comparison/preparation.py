@@ -6,11 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from data.criteo.layout import DENSE
 from data.criteo.rows import NO_ID, CriteoRows
 from data.settings import checked
 from ranker.comparison.pairs import Pair, choose_pairs, pair_ids
-from ranker.comparison.settings import PreparationSettings
+from ranker.comparison.settings import LogColumns, PreparationSettings
 from ranker.comparison.statistics import STATISTICS, ColumnStatistics, out_of_fold, statistics_of
 from ranker.errors import RankerError
 from ranker.features.examples import Examples
@@ -27,6 +26,7 @@ class Preparation:
         vocabularies: per id column the ids with a row of their own, ascending; their rows begin at RESERVED_ROWS.
         rate: share of clicks among the training rows.
         pairs: the pairs of id columns that have statistics, which stand behind the single columns'.
+        names: of the log's columns.
     """
 
     config: PreparationSettings
@@ -35,26 +35,33 @@ class Preparation:
     statistics: tuple[ColumnStatistics, ...]
     rate: float
     pairs: tuple[Pair, ...]
+    names: LogColumns
 
     @classmethod
     def learn(
-        cls, rows: CriteoRows, config: PreparationSettings, dimension: int, pairs: tuple[Pair, ...] | None = None
+        cls,
+        rows: CriteoRows,
+        config: PreparationSettings,
+        dimension: int,
+        pairs: tuple[Pair, ...] | None = None,
+        names: LogColumns = LogColumns(),
     ) -> "Preparation":
         """`dimension`: of the embeddings. `pairs`: of columns, chosen before; None: choose them on these rows.
 
         Raises:
-            RankerError: the rows are all clicks, or none is.
+            RankerError: the rows are all clicks, or none is; the settings name columns that the log lacks.
         """
         rate = float(rows.label.mean()) if len(rows) else 0.0
         if not 0 < rate < 1:
             raise RankerError(f"{len(rows)} training rows with a click rate of {rate:g}: expected clicks and none")
-        columns = _id_columns(rows, config)
+        columns = _id_columns(rows, config, names)
         statistics = [ColumnStatistics.of(column, rows.label) for column in columns.T]
         kept = tuple(one.ids[(one.seen >= config.threshold) & (one.ids != NO_ID)] for one in statistics)
         if pairs is None:
             pairs = _pairs(rows, columns, config, rate)
         statistics += [ColumnStatistics.of(column, rows.label) for column in _paired(columns, pairs)]
-        return cls(config, _specification(config, dimension, pairs), kept, tuple(statistics), rate, pairs)
+        specification = _specification(config, dimension, pairs, names)
+        return cls(config, specification, kept, tuple(statistics), rate, pairs, names)
 
     @property
     def rows(self) -> dict[str, int]:
@@ -64,13 +71,13 @@ class Preparation:
 
     def training(self, rows: CriteoRows) -> Examples:
         """The rows that were learnt from, each with statistics that its own part of the log had no share in."""
-        columns, smoothing = _id_columns(rows, self.config), self.config.smoothing
+        columns, smoothing = _id_columns(rows, self.config, self.names), self.config.smoothing
         counted = [*columns.T, *_paired(columns, self.pairs)]
         return self._examples(rows, columns, [out_of_fold(column, rows.label, smoothing) for column in counted])
 
     def transform(self, rows: CriteoRows) -> Examples:
         """Later rows; their labels are passed on and not looked at."""
-        columns = _id_columns(rows, self.config)
+        columns = _id_columns(rows, self.config, self.names)
         every = [*columns.T, *_paired(columns, self.pairs)]
         counted = [one.look_up(column) for one, column in zip(self.statistics, every, strict=True)]
         return self._examples(rows, columns, counted)
@@ -81,7 +88,7 @@ class Preparation:
         columns: NDArray[np.int64],
         counted: list[tuple[NDArray[np.float64], NDArray[np.float64]]],
     ) -> Examples:
-        dense = [dense_values(rows.dense, [*self.config.uses.values()])]
+        dense = [dense_values(rows.dense, [*self.names.uses(self.config).values()])]
         if self.config.missing:
             dense.append(np.isnan(rows.dense).astype(np.float32))
         if self.config.target_statistics:
@@ -98,8 +105,8 @@ class Preparation:
         )
 
 
-def _id_columns(rows: CriteoRows, config: PreparationSettings) -> NDArray[np.int64]:
-    bucketed = [DENSE.index(name) for name in config.bucketed]
+def _id_columns(rows: CriteoRows, config: PreparationSettings, names: LogColumns) -> NDArray[np.int64]:
+    bucketed = [names.numbers.index(name) for name in names.bucketed(config)]
     return np.concatenate([rows.ids, logarithmic_buckets(rows.dense[:, bucketed])], axis=1) if bucketed else rows.ids
 
 
@@ -128,10 +135,12 @@ def _table_rows(ids: NDArray[np.int64], column: NDArray[np.int64]) -> NDArray[np
     return found
 
 
-def _specification(config: PreparationSettings, dimension: int, pairs: tuple[Pair, ...]) -> Specification:
-    columns = config.columns
-    dense = [name for name, use in config.uses.items() if use != "buckets"]
-    dense += [f"{name}_missing" for name in DENSE] if config.missing else []
+def _specification(
+    config: PreparationSettings, dimension: int, pairs: tuple[Pair, ...], names: LogColumns
+) -> Specification:
+    columns = names.tables(config)
+    dense = [name for name, use in names.uses(config).items() if use != "buckets"]
+    dense += [f"{name}_missing" for name in names.numbers] if config.missing else []
     if config.target_statistics:
         counted = [*columns, *(f"{columns[first]}_{columns[second]}" for first, second in pairs)]
         dense += [f"{name}_{what}" for name in counted for what in STATISTICS]

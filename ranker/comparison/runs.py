@@ -20,7 +20,7 @@ from data.statistics import standard_error
 from ranker.comparison.jobs import FIGURES, Division, Job, content_digest
 from ranker.comparison.models import DIMENSION, MODELS, build_ranker
 from ranker.comparison.preparation import Preparation
-from ranker.comparison.settings import CompareSettings
+from ranker.comparison.settings import CompareSettings, LogColumns
 from ranker.errors import RankerError
 from ranker.evaluation.metrics import all_metrics, area_under_curve
 
@@ -38,12 +38,13 @@ def run(job: Job) -> dict[str, Any]:
     train, validation, test = _parts(job)
     started = time.perf_counter()
     dimension = job.settings.dimension or DIMENSION
-    learnt = Preparation.learn(train, job.settings, dimension)
+    names = LogColumns.of(Path(job.source))
+    learnt = Preparation.learn(train, job.settings, dimension, names=names)
     ranker = build_ranker(job.model, learnt.specification, learnt.rows, job.settings)
     ranker.fit(learnt.training(train), learnt.transform(validation), job.seed)
     if job.division.refit:
         both = _joined(train, validation)
-        learnt = Preparation.learn(both, job.settings, dimension, learnt.pairs)
+        learnt = Preparation.learn(both, job.settings, dimension, learnt.pairs, names)
         ranker.refit(learnt.training(both), learnt.rows, job.seed)
     seconds = time.perf_counter() - started
     probability = ranker.platt.probability(ranker.logits(learnt.transform(test)))
@@ -125,6 +126,9 @@ def _parts(job: Job) -> tuple[CriteoRows, CriteoRows, CriteoRows]:
     division = job.division
     if job.test is not None:
         first = round(len(rows) * (1 - division.validation))
+        of_test = LogColumns.of(Path(job.test))
+        if of_test != LogColumns.of(Path(job.source)):
+            raise RankerError(f"{job.test} has other columns than {job.source}; expected those that are learnt from")
         parts = rows[:first], rows[first:], read_rows(Path(job.test), as_written=True)
     else:
         first = round(len(rows) * division.train)

@@ -1,11 +1,13 @@
 """What a comparison may be told by a YAML file: what the models see, and how the networks among them are made."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from data.criteo.layout import CATEGORICAL, DENSE
+from data.criteo.manifest import Manifest
 from data.settings import AtLeastZero, Count, Settings, read_settings
 from ranker.errors import RankerError
 from ranker.features.numbers import NumberUse, NumberUses, uses_of
@@ -50,28 +52,37 @@ class PreparationSettings(Settings):
     smoothing: Smoothing = Smoothing()
     dimensions: dict[str, Dimension] = Field(default_factory=dict)
 
-    @model_validator(mode="after")
-    def _columns_exist(self) -> Self:
-        columns = self.columns
-        for name in self.dimensions:
-            if name not in columns:
-                raise ValueError(f"dimensions: there is no id column {name!r}; expected some of {', '.join(columns)}")
-        return self
 
-    @property
-    def uses(self) -> dict[str, NumberUse]:
-        """What becomes of each of the 13 integers. Raises RankerError where that cannot be."""
-        return uses_of(DENSE, self.integers, "both")
+@dataclass(frozen=True)
+class LogColumns:
+    """The names of a log's columns, in the order of its rows: by default Criteo's."""
 
-    @property
-    def bucketed(self) -> list[str]:
-        """The integers that have buckets."""
-        return [name for name, use in self.uses.items() if use in ("buckets", "both")]
+    numbers: tuple[str, ...] = DENSE
+    ids: tuple[str, ...] = CATEGORICAL
 
-    @property
-    def columns(self) -> list[str]:
-        """The id columns: the log's, then the buckets."""
-        return [*CATEGORICAL, *map(bucket_name, self.bucketed)]
+    @classmethod
+    def of(cls, source: Path) -> Self:
+        """Of a converted folder as its manifest says, of a text Criteo's."""
+        if not source.is_dir():
+            return cls()
+        manifest = Manifest.read(source)
+        return cls(manifest.dense, manifest.id_names)
+
+    def uses(self, settings: PreparationSettings) -> dict[str, NumberUse]:
+        """What becomes of each number. Raises RankerError where that cannot be."""
+        return uses_of(self.numbers, settings.integers, "both")
+
+    def bucketed(self, settings: PreparationSettings) -> list[str]:
+        """The numbers that have buckets."""
+        return [name for name, use in self.uses(settings).items() if use in ("buckets", "both")]
+
+    def tables(self, settings: PreparationSettings) -> list[str]:
+        """The id columns: the log's, then the buckets. Raises RankerError where `dimensions` names another."""
+        found = [*self.ids, *map(bucket_name, self.bucketed(settings))]
+        for name in settings.dimensions:
+            if name not in found:
+                raise RankerError(f"dimensions: there is no id column {name!r}; expected some of {', '.join(found)}")
+        return found
 
 
 class CompareSettings(PreparationSettings):
@@ -89,6 +100,11 @@ class CompareSettings(PreparationSettings):
     taught: Annotated[float, Field(ge=0, lt=1)] = 0.5
 
 
-def read_compare_settings(path: Path) -> CompareSettings:
-    """Raises RankerError naming the file and the field that is wrong."""
-    return read_settings(path, CompareSettings, RankerError)
+def read_compare_settings(path: Path, names: LogColumns = LogColumns()) -> CompareSettings:
+    """Settings for a log of these columns. Raises RankerError naming the file and the field that is wrong."""
+    settings = read_settings(path, CompareSettings, RankerError)
+    try:
+        names.tables(settings)
+    except RankerError as error:
+        raise RankerError(f"{path}: {error}") from None
+    return settings

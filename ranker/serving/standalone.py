@@ -13,10 +13,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from data.criteo.layout import CATEGORICAL
+from data.criteo.clicks import COLUMNS, ClickColumns, read_clicks
+from data.criteo.layout import CATEGORICAL, DENSE
 from data.criteo.rows import NO_ID, CriteoRows
 from data.criteo.vocabulary import Vocabulary
 from data.files import new_folder
+from data.settings import read_json
 from ranker.errors import RankerError
 from ranker.features.examples import Examples
 from ranker.features.specification import (
@@ -59,11 +61,22 @@ def export_run(run: Path, folder: Path, tables: TableType = "float32") -> bool:
     return compiled
 
 
+def columns_of(folder: Path) -> ClickColumns | None:
+    """The columns of the log that `tandem data clicks` made a run's rows of; None of Criteo's."""
+    path = folder / "vocabulary" / COLUMNS
+    return read_json(path, ClickColumns, expected="the columns of a click log") if path.exists() else None
+
+
 class RowScorer:
-    """Scores rows of Criteo's columns. `graph`: compiled; None where the network itself predicts."""
+    """Scores rows of a click log's columns: of Criteo's, or of those that `tandem data clicks` read.
+
+    `graph`: compiled; None where the network itself predicts. `log`: the columns of a log that is not Criteo's.
+    """
 
     def __init__(self, folder: Path, specification: Specification) -> None:
-        self._columns = CriteoColumns.of(specification, str(folder / "specification.yaml"))
+        self.log = columns_of(folder)
+        names = (self.log.numbers, self.log.ids) if self.log is not None else (DENSE, CATEGORICAL)
+        self._columns = CriteoColumns.of(specification, str(folder / "specification.yaml"), *names)
         self.graph: CompiledGraph | None = None
         self._ranker: DlrmRanker | None = None
         if RunFolder(folder).begun:
@@ -73,9 +86,7 @@ class RowScorer:
         else:
             self._ranker = DlrmRanker.load(folder, specification)
         rows = self.graph.rows if self.graph is not None else self._ranker.rows  # type: ignore[union-attr]
-        self._vocabularies = [
-            Vocabulary.load(folder / "vocabulary", number, rows[name]) for number, name in enumerate(CATEGORICAL)
-        ]
+        self._vocabularies = [Vocabulary.load(folder / "vocabulary", name, rows[name]) for name in names[1]]
 
     @classmethod
     def load(cls, folder: Path) -> "RowScorer":
@@ -86,6 +97,16 @@ class RowScorer:
                 for another machine.
         """
         return cls(folder, read_specification(folder / "specification.yaml"))
+
+    def read(self, path: Path) -> CriteoRows:
+        """Rows to score: a log as the one that was learnt from, or a folder converted from one.
+
+        Raises:
+            DataError: there is none, or a bad row.
+        """
+        if path.is_dir():
+            return CriteoRows.of_folder(path, as_written=True)
+        return CriteoRows.read(path) if self.log is None else read_clicks(path, self.log)[0]
 
     def score(self, rows: CriteoRows) -> NDArray[np.float64]:
         """float64 [n]: the probability of a click on each row."""
