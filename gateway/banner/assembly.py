@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 _LIMITS = Limits()
 
+BACKSTOP = "gbo"
+"""Asked, in microseconds, where a banner would be empty."""
+
 
 def banner_stages(
     runtime: Runtime, names: Sequence[str], limits: Limits = _LIMITS, log: Stage[Filling] | None = None
@@ -29,7 +32,7 @@ def banner_stages(
     """A banner from these sources. A rule on the ranked pool would stand before `Fill`."""
     return (
         *(Propose(name, runtime.sources.get(name), runtime.items, limits.source_ms / 1e3) for name in names),
-        Merge(runtime.order),
+        Merge(runtime.order, runtime.sources.get(BACKSTOP)),
         Rank(runtime.scorer, limits.ranker_ms / 1e3, shadow=runtime.ranker_share == 0),
         Fill(runtime.item_bytes, runtime.ranker_share),
         *(() if log is None else (log,)),

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from candidates.merge_order import MergeOrder
 from candidates.pool import EMPTY_POOL, Pool, pool_proposals
+from candidates.proposals import CandidateSource
 from data.ranks import blended, places
 from gateway.banner.item_bytes import ItemBytes
 from gateway.banner.proposing import Proposing
@@ -49,16 +50,20 @@ class Filling(Proposing, Ranking):
 
 
 class Merge(Stage[Filling]):
-    """Merge the proposals into one pool."""
+    """Merge the proposals into one pool. Where there are none, as when no source came in time, the backstop proposes:
+    nobody's banner is empty at a merchant that has items."""
 
     name = "pool"
     optional, bounded = False, True
 
-    def __init__(self, order: MergeOrder) -> None:
+    def __init__(self, order: MergeOrder, backstop: CandidateSource | None) -> None:
         self._order = order
+        self._backstop = backstop if getattr(backstop, "bounded", False) else None
 
     def run(self, progress: Progress[Filling]) -> Filling:
-        state = progress.state.copied()
+        state, backstop = progress.state.copied(), self._backstop
+        if backstop is not None and not any(len(one) for one in state.proposals.values()):
+            state.proposals = {backstop.name: backstop.propose(state.request, state.per_source)}
         state.pool = pool_proposals(state.proposals, self._order)
         state.items = state.pool.items
         return state

@@ -1,6 +1,7 @@
 """Requests from outside: every field checked against its limit, then turned into a bundle's positions."""
 
 import math
+import re
 import time
 from collections.abc import Collection, Iterable, Sequence
 
@@ -227,3 +228,9 @@ def _check_ids(where: str, values: Sequence[str] | Iterable[str], limit: int) ->
 def _check_length(where: str, value: str, limit: int) -> None:
     if len(value) > limit:
         raise invalid(f"{where} has {len(value)} characters; expected at most {limit}")
+    if not value.isprintable() and _CONTROL.search(value):
+        raise invalid(f"{where} holds a control character; expected text on one line")
+
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+"""As imports refuse them (data/readers/columns.py)."""

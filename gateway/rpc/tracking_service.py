@@ -23,6 +23,7 @@ class TrackingService(rpc.TrackingServiceServicer):
         self._disk = ThreadPoolExecutor(_SYNC_THREADS, thread_name_prefix="disk")
 
     async def Track(self, message: pb.TrackRequest, context: grpc.aio.ServicerContext) -> pb.TrackResponse:
+        message.DiscardUnknownFields()  # they would be written too, whatever they hold
         events = checked_events(message.events, self._replay)
         loop = asyncio.get_running_loop()
         # Shielded and counted: events on their way to the disk get there even if the caller stops waiting.

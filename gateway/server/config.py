@@ -21,6 +21,7 @@ class ServerConfig:
         connection_seconds: after so long (give or take a tenth) a client is asked to connect anew, between two calls:
             so clients spread over the workers, and leave one that is replaced.
         drain_seconds: a stopping worker's time to finish what it has begun.
+        memory_mib: a worker that has grown by so much since it was ready is replaced, its clients between two calls.
         silence_seconds: a worker that gives no sign of life for so long is killed and replaced.
     """
 
@@ -37,4 +38,5 @@ class ServerConfig:
     compact_seconds: float = 60.0
     connection_seconds: float = 10.0
     drain_seconds: float = 10.0
+    memory_mib: float = 1024.0
     silence_seconds: float = 15.0

@@ -15,7 +15,7 @@ from gateway.server.companion import Companion
 from gateway.server.config import ServerConfig
 from gateway.server.processes import Child, fork_child, reserve_port
 from gateway.server.rollout import Generation, Rollout
-from gateway.server.worker import FAILED, READY, LoadRuntime, Task, work
+from gateway.server.worker import FAILED, GROWN, READY, LoadRuntime, Task, work
 
 logger = logging.getLogger(__name__)
 
@@ -117,12 +117,22 @@ class Supervisor:
         for line in worker.read_lines():
             if line == READY:
                 worker.ready = True
+            elif line == GROWN:
+                self._replace(worker)
             elif line.startswith(FAILED):
                 sentence, coming = line.removeprefix(FAILED), self._rollout.coming
                 if coming is not None and worker in coming.workers:
                     self._rollout.refuse(sentence)
                 else:
                     logger.error("worker %d: %s", worker.pid, sentence)
+
+    def _replace(self, worker: Child) -> None:
+        """Let a worker leave that has grown too much; another starts at once."""
+        serving = self._rollout.serving
+        if serving is not None and worker in serving.workers:
+            logger.warning("worker %d has grown by more than %.0f MiB; replaced", worker.pid, self._config.memory_mib)
+            serving.workers.remove(worker)
+            self._retire(worker)
 
     def _bury(self, generation: Generation, worker: Child, status: int) -> None:
         while worker.report is not None:  # its last words

@@ -1,6 +1,7 @@
 """One worker process: load the bundle, warm up, listen on the shared port, answer until told to stop.
 
-It talks to the supervisor through a pipe: "ready", then "alive" every second; or "failed" and a sentence.
+It talks to the supervisor through a pipe: "ready", then "alive" every second, and "grown" if it wants to be replaced;
+or "failed" and a sentence.
 """
 
 import asyncio
@@ -21,6 +22,7 @@ from data.request import Request
 from gateway.banner.running import Runner
 from gateway.banner.runtime import Runtime
 from gateway.experiment.populations import WatchedExperiment
+from gateway.server.bundle_checks import check_runtime
 from gateway.server.config import ServerConfig
 from gateway.server.processes import connections, stop_listening
 from gateway.server.warm_up import warm_up, warm_up_threads
@@ -29,8 +31,10 @@ logger = logging.getLogger(__name__)
 
 LoadRuntime = Callable[[Path, bool], Runtime]
 
-READY, ALIVE, FAILED = "ready", "alive", "failed "
+READY, ALIVE, GROWN, FAILED = "ready", "alive", "grown", "failed "
 RECEIVE_BYTES = 512 * 1024
+STREAMS = 100
+"""Calls of one connection at once: each may hold a message that is not yet whole. Clients wait with further ones."""
 SWITCH_SECONDS = 0.0003
 """A thread that waits for Python's lock gets it after so long. The default, 5 ms, is longer than a whole banner: with
 it, four clients of two workers got a third of the banners per second."""
@@ -72,6 +76,8 @@ def work(task: Task, report: int) -> int:
         one_thread_each()
         sys.setswitchinterval(SWITCH_SECONDS)
         runtime = task.load(task.bundle, task.verify)
+        if task.verify:
+            check_runtime(runtime)
         return asyncio.run(_serve(task, runtime, warm_up(runtime), report))
     except TandemError as error:
         _tell(report, FAILED + str(error))
@@ -101,6 +107,7 @@ async def _serve(task: Task, runtime: Runtime, tried: list[Request], report: int
     options = [
         ("grpc.so_reuseport", 1),
         ("grpc.max_receive_message_length", RECEIVE_BYTES),
+        ("grpc.max_concurrent_streams", STREAMS),
         ("grpc.max_connection_age_ms", round(config.connection_seconds * 1000)),
         ("grpc.max_connection_age_grace_ms", round(config.drain_seconds * 1000)),
     ]
@@ -116,7 +123,7 @@ async def _serve(task: Task, runtime: Runtime, tried: list[Request], report: int
     gc.freeze()  # what lives as long as the worker is not looked through again and again
     await server.start()
     _tell(report, READY)
-    duties = (_stay_alive(report), _follow(task.experiment), _retire(task, retiring, stopping))
+    duties = (_stay_alive(report, config.memory_mib), _follow(task.experiment), _retire(task, retiring, stopping))
     keepers = [asyncio.create_task(duty) for duty in duties]
     await stopping.wait()
     await health.enter_graceful_shutdown()
@@ -128,10 +135,17 @@ async def _serve(task: Task, runtime: Runtime, tried: list[Request], report: int
     os._exit(0)  # a thread that hangs must not keep a drained worker
 
 
-async def _stay_alive(report: int) -> None:
+async def _stay_alive(report: int, memory_mib: float) -> None:
+    at_first = _private_mib()
     while True:
-        _tell(report, ALIVE)
+        _tell(report, GROWN if _private_mib() - at_first > memory_mib else ALIVE)
         await asyncio.sleep(1)
+
+
+def _private_mib() -> float:
+    """Memory of this process that no file backs."""
+    _, resident, shared, *_ = map(int, Path("/proc/self/statm").read_text().split())
+    return (resident - shared) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 async def _follow(experiment: WatchedExperiment) -> None:

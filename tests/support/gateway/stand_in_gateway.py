@@ -9,6 +9,7 @@ from pathlib import Path
 
 from data.console import set_up_logging
 from data.errors import TandemError
+from data.eventlog import LogWriter
 from data.workspace import Workspace
 from gateway.banner.runtime import Runtime
 from gateway.limits import Limits
@@ -41,6 +42,14 @@ def main() -> int:
         else:
             config = replace(config, **{name: type(getattr(config, name))(value)})
     faults = Faults(files.root / "faults.json")
+
+    write = LogWriter._write
+
+    def faulty_write(writer: LogWriter, frames: bytes) -> object:
+        faults.strike("log")
+        return write(writer, frames)
+
+    LogWriter._write = faulty_write  # type: ignore[method-assign, assignment]
 
     def load(path: Path, verify: bool) -> Runtime:
         return stand_in_runtime(path, verify, faults)

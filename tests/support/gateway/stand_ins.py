@@ -3,6 +3,7 @@
 import ctypes
 import json
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,17 +41,22 @@ def catalog() -> pa.Table:
     return pa.Table.from_pylist(rows, schema=CATALOG_SCHEMA)
 
 
-def make_bundle(workspace: Workspace, note: str = "") -> Bundle:
-    """A sealed bundle with a catalog and a file for each part, in service."""
+def make_bundle(workspace: Workspace, note: str = "", spoil: Callable[[Path], None] | None = None) -> Bundle:
+    """A sealed bundle with a catalog and a file for each part, in service; its catalog's folder may be spoilt first."""
     if not workspace.bundles.exists():
         workspace.write_origin(Origin("made up", simulated=True, fingerprint="0", events=0, items=70))
     with BundleDraft(workspace) as draft:
         ItemTable.of(catalog()).save(draft.folder("catalog"))
+        if spoil is not None:
+            spoil(draft.folder("catalog"))
         (draft.folder("candidates") / "note.txt").write_text(note)
         (draft.folder("ranker") / "note.txt").write_text(note)
         bundle = draft.seal()
     publish(workspace, bundle)
     return bundle
+
+
+_BALLAST: list[np.ndarray] = []
 
 
 class Faults:
@@ -70,6 +76,8 @@ class Faults:
             ctypes.CDLL(None).usleep(int(float(seconds) * 1e6))
         elif kind == "hold-the-lock":
             ctypes.PyDLL(None).sleep(int(float(seconds)))
+        elif kind == "grow":
+            _BALLAST.append(np.ones(int(float(seconds)) << 17))  # so many MiB
         elif kind == "raise":
             raise ValueError(f"{name} was told to fail")
 
@@ -140,6 +148,8 @@ def stand_in_runtime(path: Path | str, verify: bool = True, faults: Faults | Non
     if (bundle.candidates / "note.txt").read_text() == "broken":
         raise RuntimeError("this bundle cannot be loaded")
     items = ItemTable.load(bundle.catalog)
-    similar: Any = StandInSimilar(faults) if (bundle.candidates / "note.txt").read_text() == "similar" else None
+    note = (bundle.candidates / "note.txt").read_text()
+    similar: Any = StandInSimilar(faults) if note == "similar" else None
     sources = {name: StepSource(name, items, 2 * k, faults) for k, name in enumerate(("gbo", "cbo", "led"))}
+    sources["gbo"].bounded = note == "backstop"
     return Runtime(bundle.version, bundle.origin.simulated, items, dict(sources), PriceScorer(items, faults), similar)
