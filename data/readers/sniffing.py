@@ -77,7 +77,8 @@ def sniff(
     lines = [line for line in beginning.split(b"\n") if line.strip(b" ")][:_ROWS]
     if not lines:
         raise DataError(f"{place.label} is empty; expected a header or rows")
-    if reading.separator == JSON_LINES or (reading.separator is None and layout is None and _is_json(lines[0])):
+    told = place.name.lower().endswith((".jsonl", ".ndjson")) or _is_json(lines[0])
+    if reading.separator == JSON_LINES or (reading.separator is None and layout is None and told):
         return _of_json(place, lines)
     chosen = _layout(place, layout, reading, lines)
     return _with_names(place, chosen, reading, known, unique, beginning, lines)
