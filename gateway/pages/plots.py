@@ -110,6 +110,11 @@ def sales_plot(report: Report) -> str:
         _legend(axes)
         axes.set_ylim(bottom=0)
         axes.set_ylabel("sales per 1,000 users and day")
+        first = next((1000 * day.sales / users[day.population] for day in report.days
+                      if day.population == report.baseline and day.sales), None)  # fmt: skip
+        if first:
+            scaled = axes.secondary_yaxis("right", functions=(lambda y: y / first, lambda y: y * first))
+            scaled.set_ylabel(f"{printable(report.baseline, 20)}'s first day = 1")
         figure.autofmt_xdate(rotation=0, ha="center")
         axes.margins(x=0.03)
 
@@ -139,6 +144,10 @@ def popularity_plot(report: Report) -> str | None:
         axes.set_xlabel("views of the shown item before the test (log scale)")
         axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         axes.set_ylabel("share of the source's slots")
+        mean = next((one.mean_views for one in report.popularity if one.source == "gbo"), 0.0)
+        if mean > 0:
+            scaled = axes.secondary_xaxis("top", functions=(lambda x: x / mean, lambda x: x * mean))
+            scaled.set_xlabel("mean of gbo = 1, as per month or in all")
         _legend(axes)
 
     told = "; ".join(

@@ -21,7 +21,7 @@ from gateway.experiment.build import build_report
 from gateway.experiment.populations import DEFAULT_POPULATIONS, load_experiment
 from gateway.pages.cli import add_commands
 from gateway.pages.page import render_page, write_page
-from gateway.pages.plots import normalised_plot, uplift_plot
+from gateway.pages.plots import normalised_plot, popularity_plot, sales_plot, uplift_plot
 from tests.support.browser import dumped_page
 
 MADE_UP = Origin("simulated marketplace", simulated=True, fingerprint="f" * 64, events=1, items=1)
@@ -126,6 +126,14 @@ def test_real_data_is_not_marked(test_run):
 def test_the_true_uplift_stands_beside_the_measured_one(report, page):
     true = next(one.true_uplift for one in report.comparisons if one.population == "C")
     assert f">{true:+,.1%}<" in page.replace("\N{MINUS SIGN}", "-")
+
+
+def test_sales_and_popularity_are_drawn_in_the_papers_units_too(report):
+    """LED paper, Figures 5 and 6: 1 is the first day of GBO, and the mean popularity of its items."""
+    assert f"{report.baseline}'s first day = 1" in sales_plot(report)
+    popularity = popularity_plot(report)
+    assert popularity is not None
+    assert ("mean of gbo = 1" in popularity) == any(one.source == "gbo" for one in report.popularity)
 
 
 def test_what_is_not_estimable_is_said_in_the_plots_whatever_their_axes_show(test_run):
