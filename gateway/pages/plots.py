@@ -113,7 +113,7 @@ def sales_plot(report: Report) -> str:
         first = next((1000 * day.sales / users[day.population] for day in report.days
                       if day.population == report.baseline and day.sales), None)  # fmt: skip
         if first:
-            scaled = axes.secondary_yaxis("right", functions=(lambda y: y / first, lambda y: y * first))
+            scaled = axes.secondary_yaxis("right", functions=_times(1 / first))
             scaled.set_ylabel(f"{printable(report.baseline, 20)}'s first day = 1")
         figure.autofmt_xdate(rotation=0, ha="center")
         axes.margins(x=0.03)
@@ -146,7 +146,7 @@ def popularity_plot(report: Report) -> str | None:
         axes.set_ylabel("share of the source's slots")
         mean = next((one.mean_views for one in report.popularity if one.source == "gbo"), 0.0)
         if mean > 0:
-            scaled = axes.secondary_xaxis("top", functions=(lambda x: x / mean, lambda x: x * mean))
+            scaled = axes.secondary_xaxis("top", functions=_times(1 / mean))
             scaled.set_xlabel("mean of gbo = 1, as per month or in all")
         _legend(axes)
 
@@ -156,6 +156,11 @@ def popularity_plot(report: Report) -> str | None:
     return _svg(
         f"popularity-{_slug(report)}", "Popularity of the shown items by source", told, draw, (7.6, 3.2), report
     )
+
+
+def _times(factor: float) -> tuple[Any, Any]:
+    """A second axis whose numbers are so many times the first one's: the function, and its inverse."""
+    return lambda value: value * factor, lambda value: value / factor
 
 
 def _intervals(axes: Axes, shown: _Shown, first_series: int, least: float) -> None:
