@@ -81,8 +81,7 @@ def update_command(
     )
     if counts["refused"]:
         notices.print(
-            f"[bold yellow]warning:[/] {counts['refused']:,} rows name another merchant than their item has, and were "
-            "left out",
+            f"[bold yellow]warning:[/] rows left out, since their items are of other merchants: {counts['refused']:,}",
             highlight=False,
             soft_wrap=True,
         )
@@ -102,6 +101,7 @@ def add_items_command(
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     events: EventsOption = None,
     held_out: HeldOutOption = 0.1,
+    allow: AllowOption = False,
     seed: SeedOption = 0,
     json_file: JsonOption = None,
 ) -> None:
@@ -115,7 +115,8 @@ def add_items_command(
     from pipeline.carrying import keep_ranker_of
 
     place = Workspace(workspace)
-    bundle, figures = add_items(place, file, events, AdditionConfig(held_out=held_out, seed=seed), keep_ranker_of)
+    config = AdditionConfig(held_out=held_out, seed=seed)
+    bundle, figures = add_items(place, file, events, config, keep_ranker_of, allow)
     counts, changes = figures["items"], figures["changes"]
     there = sum(changes[name] for name in ("changed", "retired", "returned", "unchanged"))
     console.print(

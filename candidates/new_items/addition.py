@@ -51,13 +51,15 @@ def add_items(
     events_file: Path | None = None,
     config: AdditionConfig | None = None,
     carry: Carry | None = None,
+    allow: bool = False,
 ) -> tuple[Bundle, dict[str, Any]]:
     """As `update_catalog`, of the file's new items alone.
 
     Raises:
         CandidatesError: there is no new item.
     """
-    bundle, figures = update_catalog(workspace, CatalogRequest(catalog_file, events_file, only_new=True), config, carry)
+    request = CatalogRequest(catalog_file, events_file, only_new=True, allow=allow)
+    bundle, figures = update_catalog(workspace, request, config, carry)
     assert bundle is not None
     return bundle, figures
 
