@@ -9,9 +9,13 @@ events and log. The simulator tells exactly how many landed clicks the banners o
 the other half: those of the first bundle, and those of the retrained one.
 """
 
+import sys
 import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # else bench/gateway.py is found for the package of that name
 
 import numpy as np
 import typer

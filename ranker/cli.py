@@ -59,7 +59,7 @@ def train_command(
     label: LabelOption = "click",
     model: Annotated[
         Literal["auto", "dlrm", "logistic"],
-        typer.Option(help="auto: on displays whichever of the two predicts later ones better, else dlrm."),
+        typer.Option(help="auto: on displays logistic unless dlrm is surely better on later ones, else dlrm."),
     ] = "auto",
     seed: SeedOption = 0,
     epochs: Annotated[int | None, typer.Option(min=1, help="At most so many passes over the rows.")] = None,

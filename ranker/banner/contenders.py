@@ -13,7 +13,8 @@ import numpy as np
 from ranker.banner.preparation import BundlePart, Prepared
 from ranker.banner.served_logistic import as_network, logistic_specification
 from ranker.baselines.logistic import LogisticRanker
-from ranker.evaluation.metrics import all_metrics, log_loss
+from ranker.evaluation.differences import SURE, Difference
+from ranker.evaluation.metrics import all_metrics, log_loss, log_losses
 from ranker.features.examples import Examples
 from ranker.training.ranker import DlrmRanker
 from ranker.training.settings import TrainingSettings
@@ -50,9 +51,11 @@ class Contender:
 def chosen_contender(
     prepared: Prepared, model: Model, training: TrainingSettings, seed: int, processes: int = 1, threads: int = 1
 ) -> tuple[Contender, dict[str, Any]]:
-    """The contender of the least log loss on the validation rows; for the manifest, the metrics of all by their names.
+    """The contender that is served; for the manifest, the metrics of all by their names.
 
-    "auto": DLRM; where displays are trained on, also the logistic regression on the displays alone.
+    "auto": DLRM; where displays are trained on, the logistic regression on the displays alone, unless the log loss of
+    DLRM on the validation displays is surely lower, by two standard errors: of two that can hardly be told apart the
+    one with less to learn is the safer.
     """
     makers: dict[str, Callable[[], Contender]] = {
         "dlrm": lambda: _dlrm(prepared, training, seed, processes, threads),
@@ -60,11 +63,16 @@ def chosen_contender(
     }
     names = ["dlrm", *(["logistic"] if prepared.displayed else [])] if model == "auto" else [model]
     made = [makers[name]() for name in names]
-    best = min(made, key=lambda one: one.validation_log_loss)
+    best, told = made[0], {}
+    if len(made) > 1:
+        less = [log_losses(one.validation.label, one.ranker.probability(one.validation)) for one in made]
+        difference = Difference.of_rows(less[0] - less[1], best.validation.request)
+        best = made[0] if difference.mean < -SURE * difference.se else made[1]
+        told = {"less logistic": difference.told()}
     losses = {one.name: one.validation_log_loss for one in made}
     log.info("ranker: %s", ", ".join(f"{name} log loss {loss:.5f}" for name, loss in losses.items()))
     figures = {one.name: one.metrics() for one in made}
-    return best, {"model": {"chosen": best.name, "validation_log_loss": losses}, **figures}
+    return best, {"model": {"chosen": best.name, "validation_log_loss": losses, **told}, **figures}
 
 
 def _dlrm(prepared: Prepared, training: TrainingSettings, seed: int, processes: int, threads: int) -> Contender:

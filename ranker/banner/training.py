@@ -54,8 +54,8 @@ class RankerConfig(Settings):
     """How the banner's ranker is trained.
 
     Attributes:
-        model: "dlrm", "logistic", or "auto": DLRM, and where displays are trained on whichever of the two has the lower
-            log loss on validation displays.
+        model: "dlrm", "logistic", or "auto": DLRM; where displays are trained on the logistic regression, unless DLRM
+            has a surely lower log loss on validation displays.
         training: of DLRM; a mapping holds changes to `BANNER`.
         validation, test, label: as `Division`.
         baselines: also train the logistic regression, for comparison.
