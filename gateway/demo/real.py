@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -103,6 +103,15 @@ class RealResult:
     requests: int
     bundle: Bundle
     seconds: dict[str, float]
+
+    @property
+    def ordered(self) -> dict[str, Any]:
+        """How the banner of all sources was ordered: the rule of the merge, and the ranker's verdict and share."""
+        metrics = self.bundle.metrics
+        guard, chosen = metrics["ranker"]["guard"], metrics["candidates"]["merge"]["chosen"]
+        everything = max(chosen, key=lambda names: names.count("+"), default=None)
+        merged = "in turns" if everything is None else chosen[everything]["rule"]
+        return {"merged": merged, "ranker": guard["why"], "ranker_share": guard["share"]}
 
 
 def run_real(workspace: Workspace, config: RealConfig) -> RealResult:

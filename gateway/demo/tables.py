@@ -106,11 +106,13 @@ def print_real(result: RealResult, origin: Origin, split: str, console: Console)
     for column in ("of", "recall@20", "standard error", "users"):
         table.add_column(column, justify="left" if column == "of" else "right")
     for name, one in result.recalls.items():
-        label = "banner (all sources, ranked)" if name == "banner" else name
+        label = "banner (all sources)" if name == "banner" else name
         table.add_row(label, f"{one.value:.4f}", f"{one.error:.4f}", f"{one.count:,}")
     console.print(table)
     differences = ", ".join(f"{name} {one:+.4f}" for name, one in result.differences.items())
     console.print(f"Paired differences of recall@20 ± standard error: {differences}.", highlight=False)
+    ordered = result.ordered
+    console.print(f"Sources merged: {ordered['merged']}. The ranker: {ordered['ranker']}.", highlight=False)
     shares = Table(title="Share of the displayed slots by source (the LED paper's Table 5)", title_justify="left")
     sources = list(dict.fromkeys(one.source for one in result.source_shares))
     for column in ("population", *sources):
@@ -132,6 +134,7 @@ def real_figures(result: RealResult) -> dict[str, Any]:
     return {
         "recall": {name: _recall_figures(one) for name, one in result.recalls.items()},
         "paired_differences": {name: _recall_figures(one) for name, one in result.differences.items()},
+        "ordered": result.ordered,
         "source_shares": [asdict(one) for one in result.source_shares],
         "latency_us": result.latency_us,
         "degraded": result.degraded,
