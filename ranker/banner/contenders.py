@@ -4,7 +4,7 @@ Displays have few clicks at first: the first thousand decide some twenty weights
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -42,6 +42,11 @@ class Contender:
     validation: Examples
     test: Examples
     validation_log_loss: float
+
+    def view_of(self, parts: Sequence[Examples]) -> list[Examples]:
+        """Rows of the banner's whole specification as this ranker's has them."""
+        bags = len(self.ranker.specification.bags)
+        return [replace(rows, bags=rows.bags[:bags]) for rows in parts]
 
     def metrics(self) -> dict[str, Any]:
         """On the test rows."""

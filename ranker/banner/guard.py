@@ -8,6 +8,7 @@ reordering of the slots by the ranker must not lose clicks. A ranker that does n
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -73,23 +74,37 @@ class Verdict(Settings):
 
 
 def judged(
-    ranker: DlrmRanker, validation: Examples | None, test: Examples | None, from_log: bool, serve: Serve = "auto"
+    ranker: DlrmRanker,
+    validation: Examples | None,
+    test: Examples | None,
+    from_log: bool,
+    serve: Serve = "auto",
+    pooled: Sequence[Examples] = (),
 ) -> Verdict:
     """What is to be done with a ranker.
 
     Args:
         validation, test: later requests, pooled or (`from_log`) displayed; None: there are none to measure on.
+        pooled: such two parts of pooled requests, beside displays: where these are too few to tell, they decide.
     """
     if validation is None or test is None:
         found = Verdict(share=0.0, why="it is a shadow: there is nothing to measure it on")
     elif from_log:
         found = _judged_on_displays(ranker, validation, test)
+        clicks = found.figures["clicks"]
+        if not found.serves and len(pooled) == 2 and clicks["mean"] >= -SURE * (clicks["se"] or 0.0):
+            found = _judged_on_both(found, _judged_on_pools(ranker, *pooled))
     else:
         found = _judged_on_pools(ranker, validation, test)
     if serve == "auto":
         return found
     said = "serves as told" if serve == "always" else "is a shadow as told"
     return found.changed(serve=serve, share=float(serve == "always"), why=f"it {said}; by itself {found.why}")
+
+
+def _judged_on_both(displays: Verdict, pools: Verdict) -> Verdict:
+    figures = pools.figures | {"displays": displays.figures}
+    return pools.changed(why=f"{pools.why}; displays do not tell yet: {displays.why}", figures=figures)
 
 
 class _Pools:

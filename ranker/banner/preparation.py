@@ -9,6 +9,8 @@ banner/          statistics/: counts per item; log_position.json: how far the di
 import json
 import logging
 from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -122,6 +124,7 @@ class Prepared:
     Attributes:
         left_out: rows whose item or features are not known, by origin.
         displayed: how many of the training rows are slots of displays; they are the last.
+        pooled: beside a log, the later pooled requests, in two parts or none; nothing is learnt from them.
     """
 
     specification: Specification
@@ -131,6 +134,7 @@ class Prepared:
     part: BundlePart
     left_out: dict[str, int]
     displayed: int = 0
+    pooled: Sequence[Examples] = ()
 
     def save(self, folder: Path) -> None:
         """Write a folder that `tandem ranker fit` trains on."""
@@ -167,7 +171,7 @@ def prepare(
         RankerError: nothing to train on, or too little.
     """
     division, spec = division or Division(), specification or banner_specification()
-    older, parts, left_out = _rows(spec, items, timelines, examples, logged, division)
+    older, pooled, parts, left_out = _rows(spec, items, timelines, examples, logged, division)
     vocabularies, waiting = grow_vocabularies(spec, [*older, parts.train])
     part = BundlePart(
         vocabularies=vocabularies,
@@ -187,6 +191,7 @@ def prepare(
         part=part,
         left_out=left_out,
         displayed=0 if logged is None else len(parts.train),
+        pooled=[encode(spec, vocabularies, rows) for rows in pooled],
     )
 
 
@@ -202,9 +207,11 @@ def _rows(
     examples: pa.Table | None,
     logged: Log | None,
     division: Division,
-) -> tuple[list[Rows], Parts, dict[str, int]]:
-    """Rows that are only trained on, those that are split by time, and what was left out of each."""
-    older, left_out = [], {}
+) -> tuple[list[Rows], list[Rows], Parts, dict[str, int]]:
+    """Rows only trained on; pooled ones kept apart beside a log; rows split by time; what was left out of each."""
+    older: list[Rows] = []
+    pooled: list[Rows] = []
+    left_out: dict[str, int] = {}
     if examples is not None and len(examples):
         rows, left_out["examples"] = rows_of_examples(specification, items, timelines, examples)
         older.append(rows)
@@ -214,8 +221,12 @@ def _rows(
         parts = Parts(*split_by_time(older.pop(), division.validation, division.test))
     else:
         parts = split_log(specification, logged, division.validation, division.test, division.label)
+        if older:
+            with suppress(RankerError):  # too few to keep some of them apart
+                train, *pooled = split_by_time(older[0], division.validation, division.test)
+                older = [train]
         left_out["slots"] = parts.left_out
     for name, count in left_out.items():
         if count:
             log.warning("%d %s were left out: their item or their features are not known", count, name)
-    return older, parts, left_out
+    return older, pooled, parts, left_out

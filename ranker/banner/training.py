@@ -120,7 +120,9 @@ def train_ranker(
         served = DlrmRanker.load(folder, best.ranker.specification)
         best = replace(best, ranker=served)
         metrics[INT8] = best.metrics()
-    verdict = judged(best.ranker, best.validation, best.test, best.part.from_log, config.serve)
+    verdict = judged(
+        best.ranker, best.validation, best.test, best.part.from_log, config.serve, best.view_of(prepared.pooled)
+    )
     verdict.save(folder)
     return metrics | {"guard": verdict.told()}
 

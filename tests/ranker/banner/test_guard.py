@@ -10,11 +10,15 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from ranker.banner.guard import FILE, SHARES, SLOTS, Verdict, _Pools, _worth_trying, judged
+from ranker.banner.logged import read_log
+from ranker.banner.preparation import prepare
 from ranker.errors import RankerError
 from ranker.evaluation.calibration import Platt
 from ranker.features.examples import Examples
 from ranker.features.specification import banner_specification
 from ranker.updates.acceptance import succeeding
+from tests.support.logged_shop import make_workspace, show
+from tests.support.shop import Shop, make_examples
 
 SPECIFICATION = banner_specification()
 SEEN = SPECIFICATION.dense_names.index("seen_item")
@@ -165,3 +169,32 @@ def test_an_updated_ranker_is_judged_on_displays_and_falls_back_on_the_share_bef
     assert not succeeding(Verdict(share=0.0), Column(), *bad).serves  # type: ignore[arg-type]
     assert succeeding(Verdict(share=0.0), Column(), *good).serves  # type: ignore[arg-type]
     assert not succeeding(Verdict(share=0.0, serve="never"), Column(), *good).serves  # type: ignore[arg-type]
+
+
+def test_where_displays_are_too_few_to_tell_pooled_requests_beside_them_decide() -> None:
+    pools, useless = [pooled(300, 2.0, 1), pooled(300, 2.0, 2)], [pooled(300, -2.0, 1), pooled(300, -2.0, 2)]
+    few = displayed(2000, 0.0, 1), displayed(25, 0.0, 2)
+    assert not judged(Column(), *few, from_log=True).serves  # type: ignore[arg-type]
+    found = judged(Column(), *few, from_log=True, pooled=pools)  # type: ignore[arg-type]
+    assert found.serves and "displays do not tell yet" in found.why and found.figures["displays"]["displays"] == 25
+    assert not judged(Column(), *few, from_log=True, pooled=useless).serves  # type: ignore[arg-type]
+
+
+def test_displays_that_surely_lose_clicks_are_not_outweighed_by_pooled_requests() -> None:
+    pools = [pooled(300, 2.0, 1), pooled(300, 2.0, 2)]
+    lost = displayed(3000, 1.0, 2)
+    lost.dense[:, QUALITY] *= -1  # the order turned round
+    found = judged(Column(), displayed(3000, 1.0, 1), lost, from_log=True, pooled=pools)  # type: ignore[arg-type]
+    assert not found.serves and found.figures["clicks"]["mean"] < 0
+
+
+def test_beside_a_log_the_latest_pooled_requests_are_kept_out_of_training(
+    shop: Shop, compiled_once: None, tmp_path: Path
+) -> None:
+    workspace = make_workspace(tmp_path / "w", shop)
+    show(workspace, shop, 300)
+    examples = make_examples(shop, 200)
+    prepared = prepare(shop.items, shop.timelines, examples, read_log(workspace.log))
+    kept = sum(len(rows) for rows in prepared.pooled)
+    assert len(prepared.pooled) == 2 and len(prepared.train) - prepared.displayed + kept == len(examples)
+    assert len(np.unique(prepared.pooled[1].request)) == 30  # of 200: the last 15 %
