@@ -7,6 +7,7 @@ closed, or that goes on after its closing quote, does not swallow the rows below
 
 import csv
 import re
+from codecs import BOM_UTF8
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -239,6 +240,8 @@ class Delimited:
         return pa.table(columns) if columns else table, problems
 
     def _arrow(self, data: bytes, kind: pa.DataType) -> pa.Table:
+        if data.startswith(BOM_UTF8):  # the reader leaves one out; this one is of the first value
+            data = BOM_UTF8 + data
         return pa_csv.read_csv(
             pa.BufferReader(data),
             read_options=pa_csv.ReadOptions(column_names=list(self.names), block_size=len(data) + 1, use_threads=False),

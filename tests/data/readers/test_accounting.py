@@ -49,6 +49,8 @@ pieces = st.sampled_from(["a", "1", ",", '"', '""', "\t", ";", "\n", "\r", "\r\n
 @settings(max_examples=150, deadline=None)
 @given(st.lists(pieces, max_size=40), st.sampled_from([8, 64, 1 << 20]), st.booleans())
 @example(list('"a\n"b,c,d,"\n'), 8, True)
+@example(["\ufeff", '"', "a,b,c,d\n"], 8, True)
+@example(["\ufeff", "a,b,c,d\n"], 8, False)
 def test_rows_blank_lines_and_lines_inside_of_values_are_all_the_lines(path, made, block, quotes):
     body = "".join(made)
     path.write_text(f"{HEADER}\n{body}", newline="")
