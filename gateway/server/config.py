@@ -22,6 +22,7 @@ class ServerConfig:
             so clients spread over the workers, and leave one that is replaced.
         drain_seconds: a stopping worker's time to finish what it has begun.
         memory_mib: a worker that has grown by so much since it was ready is replaced, its clients between two calls.
+        start_seconds: a worker that is not ready by then is killed, and a bundle that was coming up with it refused.
         silence_seconds: a worker that gives no sign of life for so long is killed and replaced.
     """
 
@@ -39,4 +40,5 @@ class ServerConfig:
     connection_seconds: float = 10.0
     drain_seconds: float = 10.0
     memory_mib: float = 1024.0
+    start_seconds: float = 600.0
     silence_seconds: float = 15.0

@@ -17,7 +17,8 @@ from gateway.server.processes import Child
 logger = logging.getLogger(__name__)
 
 _FIRST_BACK_OFF, _LONGEST_BACK_OFF = 0.1, 10.0
-_HEALTHY_SECONDS = 10.0
+_LONGEST_UNANSWERED = 0.5
+"""While no worker answers, the next one never waits longer than this."""
 
 
 @dataclass
@@ -30,13 +31,16 @@ class Generation:
     _back_off: float = _FIRST_BACK_OFF
 
     def bury(self, worker: Child, how: str) -> None:
-        """A worker has ended: another may start, later and later while they keep ending young."""
+        """A worker has ended: another may start, later and later while they keep ending before they are ready and
+        others answer."""
         self.workers.remove(worker)
         now = time.monotonic()
-        if now - worker.started > _HEALTHY_SECONDS:
+        if worker.ready:
             self._back_off = _FIRST_BACK_OFF
-        self.restart_at = now + self._back_off
-        logger.error("worker %d ended %s; another starts in %.1f s", worker.pid, how, self._back_off)
+        answered = any(one.ready for one in self.workers)
+        wait = self._back_off if answered else min(self._back_off, _LONGEST_UNANSWERED)
+        self.restart_at = now + wait
+        logger.error("worker %d ended %s; another starts in %.1f s", worker.pid, how, wait)
         self._back_off = min(self._back_off * 2, _LONGEST_BACK_OFF)
 
 
@@ -113,6 +117,24 @@ class Rollout:
             raise GatewayError(sentence)
         self._refused = coming.bundle
         logger.error("%s; bundle %s stays in service", sentence, self.serving.bundle.name)
+
+    def try_again(self) -> None:
+        """Look at a bundle that was refused once more."""
+        logger.info("SIGHUP: the gateway goes on; a bundle that was refused is tried again")
+        self._refused = None
+
+    def kill_stuck(self, silence_seconds: float, start_seconds: float) -> None:
+        """Kill workers that have given no sign of life, or have not become ready, for so long."""
+        now = time.monotonic()
+        for worker in [one for generation in self.generations for one in generation.workers]:
+            if worker.ready and now - worker.heard > silence_seconds:
+                logger.error("worker %d has given no sign of life for %.0f s; killed", worker.pid, now - worker.heard)
+            elif not worker.ready and now - worker.started > start_seconds:
+                logger.error("worker %d is not ready after %.0f s; killed", worker.pid, now - worker.started)
+            else:
+                continue
+            worker.kill()
+            worker.heard = worker.started = now
 
     def end(self) -> list[Child]:
         """Every worker, none of which is kept any more."""

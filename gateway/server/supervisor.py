@@ -44,20 +44,23 @@ class Supervisor:
         self._rollout = Rollout(config.bundle, config.workers, address, self._start, self._retire)
         self._leaving: list[Child] = []
         self._compaction = Compaction(config.log, config.compact_seconds)
-        self._stopping = False
+        self._stopping = self._hung_up = False
 
     def run(self) -> None:
-        """Serve. Returns once every process that was started has ended.
+        """Serve. SIGHUP ends nothing. Returns once every process that was started has ended.
 
         Raises:
             TandemError: the first bundle cannot be served.
         """
-        for one in (signal.SIGTERM, signal.SIGINT):
+        for one in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(one, self._on_signal)
         try:
             while not self._stopping:
                 self._listen()
-                self._kill_silent()
+                self._rollout.kill_stuck(self._config.silence_seconds, self._config.start_seconds)
+                if self._hung_up:
+                    self._hung_up = False
+                    self._rollout.try_again()
                 self._experiment.refresh()
                 self._rollout.look()
                 self._rollout.advance()
@@ -73,7 +76,10 @@ class Supervisor:
         logger.info("stopped: every worker has finished what it had begun, and the log is compacted")
 
     def _on_signal(self, number: int, _: object) -> None:
-        self._stopping = True
+        if number == signal.SIGHUP:
+            self._hung_up = True
+        else:
+            self._stopping = True
 
     # Workers
 
@@ -145,14 +151,6 @@ class Supervisor:
             self._rollout.refuse(f"bundle {generation.bundle.name}: its worker ended {how} before all were ready")
         else:
             generation.bury(worker, how)
-
-    def _kill_silent(self) -> None:
-        now, serving = time.monotonic(), self._rollout.serving
-        for worker in serving.workers if serving is not None else []:
-            if worker.ready and now - worker.heard > self._config.silence_seconds:
-                logger.error("worker %d has given no sign of life for %.0f s; killed", worker.pid, now - worker.heard)
-                worker.kill()
-                worker.heard = now
 
     def _retire(self, worker: Child) -> None:
         """Let a worker's clients go to the others, each between two of its calls, and the worker end then."""

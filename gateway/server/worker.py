@@ -71,6 +71,7 @@ def work(task: Task, report: int) -> int:
     Returns:
         The process's exit code.
     """
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C reaches us too; the supervisor decides
     try:
         one_thread_each()

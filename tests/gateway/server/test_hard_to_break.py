@@ -1,6 +1,8 @@
 """What attackers, full memories, hanging disks and spoilt bundles do to a gateway: each through its socket."""
 
 import json
+import os
+import signal
 import socket
 import struct
 import time
@@ -13,6 +15,8 @@ import pytest
 
 from data.eventlog import read_displays
 from gateway.errors import RefusalError
+from gateway.server.processes import Child
+from gateway.server.rollout import Generation
 from proto.tandem.v1 import tandem_pb2 as pb
 from tests.support.gateway.gateway_process import C_USER, GatewayProcess, click, context
 from tests.support.gateway.stand_ins import make_bundle
@@ -102,6 +106,74 @@ def test_no_banner_is_empty_for_want_of_time(tmp_path: Path) -> None:
         empty = client.get_banner(context(C_USER, merchant="empty"), slots=4)
         assert not empty.slots and not empty.display_id
     assert all(row["slots"] for row in read_displays(running.files.log).to_pylist())
+
+
+@pytest.mark.slow
+def test_a_worker_killed_every_three_seconds_leaves_no_second_without_an_answer(tmp_path: Path) -> None:
+    with GatewayProcess(tmp_path / "w", workers=2) as running, running.client(retry=True) as client:
+        running.until(lambda: len(running.answering()) == 2)
+        longest, kill_at, kills = 0.0, time.monotonic(), 0
+        answered = time.monotonic()
+        while kills < 5 or time.monotonic() < kill_at:
+            if time.monotonic() >= kill_at:
+                os.kill(running.answering()[0], signal.SIGKILL)
+                kill_at, kills = kill_at + 3, kills + 1
+            assert len(client.get_banner(context(C_USER), slots=3, preview=True).slots) == 3
+            longest, answered = max(longest, time.monotonic() - answered), time.monotonic()
+            time.sleep(0.02)
+        assert longest < 1
+        running.until(lambda: len(running.answering()) == 2)
+
+
+def test_the_next_worker_starts_soon_whenever_none_answers(tmp_path: Path) -> None:
+    def child(ready: bool) -> Child:
+        return Child(0, None, heard=0, started=0, ready=ready)
+
+    answering = child(ready=True)
+    generation = Generation(tmp_path, [answering])
+    for _ in range(8):  # with one that answers, those that end young start later and later
+        generation.workers.append(young := child(ready=False))
+        generation.bury(young, "young")
+    assert generation.restart_at - time.monotonic() > 5
+    generation.bury(answering, "the last one")
+    assert generation.restart_at - time.monotonic() < 0.2
+    for _ in range(8):
+        generation.workers.append(young := child(ready=False))
+        generation.bury(young, "young")
+        assert generation.restart_at - time.monotonic() <= 0.5
+
+
+@pytest.mark.slow
+def test_a_hang_up_ends_nothing_and_has_a_refused_bundle_tried_again(tmp_path: Path) -> None:
+    with GatewayProcess(tmp_path / "w", workers=1, compact_seconds=1000.0) as running, running.client() as client:
+        old = client.get_banner(context(C_USER), slots=3, preview=True).bundle_version
+        (worker,) = running.answering()
+        before = set(running.workers())
+        running.fault(json.dumps({"load": "sleep 60"}))
+        make_bundle(running.files, "second")
+        running.until(lambda: bool(set(running.workers()) - before))
+        for coming in set(running.workers()) - before:
+            os.kill(coming, signal.SIGKILL)
+        running.wait_for("stays in service")
+        assert running.answering() == [worker]
+        running.fault("{}")
+        os.kill(worker, signal.SIGHUP)
+        os.kill(running.process.pid, signal.SIGHUP)
+        running.wait_for("SIGHUP")
+        running.until(lambda: client.get_banner(context(C_USER), slots=3, preview=True).bundle_version != old)
+        assert running.process.poll() is None
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_never_ready_does_not_hold_up_a_rollout(tmp_path: Path) -> None:
+    with GatewayProcess(tmp_path / "w", workers=1, start_seconds=5.0) as running, running.client() as client:
+        running.fault(json.dumps({"load": "sleep 60"}))
+        make_bundle(running.files, "second")
+        running.wait_for("is not ready after 5 s; killed")
+        running.wait_for("stays in service")
+        running.fault("{}")
+        third = make_bundle(running.files, "third").version
+        running.until(lambda: client.get_banner(context(C_USER), slots=3, preview=True).bundle_version == third)
 
 
 def infinite_price(catalog: Path) -> None:

@@ -144,6 +144,7 @@ class StandInSimilar:
 def stand_in_runtime(path: Path | str, verify: bool = True, faults: Faults | None = None) -> Runtime:
     """As `Runtime.load`, with the stand-ins for both stages. A bundle whose note is "broken" fails to load."""
     faults = faults or Faults()
+    faults.strike("load")
     bundle = Bundle.open(path, verify=verify)
     if (bundle.candidates / "note.txt").read_text() == "broken":
         raise RuntimeError("this bundle cannot be loaded")
