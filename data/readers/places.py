@@ -92,14 +92,18 @@ def places_in(path: Path) -> list[Place]:
     """The file itself; or every file in a folder (one level deep at most) or in a zip archive, by name.
 
     Raises:
-        DataError: nothing there, or no whole archive.
+        DataError: nothing there, no file in it, or no whole archive.
     """
     if path.is_dir():
         found = sorted(one for one in (*path.glob("*"), *path.glob("*/*")) if one.is_file())
-        return [Place(one) for one in found if not _added_by_a_system(PurePosixPath(one.relative_to(path)))]
-    if first_bytes(path, 4) == b"PK\x03\x04":
-        return [Place(path, member) for member in sorted(members_of(path))]
-    return [Place(path)]
+        places = [Place(one) for one in found if not _added_by_a_system(PurePosixPath(one.relative_to(path)))]
+    elif first_bytes(path, 4) == b"PK\x03\x04":
+        places = [Place(path, member) for member in sorted(members_of(path))]
+    else:
+        places = [Place(path)]
+    if not places:
+        raise DataError(f"{path} holds no file; expected at least one")
+    return places
 
 
 def _added_by_a_system(name: PurePosixPath) -> bool:

@@ -65,6 +65,11 @@ def require_time_format(form: str | None) -> None:
     """Raises DataError for a form that is neither a unit nor a pattern."""
     if form is not None and form not in TIME_FORMATS and "%" not in form:
         raise DataError(f"--time-format {form!r}: expected one of {', '.join(TIME_FORMATS)}, or a pattern as %Y%m%d")
+    if form is not None and "%" in form:
+        try:
+            pd.to_datetime(pd.Series(["-"]), format=form, utc=True, errors="coerce")
+        except (ValueError, re.error) as error:
+            raise DataError(f"--time-format {form!r}: expected a pattern as %Y%m%d; {error}") from None
 
 
 def in_order(rows: NDArray[np.int64]) -> pa.ChunkedArray:

@@ -30,3 +30,12 @@ def test_a_damaged_or_unexpected_archive_is_named(tmp_path):
     with pytest.raises(DataError, match=r"ratings\.dat in .*log\.zip: "):
         import_file(Workspace(tmp_path / "w"), tmp_path / "log.zip", "events")
     assert not (tmp_path / "w").exists()
+
+
+def test_a_folder_or_archive_without_a_file_is_named(tmp_path):
+    (tmp_path / "days").mkdir()
+    zipfile.ZipFile(tmp_path / "none.zip", "w").close()
+    for name, expected in (("days", "holds no file"), ("none.zip", "none.zip")):
+        with pytest.raises(DataError, match=expected):
+            import_file(Workspace(tmp_path / "w"), tmp_path / name)
+    assert not (tmp_path / "w").exists()

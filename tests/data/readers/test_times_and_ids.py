@@ -62,6 +62,12 @@ def test_a_cell_that_does_not_follow_the_pattern_is_refused():
         require_time_format("days")
 
 
+@pytest.mark.parametrize("form", ["%Q", "%Y%", "%Y-%Y", "%Y %z %Z", "%U"])
+def test_a_pattern_that_no_time_can_follow_is_refused(form):
+    with pytest.raises(DataError, match="expected a pattern as %Y%m%d"):
+        require_time_format(form)
+
+
 @pytest.mark.parametrize("word", ["NULL", "null", "nan", "NaN", "None", "NA", "N/A", "#N/A", "undefined", "\\N", "-"])
 def test_a_word_for_a_missing_value_is_nobody(word):
     with pytest.raises(DataError, match="row 2, column 'user': expected an id, not a word for a missing one"):
