@@ -44,12 +44,11 @@ def plan_of(report: Report, uplift: float, power: float = POWER) -> tuple[Planne
         uplift: to be seen, as a fraction: 0.05. power: in how many tests of 1 it should be seen.
 
     Raises:
-        ReportError: the log holds one population only, or `power` is no fraction.
+        ReportError: the log holds one population only, or no such uplift or power.
     """
     if report.verdict is None:
         raise ReportError(f"experiment {report.experiment!r} has one population; expected two to compare")
-    if not 0 < power < 1:
-        raise ReportError(f"power {power:g}: expected a fraction between 0 and 1")
+    _require(uplift, power)
     population, over = report.verdict.pair
     sizes = {one.name: one.users for one in report.populations}
     shares = {one.name: one.share or sizes[one.name] / report.traffic.users for one in report.populations}
@@ -70,10 +69,24 @@ def plan_of(report: Report, uplift: float, power: float = POWER) -> tuple[Planne
 def plan_from(
     mean: float, deviation: float, uplift: float, share: float = 0.5, power: float = POWER
 ) -> Plan | NotEstimable:
-    """Before a test: from a metric's mean and standard deviation per user. `share`: of users who are treated."""
+    """Before a test: from a metric's mean and standard deviation per user. `share`: of users who are treated.
+
+    Raises:
+        ReportError: no such uplift, power, mean or deviation.
+    """
+    _require(uplift, power)
+    if not (0 < mean < math.inf and 0 < deviation < math.inf):
+        raise ReportError(f"mean {mean:g}, deviation {deviation:g}: expected positive numbers")
     users = 10**6
     group = RatioMoments(users, mean, 1.0, deviation * deviation * (users - 1))
     return plan(group, uplift, (1 - share, share), power)
+
+
+def _require(uplift: float, power: float) -> None:
+    if not 0.5 <= power <= 0.999:
+        raise ReportError(f"power {power:g}: expected a fraction between 0.5 and 0.999")
+    if not -1 < uplift < math.inf or uplift == 0:
+        raise ReportError(f"uplift {uplift:g}: expected a fraction above -1 that is not 0, as 0.05")
 
 
 def _days(users: int | None, a_day: float) -> int | None:

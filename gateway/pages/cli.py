@@ -84,7 +84,7 @@ def report(
 def plan(
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     uplift: Annotated[float, typer.Option(help="The relative uplift that the test should see: 0.05 for 5 %.")] = 0.05,
-    power: Annotated[float, typer.Option(help="In how many tests of 1 it should be seen.")] = 0.8,
+    power: Annotated[float, typer.Option(help="In what share of tests it should be seen, 0.5 to 0.999.")] = 0.8,
     experiment: Annotated[str | None, typer.Option(help="Its name; by default the one with most displays.")] = None,
     populations: Annotated[Path | None, typer.Option(help="The experiment's file: shares and sources.")] = None,
     mean: Annotated[float | None, typer.Option(help="Before a test: the metric's mean per user.")] = None,
@@ -102,6 +102,8 @@ def plan(
     if (mean is None) != (deviation is None):
         raise ReportError("--mean and --deviation belong together; expected both, or neither to plan from the log")
     if mean is not None and deviation is not None:
+        if experiment is not None or populations is not None:
+            raise ReportError("--mean plans without a log; expected no --experiment and no --populations beside it")
         wanted = plan_from(mean, deviation, uplift, share, power)
         if isinstance(wanted, Plan):
             told = f"{wanted.users:,} users in both populations for one look at the end; "

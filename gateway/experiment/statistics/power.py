@@ -37,8 +37,10 @@ def plan(
     """
     if (problem := group.problem()) or group.ratio <= 0 or group.variance == 0:
         return NotEstimable(problem or ("no outcome" if group.ratio <= 0 else "users do not differ"))
-    if not uplift > -1 or uplift == 0:
+    if not -1 < uplift < math.inf or uplift == 0:
         return NotEstimable("an uplift of 0 or below -100 % is never seen")
+    if group.relative_error > _MOST_USERS:
+        return NotEstimable("users differ too much")
     spread = _spread(group, shares) / math.log1p(uplift) ** 2
     users = spread * (norm.isf((1 - LEVEL) / 2) + norm.isf(1 - power)) ** 2
     if not users < _MOST_USERS:

@@ -32,7 +32,7 @@ def test_a_metric_without_outcomes_is_not_planned():
     assert all(isinstance(one.plan, NotEstimable) and one.days_left is None for one in found)
     with pytest.raises(ReportError, match="has one population"):
         plan_of(report_of(rows[::2]), 0.1)
-    with pytest.raises(ReportError, match="between 0 and 1"):
+    with pytest.raises(ReportError, match=r"between 0\.5 and 0\.999"):
         plan_of(report_of(rows), 0.1, power=2)
 
 
@@ -50,3 +50,28 @@ def test_the_command_plans_without_a_log(tmp_path):
     assert "users in both populations" in found.output
     assert json.loads(path.read_text())["figures"]["plan"]["users"] == plan_from(0.2, 0.5, 0.05).users
     assert "belong together" in str(CliRunner().invoke(app, ["plan", "--mean", "0.2"]).exception)
+
+
+@pytest.mark.parametrize(
+    ("mean", "deviation", "uplift", "power"),
+    [
+        (0.2, 0.5, 0.0, 0.8),
+        (0.2, 0.5, -1.0, 0.8),
+        (0.2, 0.5, float("nan"), 0.8),
+        (0.2, 0.5, float("inf"), 0.8),
+        (0.2, 0.5, 0.05, 0.001),
+        (0.2, 0.5, 0.05, 1.0),
+        (0.0, 1.0, 0.05, 0.8),
+        (float("nan"), 1.0, 0.05, 0.8),
+        (0.2, 0.0, 0.05, 0.8),
+        (0.2, float("inf"), 0.05, 0.8),
+    ],
+)
+def test_numbers_that_no_test_can_have_are_refused_rather_than_planned(mean, deviation, uplift, power):
+    with pytest.raises(ReportError, match="expected"):
+        plan_from(mean, deviation, uplift, power=power)
+
+
+def test_a_spread_beyond_all_bounds_is_not_planned():
+    assert isinstance(plan_from(1e-300, 1.0, 0.05), NotEstimable)
+    assert isinstance(plan_from(1.0, 1e300, 0.05), NotEstimable)
