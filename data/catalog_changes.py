@@ -25,6 +25,7 @@ class CatalogChanges:
         added: new items. retired, returned: known ones that are no longer available, or are again. changed: known ones
             with another price, title, category or picture. unchanged: known ones that are as they were.
         missing: of the retired ones, those that the file lacks. refused: rows left out: items of another merchant.
+        unread: the file's columns that no catalog has.
     """
 
     rows: pa.Table
@@ -35,6 +36,7 @@ class CatalogChanges:
     unchanged: int
     missing: int
     refused: int
+    unread: tuple[str, ...]
 
     def counts(self) -> dict[str, int]:
         names = ("added", "changed", "retired", "returned", "unchanged", "missing", "refused")
@@ -81,6 +83,7 @@ def read_changes(
         unchanged=int(np.count_nonzero(~differs & (was == now))),
         missing=len(missing),
         refused=int(np.count_nonzero(refused)),
+        unread=tuple(name for name in source.names if name not in CATALOG_SCHEMA.names),
     )
 
 

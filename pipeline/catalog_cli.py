@@ -16,6 +16,7 @@ from data.console import (
     table,
     write_figures,
 )
+from data.schema import CATALOG_SCHEMA
 from data.workspace import Workspace
 from pipeline.options import AllowOption
 
@@ -85,6 +86,7 @@ def update_command(
             highlight=False,
             soft_wrap=True,
         )
+    _warn_of_unread(file, figures["columns not read"])
     version = None if bundle is None else bundle.version
     if "recall" in figures:
         _print_recall(figures["recall"], figures["asked"], place.origin().name)
@@ -128,9 +130,17 @@ def add_items_command(
             f"{counts['events']:,} events, {counts['events there already']:,} of them there already, "
             f"{counts['events of items that no catalog has']:,} known ones of items that no catalog has"
         )
+    _warn_of_unread(file, figures["columns not read"])
     _print_recall(figures["recall"], figures["asked"], place.origin().name)
     console.print(f"bundle {bundle.version} is in service", highlight=False)
     write_figures(json_file, {"bundle": bundle.version, **figures})
+
+
+def _warn_of_unread(file: Path, columns: list[str]) -> None:
+    if columns:
+        known = ", ".join(CATALOG_SCHEMA.names)
+        told = f"columns of {file} that are not read: {', '.join(columns)}; expected some of {known}"
+        notices.print(f"[bold yellow]warning:[/] {escape(told)}", highlight=False, soft_wrap=True)
 
 
 def _print_recall(recall: dict[str, Any], whom: str, origin: str) -> None:

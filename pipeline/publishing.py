@@ -37,6 +37,7 @@ def make_bundle(
         PipelineError: another process trains in this workspace, or its events were replaced meanwhile.
         DataError: the workspace holds no events; or the new bundle is poorer than the one in service.
     """
+    workspace.origin()  # a workspace that is not there is refused before a lock file is made in it
     busy = f"{{holder}} trains in {workspace.root}; expected one training at a time"
     with locked(workspace.root / ".training", busy, error=PipelineError):
         with writing(workspace):

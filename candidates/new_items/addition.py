@@ -83,6 +83,7 @@ def update_catalog(
         CandidatesError: an item under another merchant, or a source that must be trained.
         DataError: a file is not what it should be, or far fewer items would be left.
     """
+    workspace.origin()  # a workspace that is not there is refused before a lock file is made in it
     with writing(workspace), progress_bar("updating the catalog", 6) as bar:
         bar.advance(0, note="reading")
         stored = load_catalog(workspace)
@@ -103,7 +104,7 @@ def _without_bundle(workspace: Workspace, stored: pa.Table, request: CatalogRequ
     if not request.allow:
         refuse_fewer_items(ItemTable.of(stored), ItemTable.of(whole), str(request.file))
     append(workspace, load_events(workspace).slice(0, 0), changes.rows)
-    return {"changes": changes.counts()}
+    return {"changes": changes.counts(), "columns not read": list(changes.unread)}
 
 
 def _with_bundle(
@@ -130,7 +131,7 @@ def _with_bundle(
     if not request.allow:
         refuse_fewer_items(items, diff.after, str(request.file))
     behaviour, added = _behaviour(workspace, request, diff)
-    figures: dict[str, Any] = {"changes": changes.counts()}
+    figures: dict[str, Any] = {"changes": changes.counts(), "columns not read": list(changes.unread)}
     if catalog_of(diff.after).equals(served) and not len(added):
         append(workspace, added, rows)
         return bundle, figures
