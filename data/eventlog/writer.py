@@ -2,12 +2,15 @@
 
 A display is handed to the operating system before the answer leaves, so the death of the process loses none.
 Tracked events are forced to the disk (fsync) before they are acknowledged, so the death of the machine loses none of
-them either; callers that wait at the same time share one fsync (group commit).
+them either; events whose file was deleted meanwhile are refused. Callers that wait at the same time share one fsync
+(group commit).
 
 The writer holds a lock (flock) on its file for as long as it may write there. Whoever can take that lock knows that the
 file is closed, even if its writer was killed.
 """
 
+import errno
+import logging
 import os
 import threading
 import time
@@ -22,6 +25,8 @@ from data.files import force_to_disk
 from data.locks import try_lock
 from proto.tandem.v1.log_pb2 import DisplayRecord, LogRecord
 from proto.tandem.v1.tandem_pb2 import TrackedEvent
+
+logger = logging.getLogger(__name__)
 
 ROTATE_BYTES = 64 * 1024 * 1024
 RETRY_SECONDS = 0.5
@@ -103,6 +108,8 @@ class LogWriter:
             reached = file.written
             try:
                 os.fsync(file.descriptor)
+                if _is_deleted(file):
+                    raise FileNotFoundError(errno.ENOENT, "that the file was deleted")
             except OSError as error:
                 # The system may have dropped the pages now, and the next fsync would succeed without them: nothing
                 # more of this file is vouched for.
@@ -116,9 +123,14 @@ class LogWriter:
             raise self._failed(file.path, failure) from failure
 
     def _current(self) -> _File:
-        """The open file, or a new one at the start, after an hour, a size or a failure. Called under the lock."""
+        """The open file, or a new one at the start, after an hour, a size, a failure or the file's deletion. Called
+        under the lock."""
         hour = _hour(int(self._clock() // 3600))
         file = self._file
+        if file is not None and _is_deleted(file):
+            logger.error("%s was deleted while it was written; what it held is lost, another file follows", file.path)
+            self._abandon(file)
+            file = None
         if file is not None and (file.hour != hour or file.written >= self._rotate_bytes):
             self._file = None
             self._retire(file)
@@ -153,6 +165,11 @@ class LogWriter:
         self._failed_until = time.monotonic() + RETRY_SECONDS
         self._failure = f"{path}: expected to write the event log there, found {error.strerror or error}"
         return EventLogError(self._failure)
+
+
+def _is_deleted(file: _File) -> bool:
+    """Whether no name leads to the file any more: what is written there can never be read."""
+    return os.fstat(file.descriptor).st_nlink == 0
 
 
 @lru_cache(4)

@@ -4,6 +4,7 @@ import errno
 import multiprocessing
 import os
 import resource
+import shutil
 import signal
 import threading
 from pathlib import Path
@@ -118,6 +119,25 @@ def test_a_failed_fsync_is_never_followed_by_an_acknowledgement_from_the_same_fi
     writer._failed_until = 0.0
     assert writer.append_tracked([logged_event("a")]) == 1
     assert len(wal_files(tmp_path)) == 2
+    assert read_tracked(tmp_path)["event_id"].to_pylist() == ["a"]
+
+
+def test_an_event_whose_file_is_deleted_before_it_is_on_disk_is_not_acknowledged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = LogWriter(tmp_path)
+    real = os.fsync
+
+    def after_deletion(descriptor: int) -> None:
+        shutil.rmtree(tmp_path / "wal")
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", after_deletion)
+    with pytest.raises(EventLogError, match="found that the file was deleted"):
+        writer.append_tracked([logged_event("a")])
+    monkeypatch.setattr(os, "fsync", real)
+    writer._failed_until = 0.0
+    assert writer.append_tracked([logged_event("a")]) == 1
     assert read_tracked(tmp_path)["event_id"].to_pylist() == ["a"]
 
 

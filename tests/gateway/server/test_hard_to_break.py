@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import struct
@@ -13,7 +14,7 @@ import grpc
 import numpy as np
 import pytest
 
-from data.eventlog import read_displays
+from data.eventlog import read_displays, read_tracked
 from gateway.errors import RefusalError
 from gateway.server.processes import Child
 from gateway.server.rollout import Generation
@@ -57,6 +58,17 @@ def test_what_a_tracked_event_holds_beside_its_fields_is_not_written(gateway: Ga
         client.track([click("after")])
     kept = b"".join(path.read_bytes() for path in (gateway.files.log / "wal").glob("*.wal"))
     assert b"with-more" in kept and 100 * b"x" not in kept
+
+
+def test_what_is_acknowledged_after_the_logs_files_were_deleted_is_in_a_file(gateway: GatewayProcess) -> None:
+    with gateway.client() as client:
+        client.track([click("before-deletion")])
+        shutil.rmtree(gateway.files.log / "wal")
+        answer = client.get_banner(context(C_USER), slots=3)
+        client.track([click("after-deletion")])
+    assert answer.display_id in read_displays(gateway.files.log)["display_id"].to_pylist()
+    assert "after-deletion" in read_tracked(gateway.files.log)["event_id"].to_pylist()
+    gateway.wait_for("was deleted while it was written")
 
 
 @pytest.mark.parametrize("field", ["user_id", "item_id", "order_id"])
