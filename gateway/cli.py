@@ -193,6 +193,8 @@ def compact(
         f"{done.files} files compacted: {done.displays} displays, {done.tracked} tracked events; "
         f"{done.in_use} files are being written"
     )
+    if done.unknown:
+        console.print(f"{done.unknown} records of kinds that this version does not know are kept under log/unknown/")
     write_figures(json_path, vars(done))
     if done.damaged and not salvage:
         raise GatewayError(

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from data.distinct import first_of_each
 from data.eventlog.errors import EventLogError
-from data.eventlog.framing import Scan, scan
+from data.eventlog.framing import HEADER, Scan, frame, scan
 from data.eventlog.tables import tables_of
 from data.files import force_to_disk, replaced_file
 from data.locks import lock_if_free, locked
@@ -26,12 +26,16 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class Compacted:
-    """What a compaction did: files turned into segments, the rows in them, files still being written, damaged files."""
+    """What a compaction did: files turned into segments, the rows in them, files still being written, damaged files.
+
+    unknown: records of kinds that this version does not know, kept aside under `unknown/`.
+    """
 
     files: int = 0
     displays: int = 0
     tracked: int = 0
     in_use: int = 0
+    unknown: int = 0
     damaged: list[str] = field(default_factory=list)
 
 
@@ -85,13 +89,15 @@ def _compact_file(folder: Path, path: Path, found: Scan, salvage: bool, done: Co
             return
     if found.torn:
         logger.info("%s: its last %d bytes are half a record, as a crash leaves them; cut", path.name, found.torn)
-    displays, tracked = tables_of(found.payloads)
-    displays = first_of_each(displays, "display_id")
-    tracked = first_of_each(tracked, "event_id")
+    rows = tables_of(found.payloads)
+    displays = first_of_each(rows.displays, "display_id")
+    tracked = first_of_each(rows.tracked, "event_id")
     hour = path.name.partition("-")[0]
     for part, table in (("displays", displays), ("tracked", tracked)):
         if len(table):
             _write_segment(folder / part / hour / f"{path.stem}.parquet", table)
+    if rows.unknown:
+        _keep_aside(folder / "unknown" / path.name, rows.unknown)
     if found.damage:
         aside = folder / "damaged"
         aside.mkdir(exist_ok=True)
@@ -102,6 +108,7 @@ def _compact_file(folder: Path, path: Path, found: Scan, salvage: bool, done: Co
     done.files += 1
     done.displays += len(displays)
     done.tracked += len(tracked)
+    done.unknown += len(rows.unknown)
 
 
 def _write_segment(path: Path, table: pa.Table) -> None:
@@ -109,6 +116,14 @@ def _write_segment(path: Path, table: pa.Table) -> None:
         pq.write_table(table, beside, compression="zstd", write_page_checksum=True)
     for above in (path.parent.parent, path.parent.parent.parent):  # which may be new
         force_to_disk(above)
+
+
+def _keep_aside(path: Path, unknown: list[bytes]) -> None:
+    """A write-ahead file of records this version does not know: moved back to `wal/`, a later version reads it."""
+    logger.warning("%s: %d records of a kind that this version does not know; kept there", path, len(unknown))
+    with replaced_file(path, durable=True, error=EventLogError) as beside:
+        beside.write_bytes(HEADER + b"".join(map(frame, unknown)))
+    force_to_disk(path.parent.parent)  # the folder may be new
 
 
 @contextmanager

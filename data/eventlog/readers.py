@@ -4,6 +4,7 @@ Files are read before segments: a compaction that runs meanwhile deletes a file 
 a record may be met twice (and one copy is dropped) but never missed.
 """
 
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from data.eventlog.errors import EventLogError
 from data.eventlog.framing import scan
 from data.eventlog.tables import tables_of
 from data.schema import DISPLAY_SCHEMA, EVENT_SCHEMA
+
+logger = logging.getLogger(__name__)
 
 
 def read_displays(folder: Path) -> pa.Table:
@@ -76,8 +79,10 @@ def pending(path: Path) -> dict[str, pa.Table]:
     found = scan(content)
     if found.damage:
         raise EventLogError(damage_sentence(path, found))
-    displays, tracked = tables_of(found.payloads)
-    return {"displays": displays, "tracked": tracked}
+    rows = tables_of(found.payloads)
+    if rows.unknown:
+        logger.warning("%s: %d records of a kind that this version does not know; left out", path, len(rows.unknown))
+    return {"displays": rows.displays, "tracked": rows.tracked}
 
 
 def segment(path: Path, schema: pa.Schema) -> pa.Table:

@@ -1,10 +1,12 @@
 """Records become rows: lists of log messages as tables of DISPLAY_SCHEMA and EVENT_SCHEMA."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from itertools import accumulate, chain
 
 import numpy as np
 import pyarrow as pa
+from google.protobuf.message import DecodeError
 
 from data.schema import DISPLAY_SCHEMA, EVENT_KINDS, EVENT_SCHEMA, SLOT_TYPE, TIMESTAMP
 from proto.tandem.v1.log_pb2 import DisplayRecord, LoggedSlot, LogRecord
@@ -14,17 +16,36 @@ _DISPLAY_STRINGS = [field.name for field in DISPLAY_SCHEMA if field.type == pa.s
 _DISPLAY_LISTS = [field.name for field in DISPLAY_SCHEMA if field.type == pa.list_(pa.string())]
 
 
-def tables_of(payloads: Iterable[bytes]) -> tuple[pa.Table, pa.Table]:
-    """The displays and the tracked events among serialised `LogRecord`s."""
+@dataclass(frozen=True)
+class Rows:
+    """What serialised `LogRecord`s hold.
+
+    displays: DISPLAY_SCHEMA. tracked: EVENT_SCHEMA. unknown: records of kinds that this version does not know, as a
+    later one may have written them.
+    """
+
+    displays: pa.Table
+    tracked: pa.Table
+    unknown: list[bytes]
+
+
+def tables_of(payloads: Iterable[bytes]) -> Rows:
+    """The displays and the tracked events among serialised `LogRecord`s, and what is neither."""
     displays: list[DisplayRecord] = []
     tracked: list[TrackedEvent] = []
+    unknown: list[bytes] = []
     for payload in payloads:
-        record = LogRecord.FromString(payload)
+        try:
+            record = LogRecord.FromString(payload)
+        except DecodeError:
+            record = LogRecord()
         if record.HasField("display"):
             displays.append(record.display)
-        elif record.HasField("tracked"):
+        elif record.HasField("tracked") and 0 <= record.tracked.kind < len(EVENT_KINDS):
             tracked.append(record.tracked)
-    return displays_table(displays), tracked_table(tracked)
+        else:
+            unknown.append(payload)
+    return Rows(displays_table(displays), tracked_table(tracked), unknown)
 
 
 def displays_table(records: Sequence[DisplayRecord]) -> pa.Table:

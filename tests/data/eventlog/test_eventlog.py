@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from data.eventlog import EventLogError, LogWriter, compact, framing, read_displays, read_tracked
 from data.eventlog import compaction as compaction_module
 from data.schema import DISPLAY_SCHEMA, EVENT_SCHEMA
+from proto.tandem.v1.log_pb2 import LogRecord
 from proto.tandem.v1.tandem_pb2 import SALE
 from tests.support.log_records import logged_display, logged_event, wal_files
 
@@ -115,6 +116,24 @@ def test_a_crash_at_any_step_of_compaction_loses_and_doubles_nothing(
         assert read_tracked(tmp_path)["event_id"].to_pylist() == [f"e{k}" for k in range(5)]
         compact(tmp_path)
     assert wal_files(tmp_path) == [] and {path.name for path in tmp_path.rglob(".*")} <= {".compacting"}
+
+
+def test_records_of_unknown_kinds_are_counted_and_kept_aside_and_lose_no_others(tmp_path: Path) -> None:
+    writer = LogWriter(tmp_path)
+    later = LogRecord(tracked=logged_event("later", kind=99)).SerializeToString()
+    strange = [b"\xfa\x3f\x01x", b"\xff"]  # field 127; no message at all
+    writer.append_records([strange[0], LogRecord(display=logged_display("d")).SerializeToString(), later, strange[1]])
+    writer.append_tracked([logged_event("a")])
+    for _ in range(2):  # from the file, and from segments
+        assert read_tracked(tmp_path)["event_id"].to_pylist() == ["a"]
+        assert read_displays(tmp_path)["display_id"].to_pylist() == ["d"]
+        if not (tmp_path / "unknown").exists():
+            writer.close()
+            done = compact(tmp_path)
+            assert (done.displays, done.tracked, done.unknown) == (1, 1, 3)
+    assert wal_files(tmp_path) == []
+    (aside,) = (tmp_path / "unknown").glob("*.wal")
+    assert framing.scan(aside.read_bytes()).payloads == [strange[0], later, strange[1]]
 
 
 def test_damage_in_the_middle_is_reported_kept_in_place_and_salvaged_on_demand(tmp_path: Path) -> None:
