@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 
 DEFAULT_POPULATIONS = Path(__file__).with_name("populations.yaml")
 SHARES_TOLERANCE = 1e-6
+MOST_POPULATIONS, MOST_BYTES = 1_000, 256 * 1024
+"""Of a populations file: every worker reads it while it answers."""
 
 _Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 
@@ -110,7 +112,7 @@ class _PopulationModel(Settings):
 class _ExperimentModel(Settings):
     experiment: _Name
     salt: Annotated[str, Field(min_length=1, max_length=128)]
-    populations: Annotated[dict[_Name, _PopulationModel], Field(min_length=1)]
+    populations: Annotated[dict[_Name, _PopulationModel], Field(min_length=1, max_length=MOST_POPULATIONS)]
 
 
 def load_experiment(path: Path, known_sources: Collection[str] | None = None) -> Experiment:
@@ -121,6 +123,9 @@ def load_experiment(path: Path, known_sources: Collection[str] | None = None) ->
     Raises:
         GatewayError: one sentence with file, field and what was expected there.
     """
+    size = path.stat().st_size if path.is_file() else 0
+    if size > MOST_BYTES:
+        raise GatewayError(f"{path}: expected a populations file of at most {MOST_BYTES:,} bytes, found {size:,}")
     model = read_settings(path, _ExperimentModel, GatewayError)
     _check_sources(path, model, known_sources)
     total = math.fsum(one.share for one in model.populations.values())

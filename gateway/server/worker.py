@@ -152,7 +152,8 @@ def _private_mib() -> float:
 async def _follow(experiment: WatchedExperiment) -> None:
     while True:
         await asyncio.sleep(_POPULATIONS_SECONDS)
-        experiment.refresh(logging.DEBUG)  # the supervisor follows the file too, and speaks for all
+        # Beside the event loop: a long file takes a while. The supervisor follows it too, and speaks for all.
+        await asyncio.to_thread(experiment.refresh, logging.DEBUG)
 
 
 async def _retire(task: Task, retiring: asyncio.Event, stopping: asyncio.Event) -> None:

@@ -14,7 +14,7 @@ import grpc
 import numpy as np
 import pytest
 
-from data.eventlog import read_displays, read_tracked
+from data.eventlog import LogWriter, read_displays, read_tracked
 from gateway.errors import RefusalError
 from gateway.server.processes import Child
 from gateway.server.rollout import Generation
@@ -69,6 +69,41 @@ def test_what_is_acknowledged_after_the_logs_files_were_deleted_is_in_a_file(gat
     assert answer.display_id in read_displays(gateway.files.log)["display_id"].to_pylist()
     assert "after-deletion" in read_tracked(gateway.files.log)["event_id"].to_pylist()
     gateway.wait_for("was deleted while it was written")
+
+
+def test_a_record_of_an_unknown_kind_does_not_stop_a_gateways_compaction(gateway: GatewayProcess) -> None:
+    later = click("of-a-later-version")
+    later.kind = 99  # type: ignore[assignment]
+    writer = LogWriter(gateway.files.log)
+    writer.append_tracked([later, click("beside-it")])
+    writer.close()
+    unknown = gateway.files.log / "unknown"
+    gateway.until(lambda: any(unknown.glob("*.wal")))
+    with gateway.client() as client:
+        client.track([click("after-it")])
+    found = set(read_tracked(gateway.files.log)["event_id"].to_pylist())
+    assert {"beside-it", "after-it"} <= found and later.event_id not in found
+
+
+@pytest.mark.slow
+def test_a_populations_file_that_is_too_long_is_refused_and_delays_no_banner(gateway: GatewayProcess) -> None:
+    good = gateway.populations.read_text()
+    head = "experiment: e\nsalt: s\npopulations:\n"
+    for count, said in ((1_001, "at most 1000 items"), (20_000, "of at most 262,144 bytes")):
+        with gateway.client() as client:
+            share = 1 / count
+            gateway.populations.write_text(
+                head + "".join(f"  p{k}: {{share: {share}, sources: [gbo]}}\n" for k in range(count))
+            )
+            ends, longest = time.monotonic() + 3, 0.0
+            while time.monotonic() < ends:
+                began = time.perf_counter()
+                assert client.get_banner(context(C_USER), slots=3, preview=True).population == "C"
+                longest = max(longest, time.perf_counter() - began)
+                time.sleep(0.01)
+            gateway.wait_for(said)
+            assert longest < 0.5
+    gateway.populations.write_text(good)
 
 
 @pytest.mark.parametrize("field", ["user_id", "item_id", "order_id"])
