@@ -1,5 +1,6 @@
 """Stage one's figures as tables for the terminal."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +13,11 @@ from data.console import table
 from data.workspace import Origin
 
 
+def with_error(mean: float, error: float, sign: str = "") -> str:
+    """A figure with its standard error, which one user alone does not have (NaN)."""
+    return f"{mean:{sign}.4f}" + ("" if math.isnan(error) else f" ± {error:.4f}")
+
+
 def recall_table(recall: Mapping[str, Mapping[str, Any]], asked: str, origin: Origin | None = None) -> Table:
     """Recall@20 and @50 of each source, with standard errors over users."""
     some: Mapping[str, Any] = next(iter(recall.values()), {"users": 0, "requests": 0})
@@ -19,7 +25,7 @@ def recall_table(recall: Mapping[str, Mapping[str, Any]], asked: str, origin: Or
     shown = table(title + of_origin(origin), "source", *(f"recall@{k}" for k in CUTOFFS))
     for name in sorted(recall, key=list(SOURCES).index):
         figures = recall[name]
-        shown.add_row(name, *(f"{figures[f'recall@{k}']:.4f} ± {figures[f'recall@{k}_se']:.4f}" for k in CUTOFFS))
+        shown.add_row(name, *(with_error(figures[f"recall@{k}"], figures[f"recall@{k}_se"]) for k in CUTOFFS))
     return shown
 
 
@@ -33,7 +39,7 @@ def contenders_table(metrics: Mapping[str, Any]) -> Table:
             one = figures["contenders"][name]
             recall = "no validation users"
             if "validation_recall@20" in one:
-                recall = f"{one['validation_recall@20']:.4f} ± {one['validation_recall@20_se']:.4f}"
+                recall = with_error(one["validation_recall@20"], one["validation_recall@20_se"])
             chosen = figures["why"] if name == figures["chosen"] else ""
             shown.add_row(escape(country), name, recall, f"{one['seconds']:.1f}", _how(one), chosen)
     return shown
@@ -50,9 +56,9 @@ def merge_table(metrics: Mapping[str, Any]) -> Table:
         shown.add_row(
             names,
             one["rule"],
-            f"{recall['mean']:.4f} ± {recall['se']:.4f}",
-            f"{turns['mean']:.4f} ± {turns['se']:.4f}",
-            f"{gain['mean']:+.4f} ± {gain['se']:.4f}",
+            with_error(recall["mean"], recall["se"]),
+            with_error(turns["mean"], turns["se"]),
+            with_error(gain["mean"], gain["se"], "+"),
         )
     shown.caption = f"on other users: {merged_sentence(merge['recall'])}"
     return shown
@@ -63,8 +69,8 @@ def merged_sentence(found: Mapping[str, Any]) -> str:
     if "best" not in found:
         return "recall of all sources, merged, was not measured, for nobody was asked about"
     return (
-        f"recall@20 of all sources, merged, {found['recall@20']:.4f} ± {found['recall@20_se']:.4f}; less "
-        f"{found['best']}'s {found['less best']:+.4f} ± {found['less best_se']:.4f}"
+        f"recall@20 of all sources, merged, {with_error(found['recall@20'], found['recall@20_se'])}; less "
+        f"{found['best']}'s {with_error(found['less best'], found['less best_se'], '+')}"
     )
 
 

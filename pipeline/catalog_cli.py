@@ -154,4 +154,6 @@ def _print_recall(recall: dict[str, Any], whom: str, origin: str) -> None:
 
 
 def _cell(one: dict[str, Any]) -> str:
-    return f"{one['recall@20']:.4f} ± {one['recall@20_se']:.4f}" if one["users"] else "nobody asked"
+    from candidates.tables import with_error
+
+    return with_error(one["recall@20"], one["recall@20_se"]) if one["users"] else "nobody asked"
