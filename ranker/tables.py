@@ -21,10 +21,11 @@ _COLUMNS = ("auc", "log_loss", "normalised_entropy", "calibration_error", "ndcg@
 
 def metrics_table(figures: dict[str, Any], rows: str, origin: str) -> Table:
     """One line per ranker."""
-    made = table(f"Rankers on {rows} · {escape(origin)}", "ranker", *(name.replace("_", " ") for name in _COLUMNS))
+    columns = [one for one in _COLUMNS if any(one in figures[name] for name in _RANKERS if name in figures)]
+    made = table(f"Rankers on {rows} · {escape(origin)}", "ranker", *(name.replace("_", " ") for name in columns))
     for name in _RANKERS:
         if name in figures:
-            made.add_row(name, *(f"{figures[name][one]:.4f}" if one in figures[name] else "" for one in _COLUMNS))
+            made.add_row(name, *(f"{figures[name][one]:.4f}" if one in figures[name] else "" for one in columns))
     return made
 
 

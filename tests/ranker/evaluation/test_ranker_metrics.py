@@ -11,6 +11,7 @@ from ranker.evaluation.calibration import fit_platt
 from ranker.evaluation.metrics import (
     accuracy,
     all_metrics,
+    all_metrics_beside_constant,
     area_under_curve,
     calibration,
     calibration_error,
@@ -107,3 +108,9 @@ def test_platt_scaling_of_logits_worse_than_nothing_predicts_the_rate() -> None:
         found = fit_platt(logits, label)
         assert found.slope == pytest.approx(1e-3)
         np.testing.assert_allclose(found.probability(logits), label.mean(), atol=0.01)
+
+
+def test_plain_rows_have_no_figures_of_an_order_within_requests() -> None:
+    found = all_metrics_beside_constant(np.array([1, 0, 0, 1], np.float32), np.array([0.4, 0.3, 0.2, 0.1]))
+    assert set(found) == {"DLRM", "constant"}
+    assert all("auc" in one and not {"ndcg@10", "grouped_auc"} & set(one) for one in found.values())
