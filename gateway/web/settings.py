@@ -110,6 +110,8 @@ def _checked_item_url(url: str) -> str:
     local = url.startswith("/") and not url.startswith("//")
     if ITEM not in url or ITEM in parts.netloc or not (local or (parts.scheme in ("http", "https") and parts.netloc)):
         raise ValueError(f"expected an address with {ITEM} in its path, such as https://shop.example/p/{ITEM}")
+    if set("{}") & set(url.replace(ITEM, "")):
+        raise ValueError(f"expected no braces but those of {ITEM}, found {url!r:.80}")
     return url
 
 

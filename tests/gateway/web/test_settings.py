@@ -18,6 +18,7 @@ from gateway.web.signing import Shown, Signer, read_or_make_key
         ("item_url: 'javascript:alert({item_id})'\n", "with {item_id} in its path"),
         ("item_url: '//evil.example/{item_id}'\n", "with {item_id} in its path"),
         ("item_url: 'https://{item_id}/x'\n", "with {item_id} in its path"),
+        ("item_url: 'https://shop.example/{merchant_id}/{item_id}'\n", "no braces but those of {item_id}"),
         ("item_urls: {m: /p}\n", "with {item_id} in its path"),
         ("origins: ['*']\n", "expected origins such as"),
         ("origins: ['https://shop.example/']\n", "expected origins such as"),
