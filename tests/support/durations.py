@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 FILE = Path(__file__).parents[1] / "durations.json"
-SLOW_SECONDS = 1.5
+SLOW_SECONDS = 0.7
 COSTLY_FIXTURE_SECONDS = 4.0
-FAR_LONGER = 8
+FAR_LONGER = 16
 """Times SLOW_SECONDS: other work on the machine makes a test slower, but not by so much."""
 
 _SHARED = "seconds of shared fixtures"
