@@ -1,7 +1,7 @@
 """How often do the report's intervals err? Simulated A/A and A/B tests of users who come back, looked at daily.
 
-    python -m bench.ab_validity                          100 tests of each design
-    python -m bench.ab_validity --tests 1000 --json f    the table of docs/results/ab_validity.md
+    python bench/ab_validity.py                          100 tests of each design
+    python bench/ab_validity.py --tests 1000 --json f    the table of docs/results/ab_validity.md
 
 Winsorised values have another truth than the raw ones, so their coverage of it may be lower.
 
@@ -11,14 +11,18 @@ interval holds that, power how often the finding is a gain. A finding is what th
 interval excludes zero, also without its largest user, and the permutation test does not explain it.
 """
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import typer
 from numpy.typing import NDArray
 from rich.table import Table
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # else bench/gateway.py is found for the package of that name
 
 from data.console import JsonOption, SeedOption, console, progress_bar, set_up_logging, write_figures
 from gateway.experiment.model import Comparison
