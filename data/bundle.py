@@ -24,6 +24,7 @@ from data.locks import lock_if_free
 from data.settings import read_json
 from data.workspace import Origin, Workspace, writing
 
+_VERSION_SECONDS = 1.0
 FORMAT_VERSION = 1
 PARTS = ("catalog", "candidates", "ranker")
 
@@ -144,24 +145,31 @@ class BundleDraft:
                 self.metrics[part] = bundle.metrics[part]
 
     def seal(self) -> Bundle:
-        """Give the bundle its version and its final place. It is not in service until `publish`."""
+        """Give the bundle its version and its final place. It is not in service until `publish`.
+
+        The same bytes and metrics, sealed within the same second, are the same bundle.
+        """
         files = {_inside(self.path, file): sha256_of(file) for file in _files_under(self.path)}
-        version = f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{sha256_of_json(files)[:8]}"
+        metrics = json.loads(json.dumps(self.metrics))  # as it will be read: keys are strings, and sort as strings
+        while True:
+            version = f"{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-{sha256_of_json(files)[:8]}"
+            final = self._workspace.bundles / version
+            if not final.exists():
+                break
+            if (there := Bundle.open(final, verify=False)).metrics == metrics:
+                return there
+            time.sleep(_VERSION_SECONDS / 4)  # of the same bytes with other metrics: the next second is another version
         manifest = {
             "format_version": FORMAT_VERSION,
             "version": version,
             "created": time.time(),
             "git_revision": _git_revision(),
             "origin": vars(self._workspace.origin()),
-            "metrics": self.metrics,
+            "metrics": metrics,
             "files": files,
         }
-        manifest = json.loads(json.dumps(manifest))  # as it will be read: keys are strings, and sort as strings
         manifest["manifest_sha256"] = sha256_of_json(manifest)
         write_text_atomically(self.path / "manifest.json", json.dumps(manifest, indent=2, sort_keys=True) + "\n")
-        final = self._workspace.bundles / version
-        if final.exists():  # the same bytes, sealed within the same second
-            return Bundle.open(final, verify=False)
         self.path.rename(final)
         return Bundle.open(final, verify=False)
 

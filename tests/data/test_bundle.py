@@ -224,3 +224,9 @@ def test_a_bundle_made_from_one_that_was_replaced_meanwhile_is_not_published(wor
     ):
         publish(workspace, third, instead_of=first)
     assert Bundle.open(workspace.current) == second
+
+
+def test_the_same_bytes_with_other_metrics_are_another_bundle_also_within_a_second(workspace):
+    bundles = [sealed(workspace, metrics={"recall@20": value}) for value in (0.1, 0.2, 0.2)]
+    assert [bundle.metrics["candidates"]["recall@20"] for bundle in bundles] == [0.1, 0.2, 0.2]
+    assert bundles[0].version != bundles[1].version
