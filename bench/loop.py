@@ -26,9 +26,9 @@ from data import simulator
 from data.bundle import Bundle
 from data.console import JsonOption, console, progress_bar, set_up_logging, write_figures
 from data.eventlog import LogWriter
+from data.schema import DAY_US
 from data.simulator import Marketplace
 from data.simulator.cli import write_marketplace
-from data.simulator.config import MICROSECONDS_PER_DAY
 from data.statistics import Mean
 from data.workspace import Workspace
 from gateway.demo.loop import Gain, gain_of
@@ -99,9 +99,7 @@ def round_of(workspace: Workspace, users: int, seed: int) -> Round:
 def track_views(workspace: Workspace, marketplace: Marketplace, until: int) -> None:
     """Log what users view in the shop from the first opportunity until a moment (UTC microseconds)."""
     config = marketplace.config
-    views = tracked_events(
-        marketplace.organic_events(config.train_days, (until - config.start_us) / MICROSECONDS_PER_DAY)
-    )
+    views = tracked_events(marketplace.organic_events(config.train_days, (until - config.start_us) / DAY_US))
     writer = LogWriter(workspace.log)
     for start in range(0, len(views), VIEWS_PER_CALL):
         writer.append_tracked(views[start : start + VIEWS_PER_CALL])

@@ -28,10 +28,8 @@ from data.engine import Engine
 from data.examples import EXAMPLE_SCHEMA, UNKNOWN_SLOT
 from data.items import ItemTable
 from data.request import Request
-from data.schema import TIMESTAMP
+from data.schema import DAY_US, TIMESTAMP
 from data.timelines import Timelines
-
-DAY_US = 86_400_000_000
 
 
 def pool_examples(

@@ -9,12 +9,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data.engine import connect, read_table
-from data.errors import DataError
 from data.eventlog import tracked_pieces
 from data.files import write_text_atomically
 from data.relations import distinct_events
 from data.schema import EVENT_SCHEMA
-from data.tables import load_events
+from data.tables import load_events, read_table_file
 from data.workspace import Workspace
 
 _MEMORY = "1GB"
@@ -88,12 +87,7 @@ def read_events(files: Sequence[Path]) -> pa.Table:
     Raises:
         DataError: one of them is something else.
     """
-    try:
-        tables = [pq.read_table(file, columns=EVENT_SCHEMA.names, partitioning=None) for file in files]
-        return pa.concat_tables([table.cast(EVENT_SCHEMA) for table in tables])
-    except (OSError, ValueError, pa.ArrowException) as error:
-        expected = ", ".join(EVENT_SCHEMA.names)
-        raise DataError(f"{files[0]}: expected a Parquet file with columns {expected}; found {error}") from error
+    return pa.concat_tables([read_table_file(file, EVENT_SCHEMA) for file in files])
 
 
 def _write_log_events(workspace: Workspace, file: Path) -> EventCounts | None:

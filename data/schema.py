@@ -6,6 +6,9 @@ import pyarrow as pa
 
 TIMESTAMP = pa.timestamp("us", tz="UTC")
 
+DAY_US = 86_400_000_000
+"""Microseconds of a day."""
+
 
 class EventKind(IntEnum):
     """What a user did. The names are the strings of the `kind` column; the values are the codes in timelines."""

@@ -119,13 +119,13 @@ def new_events(stored: pa.Table, events: pa.Table, source: Path | str) -> pa.Tab
 def load_events(workspace: Workspace) -> pa.Table:
     """A table of EVENT_SCHEMA. Raises DataError if the workspace holds none, or what it holds is something else."""
     workspace.origin()
-    return _read(workspace.events, EVENT_SCHEMA)
+    return read_table_file(workspace.events, EVENT_SCHEMA)
 
 
 def load_catalog(workspace: Workspace) -> pa.Table:
     """A table of CATALOG_SCHEMA. Raises DataError if the workspace holds none, or what it holds is something else."""
     workspace.origin()
-    return _read(workspace.catalog, CATALOG_SCHEMA)
+    return read_table_file(workspace.catalog, CATALOG_SCHEMA)
 
 
 _EVENT_ORDER = ("ts", "event_id")
@@ -137,7 +137,8 @@ def _write(path: Path, table: pa.Table, order: tuple[str, ...]) -> None:
     force_to_disk(path)
 
 
-def _read(path: Path, schema: pa.Schema) -> pa.Table:
+def read_table_file(path: Path, schema: pa.Schema) -> pa.Table:
+    """A table of `schema`, one of a workspace's files. Raises DataError if it is missing or something else."""
     try:
         table = pq.read_table(path, columns=schema.names, partitioning=None)
         return table.cast(schema)

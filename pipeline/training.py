@@ -31,12 +31,10 @@ from pipeline.settings import TrainingPlan
 from ranker.banner.logged import Log, matured, read_log
 from ranker.banner.rows import slot_labels
 from ranker.banner.training import SOURCES_ORDER, served_metrics, train_ranker
+from ranker.banner.workspace_rows import EXAMPLES
 from ranker.errors import RankerError
 
 log = logging.getLogger(__name__)
-
-EXAMPLES = "examples.parquet"
-"""In a workspace: the examples pooled for the ranker."""
 
 
 def train_bundle(

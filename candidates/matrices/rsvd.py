@@ -69,7 +69,7 @@ def randomized_svd(
     blocks = [block.astype(precision) for block in blocks]  # once, not in every product
     rows, columns = sum(block.shape[0] for block in blocks), blocks[0].shape[1]
     width = min(dimension + oversampling, rows, columns)
-    with _mapping(threads) as mapped:
+    with mapping_over(threads) as mapped:
         parts = np.array_split(np.arange(columns), threads)
         omega = np.concatenate(list(mapped(gaussian_rows, parts, [width] * threads, [seed] * threads))).astype(
             precision, copy=False
@@ -148,15 +148,20 @@ def _orthonormal(tall: Dense, threads: int, mapped: Mapped) -> tuple[Dense, Dens
 
 
 @contextmanager
-def _mapping(threads: int) -> Iterator[Mapped]:
+def mapping_over(threads: int) -> Iterator[Mapped]:
     """A map over `threads` threads. LAPACK keeps to one in each: more would only wait for each other."""
     with ThreadPoolExecutor(max_workers=threads) as pool, threadpool_limits(1):
         yield pool.map
 
 
+def signs_of(vectors: NDArray[np.floating]) -> NDArray[np.floating]:
+    """[k], of the vectors [n, k]: -1 for those whose largest entry (by magnitude, the first of equals) is negative."""
+    largest = np.abs(vectors).argmax(axis=0)
+    return np.where(vectors[largest, np.arange(vectors.shape[1])] < 0, -1, 1).astype(vectors.dtype)
+
+
 def _with_fixed_signs(svd: Svd) -> Svd:
     if not len(svd.left):
         return svd
-    largest = np.abs(svd.left).argmax(axis=0)
-    signs = np.where(svd.left[largest, np.arange(svd.left.shape[1])] < 0, -1, 1).astype(svd.left.dtype)
+    signs = signs_of(svd.left)
     return Svd(svd.left * signs, svd.values, svd.right * signs)

@@ -14,8 +14,7 @@ from data.engine import Engine, collect, connect, read_table
 from data.ids import UNKNOWN
 from data.items import ItemTable
 from data.relations import cooccurrences, decayed_item_users, item_counts, user_timelines
-
-_MICROSECONDS_PER_DAY = 86_400_000_000
+from data.schema import DAY_US
 
 
 @dataclass(frozen=True)
@@ -129,4 +128,4 @@ def _newest(events: ibis.Table) -> int | None:
 
 def _start(newest: int | None, days: float | None) -> int | None:
     """So many days before the newest event; None: from the first on."""
-    return None if newest is None or days is None else newest - int(days * _MICROSECONDS_PER_DAY)
+    return None if newest is None or days is None else newest - int(days * DAY_US)

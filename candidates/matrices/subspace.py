@@ -7,16 +7,14 @@ iterations. A Gram matrix squares what rounding leaves: values below about 1e-3 
 """
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
-from threadpoolctl import threadpool_limits
 
 from candidates.matrices.gaussian import gaussian_rows
+from candidates.matrices.rsvd import mapping_over, signs_of
 
 _Map = Callable[..., Iterator[NDArray[np.floating]]]
 _Parts = list[NDArray[np.floating]]
@@ -48,7 +46,7 @@ def right_singular_vectors(
     drawn = gaussian_rows(np.arange(columns), width - known.shape[1], seed) / np.sqrt(max(1, columns))
     first = np.concatenate([known, drawn.astype(matrix.dtype)], axis=1)
     forward, backward = _row_parts(matrix, threads), _row_parts(sparse.csr_array(matrix.T), threads)
-    with _mapping(threads) as mapped:
+    with mapping_over(threads) as mapped:
         right = _split(first, threads)
         for _ in range(max(1, iterations)):
             inner = np.concatenate(_orthonormal(right, mapped)[0])
@@ -77,9 +75,7 @@ def _padded(
     missing = max(0, dimension - len(values))
     values = np.pad(values, (0, missing))[:dimension]
     vectors = np.pad(vectors, ((0, 0), (0, missing)))[:, :dimension]
-    largest = np.abs(vectors).argmax(axis=0)
-    signs = np.where(vectors[largest, np.arange(dimension)] < 0, -1, 1).astype(vectors.dtype)
-    return values, vectors * signs
+    return values, vectors * signs_of(vectors)
 
 
 def _gram(part: NDArray[np.floating]) -> NDArray[np.floating]:
@@ -100,10 +96,3 @@ def _row_parts(matrix: sparse.csr_array, parts: int) -> list[sparse.csr_array]:
 
 def _split(tall: NDArray[np.floating], parts: int) -> _Parts:
     return list(np.array_split(tall, parts))
-
-
-@contextmanager
-def _mapping(threads: int) -> Iterator[_Map]:
-    """A map over `threads` threads, each with a BLAS of one."""
-    with ThreadPoolExecutor(max_workers=threads) as pool, threadpool_limits(1):
-        yield pool.map

@@ -21,9 +21,9 @@ from candidates.errors import CandidatesError
 from candidates.protocols.interactions import binary_matrix
 from candidates.protocols.metrics import Scorer
 from candidates.protocols.splits import HeldOutUsers
+from data.schema import DAY_US
 
 Anchor = Literal["log", "user"]
-_DAY_US = 86_400_000_000
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def temporal_split(
     item_ids, item = _encoded(events["item_id"])
     ts = events["ts"].cast(pa.int64()).to_numpy()
     click = pc.not_equal(events["kind"], "view").to_numpy()
-    part = _parts(user, ts, len(user_ids), round(days * _DAY_US), anchor)
+    part = _parts(user, ts, len(user_ids), round(days * DAY_US), anchor)
     known = np.unique(item[part < 2])
     column = np.full(len(item_ids), -1, np.int64)
     column[known] = np.arange(len(known))
@@ -196,7 +196,7 @@ def _banners(
     ):
         shown, start = slots[start : start + count], start + count
         hits = [(display, item) in clicked for item in shown]
-        if count >= 2 and any(hits) and at > end_of[user] - round(days * _DAY_US):
+        if count >= 2 and any(hits) and at > end_of[user] - round(days * DAY_US):
             rows.append(row_of[user])
             lengths.append(count)
             ids += shown

@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from data.distinct import first_of_each
 from data.eventlog.compaction import damage_sentence
 from data.eventlog.errors import EventLogError
 from data.eventlog.framing import scan
 from data.eventlog.tables import tables_of
+from data.parquet import read_in_schema
 from data.schema import DISPLAY_SCHEMA, EVENT_SCHEMA
 
 logger = logging.getLogger(__name__)
@@ -87,15 +87,4 @@ def pending(path: Path) -> dict[str, pa.Table]:
 
 def segment(path: Path, schema: pa.Schema) -> pa.Table:
     """A segment in `schema`. Raises EventLogError if it is damaged or something else."""
-    try:
-        table = pq.ParquetFile(path, page_checksum_verification=True).read()
-    except (OSError, pa.ArrowException) as error:
-        found = " ".join(str(error).split())
-        raise EventLogError(f"{path}: expected a Parquet segment of the log, found {found}") from error
-    missing = [name for name in schema.names if name not in table.column_names]
-    if missing:
-        raise EventLogError(f"{path}: expected the columns of the log, found none called {missing[0]!r}")
-    try:
-        return table.select(schema.names).cast(schema)
-    except (pa.ArrowException, ValueError) as error:
-        raise EventLogError(f"{path}: expected the column types of the log, found {error}") from error
+    return read_in_schema(path, schema, "a Parquet segment of the log", "the log", EventLogError)

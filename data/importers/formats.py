@@ -3,9 +3,8 @@
 from data.importers.forms import EventFile, Format, identity, kind, moment, number, optional, place, refunds
 from data.importers.media import MEDIA
 from data.importers.shops import SHOPS
-from data.schema import EVENT_KINDS, EVENT_SCHEMA
-
-KINDS: dict[str, str] = {name: name for name in EVENT_KINDS}
+from data.readers.tables import KINDS
+from data.schema import EVENT_SCHEMA
 
 OWN = Format(
     "events",

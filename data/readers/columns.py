@@ -13,7 +13,8 @@ import pyarrow.compute as pc
 from data.errors import DataError
 from data.readers.source import Source
 
-_NUMBER = r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$"
+NUMBER = r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$"
+"""A number in text, as a regular expression."""
 _CONTROL = r"[\x00-\x1f\x7f]"
 _BLANK = "^[\\s\\x00\u00a0\u1680\u2000-\u200f\u2028-\u202f\u205f-\u2064\u3000\ufeff]*$"
 _INVISIBLE = "^[\\s\u00a0\u3000]|[\\s\u00a0\u3000]$|[\u200b-\u200f\u2060-\u2064\ufeff]"
@@ -30,13 +31,13 @@ def ids(source: Source, name: str, missing: str = PLACEHOLDER) -> pa.ChunkedArra
     Args:
         missing: regular expression of such words; "" takes them as ids (a country may be NA).
     """
-    column = _strings(source, name, numbers_too=True)
-    _refuse(source, name, column, pc.is_null(column), "expected an id")
-    _refuse(source, name, column, pc.match_substring_regex(column, _BLANK), "expected an id")
-    _refuse(source, name, column, pc.match_substring_regex(column, _CONTROL), "expected an id on one line")
+    column = strings(source, name, numbers_too=True)
+    refuse_cells(source, name, column, pc.is_null(column), "expected an id")
+    refuse_cells(source, name, column, pc.match_substring_regex(column, _BLANK), "expected an id")
+    refuse_cells(source, name, column, pc.match_substring_regex(column, _CONTROL), "expected an id on one line")
     if missing:
         stands_for_none = pc.match_substring_regex(column, missing)
-        _refuse(source, name, column, stands_for_none, "expected an id, not a word for a missing one")
+        refuse_cells(source, name, column, stands_for_none, "expected an id, not a word for a missing one")
     return column
 
 
@@ -54,9 +55,9 @@ def optional_ids(source: Source, name: str) -> pa.ChunkedArray:
     """The same where nothing is allowed, and becomes null; all null where the file lacks the column."""
     if not source.has(name):
         return pa.chunked_array([pa.nulls(len(source), pa.string())])
-    column = _strings(source, name, numbers_too=True)
+    column = strings(source, name, numbers_too=True)
     column = pc.if_else(pc.match_substring_regex(column, r"(?i)^(|null|nan|none|\\n)$"), None, column)
-    _refuse(source, name, column, pc.match_substring_regex(column, _CONTROL), "expected an id on one line")
+    refuse_cells(source, name, column, pc.match_substring_regex(column, _CONTROL), "expected an id on one line")
     return column
 
 
@@ -64,15 +65,15 @@ def texts(source: Source, name: str, default: str = "") -> pa.ChunkedArray:
     """Strings, `default` where there is nothing or where the file lacks the column."""
     if not source.has(name):
         return pa.chunked_array([pa.repeat(pa.scalar(default), len(source))])
-    column = pc.fill_null(_strings(source, name, numbers_too=True), default)
+    column = pc.fill_null(strings(source, name, numbers_too=True), default)
     return pc.if_else(pc.equal(column, ""), default, column) if default else column
 
 
 def choices(source: Source, name: str, meaning: Mapping[str, str]) -> pa.ChunkedArray:
     """Required strings, each one of the keys of `meaning`, turned into what it means there."""
-    column = _strings(source, name, numbers_too=True)
+    column = strings(source, name, numbers_too=True)
     place = pc.index_in(column, pa.array(list(meaning), pa.string()))
-    _refuse(source, name, column, pc.is_null(place), f"expected one of {', '.join(meaning)}")
+    refuse_cells(source, name, column, pc.is_null(place), f"expected one of {', '.join(meaning)}")
     return pc.take(pa.array(list(meaning.values()), pa.string()), place)
 
 
@@ -83,10 +84,10 @@ def flags(source: Source, name: str, default: bool) -> pa.ChunkedArray:
     column = source.column(name)
     if pa.types.is_boolean(column.type):
         return pc.fill_null(column, default)
-    column = pc.utf8_lower(_strings(source, name, numbers_too=True))
+    column = pc.utf8_lower(strings(source, name, numbers_too=True))
     known = pa.array(["true", "yes", "1", "false", "no", "0", ""])
     place = pc.index_in(pc.fill_null(column, ""), known)
-    _refuse(source, name, column, pc.is_null(place), "expected true or false")
+    refuse_cells(source, name, column, pc.is_null(place), "expected true or false")
     return pc.take(pa.array([True, True, True, False, False, False, default]), place)
 
 
@@ -104,26 +105,22 @@ def numbers(source: Source, name: str, least: float | None = 0.0, required: bool
     if is_number(column.type):
         found = pc.cast(column, pa.float64(), safe=False)
     else:
-        column = _strings(source, name)
+        column = strings(source, name)
         column = pc.if_else(pc.match_substring_regex(column, r"^\s*$"), None, column)
-        is_one = pc.match_substring_regex(column, _NUMBER)
-        _refuse(source, name, column, pc.invert(is_one), expected)
+        is_one = pc.match_substring_regex(column, NUMBER)
+        refuse_cells(source, name, column, pc.invert(is_one), expected)
         found = pc.cast(pc.utf8_trim_whitespace(pc.if_else(is_one, column, None)), pa.float64())
     fits = pc.and_(pc.is_finite(found), pc.less_equal(pc.abs(found), float(np.finfo(np.float32).max)))
-    _refuse(source, name, column, pc.invert(fits), expected)
+    refuse_cells(source, name, column, pc.invert(fits), expected)
     if least is not None:
-        _refuse(source, name, column, pc.less(found, least), expected)
+        refuse_cells(source, name, column, pc.less(found, least), expected)
     if required:
-        _refuse(source, name, column, pc.is_null(column), "expected a number")
+        refuse_cells(source, name, column, pc.is_null(column), "expected a number")
     return found
 
 
 def strings(source: Source, name: str, numbers_too: bool = False) -> pa.ChunkedArray:
     """A column as strings, unchecked. Raises DataError if its type is none that is text (or whole numbers)."""
-    return _strings(source, name, numbers_too)
-
-
-def _strings(source: Source, name: str, numbers_too: bool = False) -> pa.ChunkedArray:
     column = source.column(name)
     if pa.types.is_dictionary(column.type):
         column = pc.cast(column, column.type.value_type)
@@ -139,11 +136,6 @@ def is_number(kind: pa.DataType) -> bool:
     return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))
 
 
-def _refuse(source: Source, name: str, column: pa.ChunkedArray, bad: pa.ChunkedArray, expected: str) -> None:
-    """Refuse the rows where `bad` is true, and say of the first what its cell holds."""
-    refuse_cells(source, name, column, bad, expected)
-
-
 def refuse_cells(
     source: Source,
     name: str,
@@ -152,7 +144,7 @@ def refuse_cells(
     expected: str,
     hint: Callable[[str], str] = lambda shown: "",
 ) -> None:
-    """Refuse the rows where `bad` is true; `hint`: what a cell holds -> more to say of it."""
+    """Refuse the rows where `bad` is true, and say of the first what its cell holds; `hint` says more of a cell."""
     if pc.any(bad).as_py():
         mask = pc.fill_null(bad, False).to_numpy()
 

@@ -9,22 +9,20 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from data.errors import DataError
-from data.readers.columns import is_number, refuse_cells, strings
+from data.readers.columns import NUMBER, is_number, refuse_cells, strings
 from data.readers.source import Source
-from data.schema import TIMESTAMP
+from data.schema import DAY_US, TIMESTAMP
 
 UNITS = {"seconds": 1e6, "milliseconds": 1e3, "microseconds": 1.0, "nanoseconds": 1e-3}
 TIME_FORMATS = (*UNITS, "excel", "relative")
 """What `--time-format` knows by name: units since 1970, Excel's days, seconds since an unknown start; else a pattern
 such as %d.%m.%Y %H:%M."""
 
-_NUMBER = r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$"
 _DATE = r"^\s*\d{4}-\d{2}-\d{2}"
 _EARLIEST, _LATEST = (int(pd.Timestamp(day, tz="UTC").timestamp()) * 1_000_000 for day in ("1990-01-01", "2200-01-01"))
 START = int(pd.Timestamp("2000-01-01", tz="UTC").timestamp()) * 1_000_000
 """Where relative times, and rows without any, begin: 2000-01-01."""
 _EXCEL_START = int(pd.Timestamp("1899-12-30", tz="UTC").timestamp()) * 1_000_000
-_DAY = 86_400_000_000
 
 
 def times(source: Source, name: str, form: str | None = None) -> pa.ChunkedArray:
@@ -100,11 +98,11 @@ def _of_form(column: pa.ChunkedArray, form: str) -> pa.ChunkedArray:
         parsed = pd.to_datetime(cells.to_pandas(), format=form, utc=True, errors="coerce").dt.as_unit("us")
         return pc.cast(pa.chunked_array([pa.array(parsed, from_pandas=True)]), pa.int64())
     if not is_number(column.type):
-        is_one = pc.match_substring_regex(column, _NUMBER)
+        is_one = pc.match_substring_regex(column, NUMBER)
         column = pc.utf8_trim_whitespace(pc.if_else(is_one, column, None))
     found: NDArray[np.float64] = pc.fill_null(pc.cast(column, pa.float64(), safe=False), np.nan).to_numpy()
     if form == "excel":
-        micros = np.where(found > 0, found * _DAY + _EXCEL_START, np.nan)
+        micros = np.where(found > 0, found * DAY_US + _EXCEL_START, np.nan)
     elif form == "relative":
         micros = np.where(found >= 0, found * 1e6 + START, np.nan)
     else:
@@ -136,7 +134,7 @@ def _whole(micros: NDArray[np.float64]) -> pa.ChunkedArray:
 
 def _of_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """The same from text, numbers and dates mixed at will."""
-    is_number = pc.match_substring_regex(column, _NUMBER)
+    is_number = pc.match_substring_regex(column, NUMBER)
     found = _of_numbers(pc.cast(pc.utf8_trim_whitespace(pc.if_else(is_number, column, None)), pa.float64()))
     if pc.all(is_number).as_py():
         return found

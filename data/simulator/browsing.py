@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from data.schema import EventKind
+from data.schema import DAY_US, EventKind
 from data.simulator.behaviour import Behaviour
-from data.simulator.config import MICROSECONDS_PER_DAY, MarketplaceConfig
+from data.simulator.config import MarketplaceConfig
 from data.simulator.randomness import generator, pick, pick_from
 
 _SECOND = 1_000_000
@@ -71,7 +71,7 @@ def times_of_day(config: MarketplaceConfig, days: NDArray[np.float64], rng: np.r
     """int64 [n], UTC microseconds: a moment on each day (floor of `days`), more often in the evening."""
     hour = pick_from(_HOUR_WEIGHTS[None, :], np.zeros(len(days), np.int64), rng.random(len(days)))
     within = ((hour + rng.random(len(days))) * 3600 * _SECOND).astype(np.int64)
-    return config.start_us + np.floor(days).astype(np.int64) * MICROSECONDS_PER_DAY + within
+    return config.start_us + np.floor(days).astype(np.int64) * DAY_US + within
 
 
 def _sessions(behaviour: Behaviour) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
@@ -83,7 +83,7 @@ def _sessions(behaviour: Behaviour) -> tuple[NDArray[np.int32], NDArray[np.int64
     rate = config.sessions_per_user * users.activity * present * heaviest / _WEEKDAY_WEIGHTS.mean()
     user = np.repeat(np.arange(len(users), dtype=np.int32), rng.poisson(rate))
     day = users.arrival[user] + rng.random(len(user)) * (config.days - users.arrival[user])
-    weekday = (config.start_us // MICROSECONDS_PER_DAY + 3 + np.floor(day).astype(np.int64)) % 7
+    weekday = (config.start_us // DAY_US + 3 + np.floor(day).astype(np.int64)) % 7
     kept = rng.random(len(user)) < _WEEKDAY_WEIGHTS[weekday] / heaviest
     user, day = user[kept], day[kept]
     return user, times_of_day(config, day, rng)

@@ -7,9 +7,8 @@ from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from data.errors import DataError
 from data.files import sha256_of_json
+from data.schema import DAY_US
 from data.settings import Count, Fraction, Positive, Seed, Settings
-
-MICROSECONDS_PER_DAY = 86_400_000_000
 
 _Rate = Annotated[float, Field(gt=0, lt=1)]
 
@@ -111,7 +110,7 @@ class MarketplaceConfig(Settings):
 
     def day_us(self, day: float) -> int:
         """UTC microseconds at which a day begins."""
-        return self.start_us + int(day * MICROSECONDS_PER_DAY)
+        return self.start_us + int(day * DAY_US)
 
     @property
     def test_start_us(self) -> int:

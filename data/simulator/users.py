@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from data.simulator.config import MICROSECONDS_PER_DAY, MarketplaceConfig
+from data.schema import DAY_US
+from data.simulator.config import MarketplaceConfig
 from data.simulator.items import Items
 from data.simulator.randomness import generator, pick_from
 from data.simulator.tree import CategoryTree
@@ -45,7 +46,7 @@ class Users:
 
     def phase(self, users: NDArray[np.integer], ts: ArrayLike, config: MarketplaceConfig) -> NDArray[np.int64]:
         """The phase each user is in at `ts` (UTC microseconds); the shapes broadcast."""
-        day = (np.asarray(ts) - config.start_us) / MICROSECONDS_PER_DAY
+        day = (np.asarray(ts) - config.start_us) / DAY_US
         phase = ((day + self.phase_shift[users]) / config.phase_days).astype(np.int64)
         return np.clip(phase, 0, self.interests.shape[1] - 1)
 

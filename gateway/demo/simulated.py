@@ -9,9 +9,9 @@ import numpy as np
 from data.bundle import Bundle
 from data.console import console, progress_bar
 from data.learning import EventCounts
+from data.schema import DAY_US
 from data.simulator import Marketplace, MarketplaceConfig
 from data.simulator.cli import ORIGIN_NAME, write_marketplace
-from data.simulator.config import MICROSECONDS_PER_DAY
 from data.workspace import Workspace
 from gateway.demo.agreement import Agreement, agreement_of
 from gateway.demo.loop import Gain, gain_of
@@ -131,7 +131,7 @@ class _Traffic:
     def _day(self, opportunity: int) -> float:
         config, at = self.marketplace.config, self.marketplace.opportunities
         if 0 < opportunity < len(at):
-            return (int(at.ts[opportunity]) - config.start_us) / MICROSECONDS_PER_DAY
+            return (int(at.ts[opportunity]) - config.start_us) / DAY_US
         return float(config.days if opportunity else config.train_days)
 
 

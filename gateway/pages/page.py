@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from data.files import write_text_atomically
@@ -12,6 +11,7 @@ from gateway.experiment.model import METRICS, Report, printable
 from gateway.experiment.statistics.moments import LEVEL
 from gateway.experiment.statistics.uplift import DEFAULT_METHOD
 from gateway.pages import plots
+from gateway.pages.environment import environment_of
 
 COLOURS = 6
 """Series colours that the style sheet defines; further ones repeat, told apart by marker, dash and words."""
@@ -24,13 +24,7 @@ def write_page(report: Report, path: Path) -> None:
 
 def render_page(report: Report) -> str:
     """The page's HTML. Ids from logs are escaped by the template engine and stripped of control characters."""
-    environment = Environment(
-        loader=PackageLoader("gateway.pages"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = environment_of("gateway.pages")
     environment.filters.update(
         printable=printable,
         percent=formatting.percent,

@@ -3,13 +3,13 @@
 import time
 from urllib.parse import urlsplit
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from gateway.web.responses import bad_request
+from gateway.pages.environment import environment_of
+from gateway.web.responses import bad_request, base_of
 from gateway.web.settings import WebSettings
 from gateway.web.signing import Shown, Signer
 from gateway.web.upstream import Upstream
@@ -23,23 +23,12 @@ HEADERS = {
 }
 
 
-def templates() -> Environment:
-    """The room's templates; whatever they are given is escaped."""
-    return Environment(
-        loader=PackageLoader("gateway.web"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-
-
 class BannerPage:
     """Renders banners whose links are signed."""
 
     def __init__(self, settings: WebSettings, upstream: Upstream, signer: Signer) -> None:
         self._settings, self._upstream, self._signer = settings, upstream, signer
-        environment = templates()
+        environment = environment_of("gateway.web")
         self._page = environment.get_template("banner.html")
         self._style = Markup(environment.get_template("banner.css").render())
 
@@ -47,7 +36,7 @@ class BannerPage:
         """The page. A banner without a slot is an empty page, which takes no room."""
         asked = banner_request(request.query_params)
         banner: pb.GetBannerResponse = await self._upstream.call("banner", asked)
-        base = self._settings.public_url or str(request.base_url).rstrip("/")
+        base = base_of(request, self._settings.public_url)
         return HTMLResponse(self.render(asked.context, banner, base), headers=HEADERS)
 
     def render(self, context: pb.Context, banner: pb.GetBannerResponse, base: str) -> str:

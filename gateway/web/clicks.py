@@ -11,7 +11,7 @@ from starlette.responses import RedirectResponse, Response
 
 from gateway.errors import GatewayError, RefusalError
 from gateway.web.banner import parameters
-from gateway.web.responses import WebRefusal
+from gateway.web.responses import WebRefusal, base_of
 from gateway.web.settings import WebSettings
 from gateway.web.signing import Shown, Signer
 from gateway.web.upstream import Upstream
@@ -55,7 +55,7 @@ class Clicks:
         """Record that a user sees an item's page; from pages of this server or of the settings' origins only."""
         given = parameters(request.query_params, ("merchant", "user", "item", "country"))
         origin = request.headers.get("origin", "")
-        if origin not in self._settings.origins and origin != str(request.base_url).rstrip("/"):
+        if origin not in self._settings.origins and origin != base_of(request):
             sentence = f"views are reported from pages of the settings' origins; found origin {origin!r:.80}"
             raise WebRefusal(403, "PERMISSION_DENIED", sentence)
         event = pb.TrackedEvent(

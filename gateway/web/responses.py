@@ -52,6 +52,11 @@ def refusal_response(refusal: RefusalError) -> Response:
     return JSONResponse({"error": said}, number, headers)
 
 
+def base_of(request: Request, public_url: str = "") -> str:
+    """Where browsers reach this server, without a slash at the end; by default as the request says."""
+    return public_url or str(request.base_url).rstrip("/")
+
+
 async def on_refusal(request: Request, error: Exception) -> Response:
     """Starlette's handler of RefusalError."""
     assert isinstance(error, RefusalError)

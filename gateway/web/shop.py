@@ -8,8 +8,9 @@ from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
 from gateway.errors import RefusalError
-from gateway.web.banner import templates
+from gateway.pages.environment import environment_of
 from gateway.web.catalog_view import CatalogView
+from gateway.web.responses import base_of
 from gateway.web.settings import ITEM
 from gateway.wire import Reason
 
@@ -22,7 +23,7 @@ class Shop:
 
     def __init__(self, catalog: CatalogView, public_url: str) -> None:
         self._catalog, self._public_url = catalog, public_url
-        self._template = templates().get_template("shop.html")
+        self._template = environment_of("gateway.web").get_template("shop.html")
 
     def routes(self) -> list[Route]:
         return [
@@ -32,12 +33,12 @@ class Shop:
         ]
 
     async def merchants(self, request: Request) -> Response:
-        base = self._base(request)
+        base = base_of(request, self._public_url)
         names = self._catalog.merchants()
         return self._page(request, "Example shops", [(f"{base}/shop/{quote(name, safe='')}", name) for name in names])
 
     async def merchant(self, request: Request) -> Response:
-        name, base = request.path_params["merchant_id"], self._base(request)
+        name, base = request.path_params["merchant_id"], base_of(request, self._public_url)
         own = self._catalog.of_merchant(name, _LISTED)
         if not own:
             raise RefusalError("NOT_FOUND", f"the catalog has no merchant {name!r:.140}", Reason.UNKNOWN_MERCHANT)
@@ -51,9 +52,6 @@ class Shop:
             raise RefusalError("NOT_FOUND", f"the catalog has no item {item_id!r:.140}", Reason.UNKNOWN_ITEM)
         return self._page(request, item["title"] or item["item_id"], [], merchant=item["merchant_id"], item=item)
 
-    def _base(self, request: Request) -> str:
-        return self._public_url or str(request.base_url).rstrip("/")
-
     def _page(self, request: Request, title: str, links: list[tuple[str, str]], **about: Any) -> Response:
-        shown = {"merchant": None, "item": None} | about
-        return HTMLResponse(self._template.render(title=title, links=links, base=self._base(request), **shown))
+        shown = {"merchant": None, "item": None, "base": base_of(request, self._public_url)} | about
+        return HTMLResponse(self._template.render(title=title, links=links, **shown))

@@ -4,7 +4,6 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from jinja2 import ChoiceLoader, PackageLoader
 from markupsafe import Markup
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -15,9 +14,10 @@ from data.errors import TandemError
 from data.workspace import Workspace
 from gateway.errors import RefusalError
 from gateway.experiment.reports import report_of
+from gateway.pages.environment import environment_of
 from gateway.pages.page import render_page
 from gateway.request_view import Asker, asker_of
-from gateway.web.banner import MOST_SLOTS, parameters, templates
+from gateway.web.banner import MOST_SLOTS, parameters
 from gateway.web.catalog_view import CatalogView
 from gateway.web.upstream import Upstream
 from proto.tandem.v1 import tandem_pb2 as pb
@@ -53,8 +53,7 @@ class Ui:
         """Raises DataError if the workspace holds no catalog."""
         self._workspace, self._upstream = workspace, upstream
         self._catalog = CatalogView(workspace)
-        environment = templates()
-        environment.loader = ChoiceLoader([PackageLoader("gateway.web"), PackageLoader("gateway.pages")])
+        environment = environment_of("gateway.web", "gateway.pages")
         self._page = environment.get_template("ui_banner.html")
         self._style = Markup(environment.get_template("report.css").render())
         self._report: tuple[float, str] = (0.0, "")

@@ -25,7 +25,7 @@ Model = Literal["auto", "dlrm", "logistic"]
 
 WARM_BATCH, WARM_CHECKS, WARM_PATIENCE, WARM_EPOCHS = 128, 4, 8, 12
 WARM_TABLE_RATE = 0.2
-"""Of training on displays what was trained on pooled examples: as `ranker.updates.update.UpdateConfig`."""
+"""Of training on displays what was trained before; `ranker.updates.update.UpdateConfig` begins with the same."""
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,11 @@
 from typing import Literal
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from data.distinct import first_of_each
 from data.examples import EXAMPLE_SCHEMA
 from data.items import ItemTable
+from data.parquet import read_in_schema
 from data.tables import load_events
 from data.timelines import Timelines
 from data.workspace import Workspace
@@ -42,19 +42,9 @@ def read_examples(workspace: Workspace) -> pa.Table:
         RankerError: it is not there, or has other columns.
     """
     path = workspace.root / EXAMPLES
-    try:
-        found = pq.ParquetFile(path).read()
-    except FileNotFoundError:
-        raise RankerError(f"{path} is missing; `tandem candidates pool` writes it from the timelines") from None
-    except (OSError, pa.ArrowException) as error:
-        raise RankerError(f"{path}: expected a Parquet file of examples, found {error}") from error
-    missing = [name for name in EXAMPLE_SCHEMA.names if name not in found.column_names]
-    if missing:
-        raise RankerError(f"{path}: expected the columns of examples, found none called {missing[0]!r}")
-    try:
-        return found.select(EXAMPLE_SCHEMA.names).cast(EXAMPLE_SCHEMA)
-    except (pa.ArrowException, ValueError) as error:
-        raise RankerError(f"{path}: expected the column types of examples, found {error}") from error
+    if not path.exists():
+        raise RankerError(f"{path} is missing; `tandem candidates pool` writes it from the timelines")
+    return read_in_schema(path, EXAMPLE_SCHEMA, "a Parquet file of examples", "examples", RankerError)
 
 
 def all_timelines(workspace: Workspace, items: ItemTable, tracked: pa.Table) -> Timelines:

@@ -13,6 +13,7 @@ from data.eventlog import LoggedDisplays, LogPosition, read_displays_after, read
 from data.items import ItemTable
 from data.workspace import Workspace
 from ranker.banner.bundling import trained_label
+from ranker.banner.contenders import WARM_BATCH, WARM_CHECKS, WARM_EPOCHS, WARM_PATIENCE, WARM_TABLE_RATE
 from ranker.banner.guard import Verdict
 from ranker.banner.log_cursor import LogCursor
 from ranker.banner.logged import Log, Parts, matured, split_log
@@ -64,11 +65,11 @@ class UpdateConfig:
     minimum: int = 500
     at_most: int = 1_000_000
     wait_minutes: float | None = None
-    epochs: int = 12
-    batch: int = 128
-    checks: int = 4
-    patience: int = 8
-    table_rate: float = 0.2
+    epochs: int = WARM_EPOCHS
+    batch: int = WARM_BATCH
+    checks: int = WARM_CHECKS
+    patience: int = WARM_PATIENCE
+    table_rate: float = WARM_TABLE_RATE
     threads: int = 1
     force: bool = False
 

@@ -5,10 +5,11 @@ from typing import Any
 import numpy as np
 import pyarrow.compute as pc
 
-from candidates.pooling import DAY_US, bootstrap_examples, pool_examples
+from candidates.pooling import bootstrap_examples, pool_examples
 from candidates.proposals import Proposal
 from data.examples import EXAMPLE_SCHEMA
 from data.request import Request
+from data.schema import DAY_US
 from data.timelines import Timelines
 
 

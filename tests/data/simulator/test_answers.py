@@ -10,11 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data.errors import DataError
-from data.schema import EVENT_SCHEMA
+from data.schema import DAY_US, EVENT_SCHEMA
 from data.simulator import Answerer, Marketplace, PopularPolicy, RandomPolicy, preset
 from data.simulator.answers import NO_ITEM
 from data.simulator.behaviour import ATTENTION_DECAY, CLICK_BY_DEVICE, LANDING_BY_DEVICE, PUBLISHER_STEP
-from data.simulator.config import MICROSECONDS_PER_DAY
 from data.simulator.items import PRICE_SPREAD
 
 
@@ -34,7 +33,7 @@ def _reference_chain(
     """docs/simulator.md's formulas, for one slot, in plain Python."""
     config, items, users, at = marketplace.config, marketplace.items, marketplace.users, marketplace.opportunities
     weights, user, device = config.behaviour, int(at.user[which]), int(at.device[which])
-    day = (int(at.ts[which]) - config.start_us) / MICROSECONDS_PER_DAY
+    day = (int(at.ts[which]) - config.start_us) / DAY_US
     phase = int((day + users.phase_shift[user]) / config.phase_days)
     leaf, share = int(items.leaf[item]), config.personalisation
     missed = 1.0
