@@ -34,11 +34,16 @@ OUTCOMES = ("clicks", "landed_clicks", "sales", "order_value")
 def per_user(window: Window) -> pa.Table:
     """One row per user with a counted display, by population and user: `Window.users` with OUTCOMES."""
     outcomes = window.log.collect(user_outcomes(window.clicks, window.sales, ("population", "user_id")))
-    users = window.users.join(outcomes, ["population", "user_id"])
-    for name in OUTCOMES:
-        column = pc.fill_null(users[name], 0)
-        users = users.set_column(users.column_names.index(name), name, column)
+    users = with_outcomes(window.users, outcomes, ["population", "user_id"])
     return users.sort_by([("population", "ascending"), ("user_id", "ascending")])
+
+
+def with_outcomes(users: pa.Table, outcomes: pa.Table, keys: list[str]) -> pa.Table:
+    """The users' rows with OUTCOMES, joined by the keys; 0 for those who have none."""
+    joined = users.join(outcomes, keys)
+    for name in OUTCOMES:
+        joined = joined.set_column(joined.column_names.index(name), name, pc.fill_null(joined[name], 0))
+    return joined
 
 
 def user_values(users: pa.Table, population: str) -> dict[str, np.ndarray]:

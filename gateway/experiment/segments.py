@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 from ibis.expr.types import Table
 
 from data.attribution import user_outcomes
-from gateway.experiment.aggregates import OUTCOMES
+from gateway.experiment.aggregates import with_outcomes
 from gateway.experiment.comparisons import Comparer
 from gateway.experiment.logs import Window
 from gateway.experiment.model import METRICS, ReportError, SegmentRow
@@ -40,9 +40,7 @@ def segments_of(
     seen = window.log.collect(shown.group_by(list(unit)).agg(displays=shown.count()))
     clicks = window.clicks.mutate(segment=_segment(window.clicks, by, "shown_ts" if by == "day" else column))
     earned = window.log.collect(user_outcomes(clicks, window.sales, unit))
-    users = seen.join(earned, list(unit))
-    for name in OUTCOMES:
-        users = users.set_column(users.column_names.index(name), name, pc.fill_null(users[name], 0))
+    users = with_outcomes(seen, earned, list(unit))
     users = users.append_column("slots", pa.repeat(0, len(users)))
     sizes = users.group_by("segment").aggregate([("displays", "sum")]).sort_by([("displays_sum", "descending")])
     chosen = sizes["segment"].to_pylist()[:MOST_SEGMENTS]
