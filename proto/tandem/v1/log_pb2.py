@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from proto.tandem.v1 import tandem_pb2 as proto_dot_tandem_dot_v1_dot_tandem__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19proto/tandem/v1/log.proto\x12\ttandem.v1\x1a\x1cproto/tandem/v1/tandem.proto\"\x8a\x03\n\rDisplayRecord\x12\x12\n\ndisplay_id\x18\x01 \x01(\t\x12\r\n\x05ts_us\x18\x02 \x01(\x03\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\x13\n\x0bmerchant_id\x18\x04 \x01(\t\x12\x0f\n\x07\x63ountry\x18\x05 \x01(\t\x12\x11\n\tpublisher\x18\x06 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x07 \x01(\t\x12\x12\n\nexperiment\x18\x08 \x01(\t\x12\x12\n\npopulation\x18\t \x01(\t\x12\x13\n\x0b\x63onfig_hash\x18\n \x01(\t\x12\x16\n\x0e\x62undle_version\x18\x0b \x01(\t\x12\x10\n\x08\x64\x65graded\x18\x0c \x03(\t\x12\x14\n\x0crecent_items\x18\r \x03(\t\x12\x19\n\x11recent_categories\x18\x0e \x03(\t\x12\x13\n\x0b\x64\x65nse_names\x18\x0f \x03(\t\x12)\n\x0bstage_times\x18\x10 \x03(\x0b\x32\x14.tandem.v1.StageTime\x12$\n\x05slots\x18\x11 \x03(\x0b\x32\x15.tandem.v1.LoggedSlot\"p\n\nLoggedSlot\x12\x10\n\x08position\x18\x01 \x01(\r\x12\x0f\n\x07item_id\x18\x02 \x01(\t\x12\x10\n\x08\x63\x61tegory\x18\x03 \x01(\t\x12\x0f\n\x07sources\x18\x04 \x03(\t\x12\r\n\x05score\x18\x05 \x01(\x02\x12\r\n\x05\x64\x65nse\x18\x06 \x03(\x02\"n\n\tLogRecord\x12+\n\x07\x64isplay\x18\x01 \x01(\x0b\x32\x18.tandem.v1.DisplayRecordH\x00\x12*\n\x07tracked\x18\x02 \x01(\x0b\x32\x17.tandem.v1.TrackedEventH\x00\x42\x08\n\x06recordb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19proto/tandem/v1/log.proto\x12\ttandem.v1\x1a\x1cproto/tandem/v1/tandem.proto\"\xba\x03\n\rDisplayRecord\x12\x12\n\ndisplay_id\x18\x01 \x01(\t\x12\r\n\x05ts_us\x18\x02 \x01(\x03\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12\x13\n\x0bmerchant_id\x18\x04 \x01(\t\x12\x0f\n\x07\x63ountry\x18\x05 \x01(\t\x12\x11\n\tpublisher\x18\x06 \x01(\t\x12\x0e\n\x06\x64\x65vice\x18\x07 \x01(\t\x12\x12\n\nexperiment\x18\x08 \x01(\t\x12\x12\n\npopulation\x18\t \x01(\t\x12\x13\n\x0b\x63onfig_hash\x18\n \x01(\t\x12\x16\n\x0e\x62undle_version\x18\x0b \x01(\t\x12\x10\n\x08\x64\x65graded\x18\x0c \x03(\t\x12\x14\n\x0crecent_items\x18\r \x03(\t\x12\x19\n\x11recent_categories\x18\x0e \x03(\t\x12\x13\n\x0b\x64\x65nse_names\x18\x0f \x03(\t\x12)\n\x0bstage_times\x18\x10 \x03(\x0b\x32\x14.tandem.v1.StageTime\x12$\n\x05slots\x18\x11 \x03(\x0b\x32\x15.tandem.v1.LoggedSlot\x12\x0f\n\x07surface\x18\x12 \x01(\t\x12\r\n\x05rules\x18\x13 \x03(\t\x12\x0e\n\x06policy\x18\x14 \x01(\t\"\x84\x01\n\nLoggedSlot\x12\x10\n\x08position\x18\x01 \x01(\r\x12\x0f\n\x07item_id\x18\x02 \x01(\t\x12\x10\n\x08\x63\x61tegory\x18\x03 \x01(\t\x12\x0f\n\x07sources\x18\x04 \x03(\t\x12\r\n\x05score\x18\x05 \x01(\x02\x12\r\n\x05\x64\x65nse\x18\x06 \x03(\x02\x12\x12\n\npropensity\x18\x07 \x01(\x02\"n\n\tLogRecord\x12+\n\x07\x64isplay\x18\x01 \x01(\x0b\x32\x18.tandem.v1.DisplayRecordH\x00\x12*\n\x07tracked\x18\x02 \x01(\x0b\x32\x17.tandem.v1.TrackedEventH\x00\x42\x08\n\x06recordb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,9 +33,9 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'proto.tandem.v1.log_pb2', _
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_DISPLAYRECORD']._serialized_start=71
-  _globals['_DISPLAYRECORD']._serialized_end=465
-  _globals['_LOGGEDSLOT']._serialized_start=467
-  _globals['_LOGGEDSLOT']._serialized_end=579
-  _globals['_LOGRECORD']._serialized_start=581
-  _globals['_LOGRECORD']._serialized_end=691
+  _globals['_DISPLAYRECORD']._serialized_end=513
+  _globals['_LOGGEDSLOT']._serialized_start=516
+  _globals['_LOGGEDSLOT']._serialized_end=648
+  _globals['_LOGRECORD']._serialized_start=650
+  _globals['_LOGRECORD']._serialized_end=760
 # @@protoc_insertion_point(module_scope)

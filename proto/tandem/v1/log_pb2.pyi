@@ -8,7 +8,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class DisplayRecord(_message.Message):
-    __slots__ = ("display_id", "ts_us", "user_id", "merchant_id", "country", "publisher", "device", "experiment", "population", "config_hash", "bundle_version", "degraded", "recent_items", "recent_categories", "dense_names", "stage_times", "slots")
+    __slots__ = ("display_id", "ts_us", "user_id", "merchant_id", "country", "publisher", "device", "experiment", "population", "config_hash", "bundle_version", "degraded", "recent_items", "recent_categories", "dense_names", "stage_times", "slots", "surface", "rules", "policy")
     DISPLAY_ID_FIELD_NUMBER: _ClassVar[int]
     TS_US_FIELD_NUMBER: _ClassVar[int]
     USER_ID_FIELD_NUMBER: _ClassVar[int]
@@ -26,6 +26,9 @@ class DisplayRecord(_message.Message):
     DENSE_NAMES_FIELD_NUMBER: _ClassVar[int]
     STAGE_TIMES_FIELD_NUMBER: _ClassVar[int]
     SLOTS_FIELD_NUMBER: _ClassVar[int]
+    SURFACE_FIELD_NUMBER: _ClassVar[int]
+    RULES_FIELD_NUMBER: _ClassVar[int]
+    POLICY_FIELD_NUMBER: _ClassVar[int]
     display_id: str
     ts_us: int
     user_id: str
@@ -43,23 +46,28 @@ class DisplayRecord(_message.Message):
     dense_names: _containers.RepeatedScalarFieldContainer[str]
     stage_times: _containers.RepeatedCompositeFieldContainer[_tandem_pb2.StageTime]
     slots: _containers.RepeatedCompositeFieldContainer[LoggedSlot]
-    def __init__(self, display_id: _Optional[str] = ..., ts_us: _Optional[int] = ..., user_id: _Optional[str] = ..., merchant_id: _Optional[str] = ..., country: _Optional[str] = ..., publisher: _Optional[str] = ..., device: _Optional[str] = ..., experiment: _Optional[str] = ..., population: _Optional[str] = ..., config_hash: _Optional[str] = ..., bundle_version: _Optional[str] = ..., degraded: _Optional[_Iterable[str]] = ..., recent_items: _Optional[_Iterable[str]] = ..., recent_categories: _Optional[_Iterable[str]] = ..., dense_names: _Optional[_Iterable[str]] = ..., stage_times: _Optional[_Iterable[_Union[_tandem_pb2.StageTime, _Mapping]]] = ..., slots: _Optional[_Iterable[_Union[LoggedSlot, _Mapping]]] = ...) -> None: ...
+    surface: str
+    rules: _containers.RepeatedScalarFieldContainer[str]
+    policy: str
+    def __init__(self, display_id: _Optional[str] = ..., ts_us: _Optional[int] = ..., user_id: _Optional[str] = ..., merchant_id: _Optional[str] = ..., country: _Optional[str] = ..., publisher: _Optional[str] = ..., device: _Optional[str] = ..., experiment: _Optional[str] = ..., population: _Optional[str] = ..., config_hash: _Optional[str] = ..., bundle_version: _Optional[str] = ..., degraded: _Optional[_Iterable[str]] = ..., recent_items: _Optional[_Iterable[str]] = ..., recent_categories: _Optional[_Iterable[str]] = ..., dense_names: _Optional[_Iterable[str]] = ..., stage_times: _Optional[_Iterable[_Union[_tandem_pb2.StageTime, _Mapping]]] = ..., slots: _Optional[_Iterable[_Union[LoggedSlot, _Mapping]]] = ..., surface: _Optional[str] = ..., rules: _Optional[_Iterable[str]] = ..., policy: _Optional[str] = ...) -> None: ...
 
 class LoggedSlot(_message.Message):
-    __slots__ = ("position", "item_id", "category", "sources", "score", "dense")
+    __slots__ = ("position", "item_id", "category", "sources", "score", "dense", "propensity")
     POSITION_FIELD_NUMBER: _ClassVar[int]
     ITEM_ID_FIELD_NUMBER: _ClassVar[int]
     CATEGORY_FIELD_NUMBER: _ClassVar[int]
     SOURCES_FIELD_NUMBER: _ClassVar[int]
     SCORE_FIELD_NUMBER: _ClassVar[int]
     DENSE_FIELD_NUMBER: _ClassVar[int]
+    PROPENSITY_FIELD_NUMBER: _ClassVar[int]
     position: int
     item_id: str
     category: str
     sources: _containers.RepeatedScalarFieldContainer[str]
     score: float
     dense: _containers.RepeatedScalarFieldContainer[float]
-    def __init__(self, position: _Optional[int] = ..., item_id: _Optional[str] = ..., category: _Optional[str] = ..., sources: _Optional[_Iterable[str]] = ..., score: _Optional[float] = ..., dense: _Optional[_Iterable[float]] = ...) -> None: ...
+    propensity: float
+    def __init__(self, position: _Optional[int] = ..., item_id: _Optional[str] = ..., category: _Optional[str] = ..., sources: _Optional[_Iterable[str]] = ..., score: _Optional[float] = ..., dense: _Optional[_Iterable[float]] = ..., propensity: _Optional[float] = ...) -> None: ...
 
 class LogRecord(_message.Message):
     __slots__ = ("display", "tracked")

@@ -29,7 +29,7 @@ class History(_message.Message):
     def __init__(self, item_ids: _Optional[_Iterable[str]] = ..., kinds: _Optional[_Iterable[_Union[EventKind, str]]] = ..., ts_us: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class Context(_message.Message):
-    __slots__ = ("user_id", "merchant_id", "country", "history", "publisher", "device", "exclude_item_ids", "ts_us", "exclude_kinds")
+    __slots__ = ("user_id", "merchant_id", "country", "history", "publisher", "device", "exclude_item_ids", "ts_us", "exclude_kinds", "filter")
     USER_ID_FIELD_NUMBER: _ClassVar[int]
     MERCHANT_ID_FIELD_NUMBER: _ClassVar[int]
     COUNTRY_FIELD_NUMBER: _ClassVar[int]
@@ -39,6 +39,7 @@ class Context(_message.Message):
     EXCLUDE_ITEM_IDS_FIELD_NUMBER: _ClassVar[int]
     TS_US_FIELD_NUMBER: _ClassVar[int]
     EXCLUDE_KINDS_FIELD_NUMBER: _ClassVar[int]
+    FILTER_FIELD_NUMBER: _ClassVar[int]
     user_id: str
     merchant_id: str
     country: str
@@ -48,7 +49,18 @@ class Context(_message.Message):
     exclude_item_ids: _containers.RepeatedScalarFieldContainer[str]
     ts_us: int
     exclude_kinds: _containers.RepeatedScalarFieldContainer[EventKind]
-    def __init__(self, user_id: _Optional[str] = ..., merchant_id: _Optional[str] = ..., country: _Optional[str] = ..., history: _Optional[_Union[History, _Mapping]] = ..., publisher: _Optional[str] = ..., device: _Optional[str] = ..., exclude_item_ids: _Optional[_Iterable[str]] = ..., ts_us: _Optional[int] = ..., exclude_kinds: _Optional[_Iterable[_Union[EventKind, str]]] = ...) -> None: ...
+    filter: Filter
+    def __init__(self, user_id: _Optional[str] = ..., merchant_id: _Optional[str] = ..., country: _Optional[str] = ..., history: _Optional[_Union[History, _Mapping]] = ..., publisher: _Optional[str] = ..., device: _Optional[str] = ..., exclude_item_ids: _Optional[_Iterable[str]] = ..., ts_us: _Optional[int] = ..., exclude_kinds: _Optional[_Iterable[_Union[EventKind, str]]] = ..., filter: _Optional[_Union[Filter, _Mapping]] = ...) -> None: ...
+
+class Filter(_message.Message):
+    __slots__ = ("categories", "min_price", "max_price")
+    CATEGORIES_FIELD_NUMBER: _ClassVar[int]
+    MIN_PRICE_FIELD_NUMBER: _ClassVar[int]
+    MAX_PRICE_FIELD_NUMBER: _ClassVar[int]
+    categories: _containers.RepeatedScalarFieldContainer[str]
+    min_price: float
+    max_price: float
+    def __init__(self, categories: _Optional[_Iterable[str]] = ..., min_price: _Optional[float] = ..., max_price: _Optional[float] = ...) -> None: ...
 
 class GetBannerRequest(_message.Message):
     __slots__ = ("context", "slots", "preview", "population")
@@ -63,7 +75,7 @@ class GetBannerRequest(_message.Message):
     def __init__(self, context: _Optional[_Union[Context, _Mapping]] = ..., slots: _Optional[int] = ..., preview: _Optional[bool] = ..., population: _Optional[str] = ...) -> None: ...
 
 class Slot(_message.Message):
-    __slots__ = ("position", "item_id", "title", "image_url", "category", "price", "sources", "score")
+    __slots__ = ("position", "item_id", "title", "image_url", "category", "price", "sources", "score", "url", "propensity")
     POSITION_FIELD_NUMBER: _ClassVar[int]
     ITEM_ID_FIELD_NUMBER: _ClassVar[int]
     TITLE_FIELD_NUMBER: _ClassVar[int]
@@ -72,6 +84,8 @@ class Slot(_message.Message):
     PRICE_FIELD_NUMBER: _ClassVar[int]
     SOURCES_FIELD_NUMBER: _ClassVar[int]
     SCORE_FIELD_NUMBER: _ClassVar[int]
+    URL_FIELD_NUMBER: _ClassVar[int]
+    PROPENSITY_FIELD_NUMBER: _ClassVar[int]
     position: int
     item_id: str
     title: str
@@ -80,7 +94,9 @@ class Slot(_message.Message):
     price: float
     sources: _containers.RepeatedScalarFieldContainer[str]
     score: float
-    def __init__(self, position: _Optional[int] = ..., item_id: _Optional[str] = ..., title: _Optional[str] = ..., image_url: _Optional[str] = ..., category: _Optional[str] = ..., price: _Optional[float] = ..., sources: _Optional[_Iterable[str]] = ..., score: _Optional[float] = ...) -> None: ...
+    url: str
+    propensity: float
+    def __init__(self, position: _Optional[int] = ..., item_id: _Optional[str] = ..., title: _Optional[str] = ..., image_url: _Optional[str] = ..., category: _Optional[str] = ..., price: _Optional[float] = ..., sources: _Optional[_Iterable[str]] = ..., score: _Optional[float] = ..., url: _Optional[str] = ..., propensity: _Optional[float] = ...) -> None: ...
 
 class StageTime(_message.Message):
     __slots__ = ("stage", "us")
@@ -91,7 +107,7 @@ class StageTime(_message.Message):
     def __init__(self, stage: _Optional[str] = ..., us: _Optional[int] = ...) -> None: ...
 
 class GetBannerResponse(_message.Message):
-    __slots__ = ("display_id", "experiment", "population", "bundle_version", "slots", "degraded", "stage_times", "simulated", "config_hash", "ranker_share")
+    __slots__ = ("display_id", "experiment", "population", "bundle_version", "slots", "degraded", "stage_times", "simulated", "config_hash", "rules", "ranker_share")
     DISPLAY_ID_FIELD_NUMBER: _ClassVar[int]
     EXPERIMENT_FIELD_NUMBER: _ClassVar[int]
     POPULATION_FIELD_NUMBER: _ClassVar[int]
@@ -101,6 +117,7 @@ class GetBannerResponse(_message.Message):
     STAGE_TIMES_FIELD_NUMBER: _ClassVar[int]
     SIMULATED_FIELD_NUMBER: _ClassVar[int]
     CONFIG_HASH_FIELD_NUMBER: _ClassVar[int]
+    RULES_FIELD_NUMBER: _ClassVar[int]
     RANKER_SHARE_FIELD_NUMBER: _ClassVar[int]
     display_id: str
     experiment: str
@@ -111,20 +128,23 @@ class GetBannerResponse(_message.Message):
     stage_times: _containers.RepeatedCompositeFieldContainer[StageTime]
     simulated: bool
     config_hash: str
+    rules: _containers.RepeatedScalarFieldContainer[str]
     ranker_share: float
-    def __init__(self, display_id: _Optional[str] = ..., experiment: _Optional[str] = ..., population: _Optional[str] = ..., bundle_version: _Optional[str] = ..., slots: _Optional[_Iterable[_Union[Slot, _Mapping]]] = ..., degraded: _Optional[_Iterable[str]] = ..., stage_times: _Optional[_Iterable[_Union[StageTime, _Mapping]]] = ..., simulated: _Optional[bool] = ..., config_hash: _Optional[str] = ..., ranker_share: _Optional[float] = ...) -> None: ...
+    def __init__(self, display_id: _Optional[str] = ..., experiment: _Optional[str] = ..., population: _Optional[str] = ..., bundle_version: _Optional[str] = ..., slots: _Optional[_Iterable[_Union[Slot, _Mapping]]] = ..., degraded: _Optional[_Iterable[str]] = ..., stage_times: _Optional[_Iterable[_Union[StageTime, _Mapping]]] = ..., simulated: _Optional[bool] = ..., config_hash: _Optional[str] = ..., rules: _Optional[_Iterable[str]] = ..., ranker_share: _Optional[float] = ...) -> None: ...
 
 class GetCandidatesRequest(_message.Message):
-    __slots__ = ("context", "k", "sources", "explain")
+    __slots__ = ("context", "k", "sources", "explain", "log")
     CONTEXT_FIELD_NUMBER: _ClassVar[int]
     K_FIELD_NUMBER: _ClassVar[int]
     SOURCES_FIELD_NUMBER: _ClassVar[int]
     EXPLAIN_FIELD_NUMBER: _ClassVar[int]
+    LOG_FIELD_NUMBER: _ClassVar[int]
     context: Context
     k: int
     sources: _containers.RepeatedScalarFieldContainer[str]
     explain: int
-    def __init__(self, context: _Optional[_Union[Context, _Mapping]] = ..., k: _Optional[int] = ..., sources: _Optional[_Iterable[str]] = ..., explain: _Optional[int] = ...) -> None: ...
+    log: bool
+    def __init__(self, context: _Optional[_Union[Context, _Mapping]] = ..., k: _Optional[int] = ..., sources: _Optional[_Iterable[str]] = ..., explain: _Optional[int] = ..., log: _Optional[bool] = ...) -> None: ...
 
 class SourceCandidates(_message.Message):
     __slots__ = ("source", "item_ids", "scores", "explanations")
@@ -159,42 +179,50 @@ class Contribution(_message.Message):
     def __init__(self, item_id: _Optional[str] = ..., contribution: _Optional[float] = ...) -> None: ...
 
 class GetCandidatesResponse(_message.Message):
-    __slots__ = ("bundle_version", "sources", "degraded", "stage_times")
+    __slots__ = ("bundle_version", "sources", "degraded", "stage_times", "display_id")
     BUNDLE_VERSION_FIELD_NUMBER: _ClassVar[int]
     SOURCES_FIELD_NUMBER: _ClassVar[int]
     DEGRADED_FIELD_NUMBER: _ClassVar[int]
     STAGE_TIMES_FIELD_NUMBER: _ClassVar[int]
+    DISPLAY_ID_FIELD_NUMBER: _ClassVar[int]
     bundle_version: str
     sources: _containers.RepeatedCompositeFieldContainer[SourceCandidates]
     degraded: _containers.RepeatedScalarFieldContainer[str]
     stage_times: _containers.RepeatedCompositeFieldContainer[StageTime]
-    def __init__(self, bundle_version: _Optional[str] = ..., sources: _Optional[_Iterable[_Union[SourceCandidates, _Mapping]]] = ..., degraded: _Optional[_Iterable[str]] = ..., stage_times: _Optional[_Iterable[_Union[StageTime, _Mapping]]] = ...) -> None: ...
+    display_id: str
+    def __init__(self, bundle_version: _Optional[str] = ..., sources: _Optional[_Iterable[_Union[SourceCandidates, _Mapping]]] = ..., degraded: _Optional[_Iterable[str]] = ..., stage_times: _Optional[_Iterable[_Union[StageTime, _Mapping]]] = ..., display_id: _Optional[str] = ...) -> None: ...
 
 class GetSimilarItemsRequest(_message.Message):
-    __slots__ = ("item_id", "k", "country", "exclude_item_ids")
+    __slots__ = ("item_id", "k", "country", "exclude_item_ids", "context", "log")
     ITEM_ID_FIELD_NUMBER: _ClassVar[int]
     K_FIELD_NUMBER: _ClassVar[int]
     COUNTRY_FIELD_NUMBER: _ClassVar[int]
     EXCLUDE_ITEM_IDS_FIELD_NUMBER: _ClassVar[int]
+    CONTEXT_FIELD_NUMBER: _ClassVar[int]
+    LOG_FIELD_NUMBER: _ClassVar[int]
     item_id: str
     k: int
     country: str
     exclude_item_ids: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, item_id: _Optional[str] = ..., k: _Optional[int] = ..., country: _Optional[str] = ..., exclude_item_ids: _Optional[_Iterable[str]] = ...) -> None: ...
+    context: Context
+    log: bool
+    def __init__(self, item_id: _Optional[str] = ..., k: _Optional[int] = ..., country: _Optional[str] = ..., exclude_item_ids: _Optional[_Iterable[str]] = ..., context: _Optional[_Union[Context, _Mapping]] = ..., log: _Optional[bool] = ...) -> None: ...
 
 class GetSimilarItemsResponse(_message.Message):
-    __slots__ = ("bundle_version", "item_ids", "scores", "basis", "stage_times")
+    __slots__ = ("bundle_version", "item_ids", "scores", "basis", "stage_times", "display_id")
     BUNDLE_VERSION_FIELD_NUMBER: _ClassVar[int]
     ITEM_IDS_FIELD_NUMBER: _ClassVar[int]
     SCORES_FIELD_NUMBER: _ClassVar[int]
     BASIS_FIELD_NUMBER: _ClassVar[int]
     STAGE_TIMES_FIELD_NUMBER: _ClassVar[int]
+    DISPLAY_ID_FIELD_NUMBER: _ClassVar[int]
     bundle_version: str
     item_ids: _containers.RepeatedScalarFieldContainer[str]
     scores: _containers.RepeatedScalarFieldContainer[float]
     basis: str
     stage_times: _containers.RepeatedCompositeFieldContainer[StageTime]
-    def __init__(self, bundle_version: _Optional[str] = ..., item_ids: _Optional[_Iterable[str]] = ..., scores: _Optional[_Iterable[float]] = ..., basis: _Optional[str] = ..., stage_times: _Optional[_Iterable[_Union[StageTime, _Mapping]]] = ...) -> None: ...
+    display_id: str
+    def __init__(self, bundle_version: _Optional[str] = ..., item_ids: _Optional[_Iterable[str]] = ..., scores: _Optional[_Iterable[float]] = ..., basis: _Optional[str] = ..., stage_times: _Optional[_Iterable[_Union[StageTime, _Mapping]]] = ..., display_id: _Optional[str] = ...) -> None: ...
 
 class RankRequest(_message.Message):
     __slots__ = ("context", "item_ids")
