@@ -9,10 +9,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from data.categories import one_spelling
-from data.distinct import first_repeat
-from data.errors import DataError
-from data.readers.columns import flags, ids, numbers, texts
+from data.readers.columns import ids
 from data.readers.source import Source, open_source
+from data.readers.tables import item_columns
 from data.schema import CATALOG_SCHEMA
 
 
@@ -89,32 +88,18 @@ def read_changes(
 
 def _rows(source: Source, known: pa.Table) -> pa.Table:
     """The file's rows, whole: what a column it lacks is of known items, filled in."""
-    item = ids(source, "item_id")
-    if not len(source):
-        raise DataError(f"{source.label} holds no rows; expected at least one item")
-    row = first_repeat(item)
-    if row is not None:
-        source.fail("item_id", row, f"expected an item only once, found {item[row].as_py()!r} again")
+    given = item_columns(source)
+    item = given["item_id"]
     place = pc.index_in(item, known["item_id"].combine_chunks())
-
-    def filled(name: str, given: pa.ChunkedArray, otherwise: pa.ChunkedArray | pa.Scalar) -> pa.ChunkedArray:
-        return given if source.has(name) else pc.coalesce(known[name].combine_chunks().take(place), otherwise)
-
     merchant = ids(source, "merchant_id") if source.has("merchant_id") else known["merchant_id"].take(place)
     row = pc.index(pc.is_null(merchant), True).as_py()
     if row >= 0:
         source.fail("item_id", row, f"item {item[row].as_py()!r} is new; expected its merchant in a column merchant_id")
-    title = texts(source, "title")
-    columns = {
-        "item_id": item,
-        "merchant_id": merchant,
-        "category": filled("category", texts(source, "category"), pa.scalar("")),
-        "price": filled("price", pc.cast(numbers(source, "price"), pa.float32()), pa.scalar(None, pa.float32())),
-        "title": filled("title", pc.if_else(pc.equal(title, ""), item, title), item),
-        "image_url": filled("image_url", texts(source, "image_url"), pa.scalar("")),
-        "available": filled("available", flags(source, "available", default=True), pa.scalar(True)),
+    columns = {"merchant_id": merchant} | {
+        name: values if source.has(name) else pc.coalesce(known[name].combine_chunks().take(place), values)
+        for name, values in given.items()
     }
-    rows = pa.table(columns).cast(CATALOG_SCHEMA)
+    rows = pa.table(columns).select(CATALOG_SCHEMA.names).cast(CATALOG_SCHEMA)
     spelled = one_spelling(rows["category"], known=pc.unique(known["category"]).to_pylist())
     return rows.set_column(2, CATALOG_SCHEMA.field("category"), spelled)
 

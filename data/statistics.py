@@ -32,6 +32,21 @@ class Mean:
         """Of `values - others`, paired: both [n], of the same users in the same order."""
         return cls.of(np.asarray(values, np.float64) - np.asarray(others, np.float64))
 
+    @classmethod
+    def over_groups(cls, values: ArrayLike, group: ArrayLike) -> Self:
+        """Of [n] values whose groups, such as users, are independent, and the values of one group are not.
+
+        The mean is a ratio of sums over groups, and so is its error (delta method). `count` is of groups.
+        """
+        codes = np.unique(group, return_inverse=True)[1]
+        totals, sizes = np.bincount(codes, np.asarray(values, np.float64)), np.bincount(codes)
+        count, all_values = len(sizes), sizes.sum()
+        if count < 2:
+            return cls(float(totals.sum() / all_values) if count else float("nan"), float("nan"), count)
+        mean = totals.sum() / all_values
+        spread = np.sum((totals - mean * sizes) ** 2) * count / (count - 1)
+        return cls(float(mean), float(np.sqrt(spread) / all_values), count)
+
     def __format__(self, form: str) -> str:
         shown = f"{self.value:{form}}"
         return shown if np.isnan(self.error) else f"{shown} ± {self.error:{form.replace('+', '')}}"

@@ -65,23 +65,31 @@ def read_catalog(file: Path) -> pa.Table:
         DataError: the file, row and column of the first thing that is not as CATALOG_SCHEMA has it; an item twice.
     """
     source = open_source(file, CATALOG_SCHEMA.names)
-    item, merchant = ids(source, "item_id"), places(source, "merchant_id")
+    merchant = places(source, "merchant_id")
+    return pa.table({**item_columns(source), "merchant_id": merchant}).select(CATALOG_SCHEMA.names).cast(CATALOG_SCHEMA)
+
+
+def item_columns(source: Source) -> dict[str, pa.ChunkedArray]:
+    """A catalog file's columns but for the merchant: what is missing filled in as `read_catalog` says.
+
+    Raises:
+        DataError: no rows; an item without an id, or twice; a cell that is not as CATALOG_SCHEMA has it.
+    """
+    item = ids(source, "item_id")
     if not len(source):
         raise DataError(f"{source.label} holds no rows; expected at least one item")
     row = first_repeat(item)
     if row is not None:
         source.fail("item_id", row, f"expected an item only once, found {item[row].as_py()!r} again")
     title = texts(source, "title")
-    columns = {
+    return {
         "item_id": item,
-        "merchant_id": merchant,
         "category": texts(source, "category"),
         "price": pc.cast(numbers(source, "price"), pa.float32()),
         "title": pc.if_else(pc.equal(title, ""), item, title),
         "image_url": texts(source, "image_url"),
         "available": flags(source, "available", default=True),
     }
-    return pa.table(columns, CATALOG_SCHEMA)
 
 
 def refuse_sales_without_value(

@@ -89,16 +89,8 @@ def gain_of(
         for bundle in bundles
     )
     recall, users = _recalls(marketplace, bundles, int(marketplace.opportunities.ts[later[0]]), sources)
-    return Gain(_per_display(first, retrained, marketplace.opportunities.user[some]), recall, len(some), users)
-
-
-def _per_display(first: NDArray[np.float64], retrained: NDArray[np.float64], user: NDArray[np.int32]) -> Change:
-    """A ratio of sums over users: their displays are not independent."""
-    codes = np.unique(user, return_inverse=True)[1]
-    totals, displays = np.bincount(codes, retrained - first), np.bincount(codes)
-    mean = totals.sum() / displays.sum()
-    error = np.sqrt(np.sum((totals - mean * displays) ** 2)) / displays.sum()
-    return Change(float(first.mean()), float(retrained.mean()), Mean(float(mean), float(error), len(displays)))
+    difference = Mean.over_groups(retrained - first, marketplace.opportunities.user[some])
+    return Gain(Change(float(first.mean()), float(retrained.mean()), difference), recall, len(some), users)
 
 
 def _recalls(

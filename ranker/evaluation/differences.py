@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from data.statistics import standard_error
+from data.statistics import Mean, standard_error
 
 SURE = 2.0
 """A difference of so many standard errors is not put down to chance."""
@@ -33,10 +33,6 @@ class Difference:
 
     @classmethod
     def of_rows(cls, values: NDArray[np.float64], request: NDArray[np.int64]) -> "Difference":
-        """The mean over rows. Rows of a request are not independent: the error is of a ratio of sums over requests."""
-        codes = np.unique(request, return_inverse=True)[1]
-        totals, rows = np.bincount(codes, values), np.bincount(codes)
-        mean = totals.sum() / rows.sum()
-        count = len(rows)
-        spread = np.sum((totals - mean * rows) ** 2) * count / max(count - 1, 1)
-        return cls(float(mean), float(np.sqrt(spread) / rows.sum()))
+        """The mean over rows. Rows of a request are not independent of each other."""
+        found = Mean.over_groups(values, request)
+        return cls(found.value, found.error if found.count > 1 else np.inf)

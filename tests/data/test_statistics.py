@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from scipy import stats
 
 from data.statistics import Mean, standard_error
@@ -33,3 +34,22 @@ def test_fewer_than_two_values_have_no_error() -> None:
     assert math.isnan(standard_error([1.0])) and math.isnan(standard_error([]))
     assert Mean.of([2.0]).value == 2.0 and math.isnan(Mean.of([]).value)
     assert f"{Mean.of([2.0]):.2f}" == "2.00" and f"{Mean.of([1.0, 3.0]):+.2f}" == "+2.00 ± 1.00"
+
+
+@settings(deadline=None)
+@given(arrays(np.float64, st.integers(4, 30), elements=st.floats(-5, 5)), st.integers(2, 4))
+def test_the_error_over_groups_is_that_of_a_ratio_of_sums_over_them(values: np.ndarray, count: int) -> None:
+    group = np.arange(len(values)) % count
+    totals = [values[group == one].sum() for one in range(count)]
+    sizes = [int((group == one).sum()) for one in range(count)]
+    mean = sum(totals) / sum(sizes)
+    residuals = [total - mean * size for total, size in zip(totals, sizes, strict=True)]
+    variance = sum(one * one for one in residuals) / (count - 1) * count / sum(sizes) ** 2
+    found = Mean.over_groups(values, group)
+    assert found.count == count
+    assert math.isclose(found.value, mean, abs_tol=1e-12)
+    assert math.isclose(found.error, math.sqrt(variance), abs_tol=1e-9)
+
+
+def test_the_error_over_one_group_is_not_known() -> None:
+    assert math.isnan(Mean.over_groups([1.0, 2.0], [7, 7]).error)
