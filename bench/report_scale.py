@@ -51,6 +51,7 @@ def segment(random: np.random.Generator, number: int, users: int) -> tuple[pa.Ta
         "sources": _lists(_named("source", random.integers(0, 3, 2 * slots)), 2),
         "score": pa.array(random.random(slots, np.float32)),
         "dense": _lists(pa.array(random.random(DENSE * slots, np.float32)), DENSE),
+        "propensity": pa.nulls(slots, pa.float32()),
     }
     shown = pa.StructArray.from_arrays([values[one.name] for one in SLOT_TYPE], fields=list(SLOT_TYPE))
     nothing, one = np.zeros(count + 1, np.int32), np.zeros(count, np.int64)
@@ -74,6 +75,9 @@ def segment(random: np.random.Generator, number: int, users: int) -> tuple[pa.Ta
         "dense_names": _lists(_named("dense", np.tile(np.arange(DENSE), count)), DENSE),
         "stage_us": pa.MapArray.from_arrays(starts, pa.array(list(STAGES) * count), spent),
         "slots": _lists(shown, SLOTS),
+        "surface": pa.repeat("", count),
+        "policy": pa.repeat("", count),
+        "rules": pa.ListArray.from_arrays(pa.array(nothing), pa.array([], pa.string())),
     }
     displays = pa.table([columns[name] for name in DISPLAY_SCHEMA.names], schema=DISPLAY_SCHEMA)
     return displays, _events(random, number, displays, item)

@@ -11,7 +11,8 @@ DAY_US = 86_400_000_000
 
 
 class EventKind(IntEnum):
-    """What a user did. The names are the strings of the `kind` column; the values are the codes in timelines."""
+    """What a user did. The names are the strings of the `kind` column; the values are the codes in timelines. On the
+    wire a view is 4, and 0 where a kind may be left out (`proto/tandem/v1/tandem.proto`): the code is that modulo 4."""
 
     view = 0  # of a product page on the merchant's site
     click = 1  # on a slot of a banner
@@ -56,6 +57,7 @@ SLOT_TYPE = pa.struct(
         pa.field("sources", pa.list_(pa.string()), nullable=False),  # every source that proposed the item
         pa.field("score", pa.float32(), nullable=False),
         pa.field("dense", pa.list_(pa.float32()), nullable=False),  # the ranker's dense features, as at display time
+        pa.field("propensity", pa.float32()),  # P(this item here | the pool, the slots before); null: not known
     ]
 )
 
@@ -78,5 +80,9 @@ DISPLAY_SCHEMA = pa.schema(
         pa.field("dense_names", pa.list_(pa.string()), nullable=False),  # names of the slots' dense features, in order
         pa.field("stage_us", pa.map_(pa.string(), pa.int64()), nullable=False),  # microseconds spent per stage
         pa.field("slots", pa.list_(SLOT_TYPE), nullable=False),
+        pa.field("surface", pa.string()),  # "" or null: a banner; "candidates", "similar": these answers, logged
+        pa.field("policy", pa.string()),  # "softmax t=0.3 among=34"; "": no exploration; null: a log of before rules
+        pa.field("rules", pa.list_(pa.string())),  # what rules did: "diversity: 2 moved"; null: a log of before rules
     ]
 )
+"""The last columns, and a slot's last field, are null in logs that were written before Tandem had them."""

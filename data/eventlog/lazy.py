@@ -89,7 +89,10 @@ def _pruned(column: pa.ChunkedArray, field: pa.Field) -> pa.ChunkedArray:
     chunks = []
     for chunk in column.chunks:
         kept = field.type.value_type
-        values = [chunk.values.field(one.name) for one in kept]
+        has = {one.name for one in chunk.type.value_type}
+        values = [
+            chunk.values.field(one.name) if one.name in has else pa.nulls(len(chunk.values), one.type) for one in kept
+        ]
         structs = pa.StructArray.from_arrays(values, fields=list(kept))
         chunks.append(pa.ListArray.from_arrays(chunk.offsets, structs, type=field.type))
     return pa.chunked_array(chunks, field.type)
@@ -98,27 +101,42 @@ def _pruned(column: pa.ChunkedArray, field: pa.Field) -> pa.ChunkedArray:
 def _segment_batches(path: Path, wanted: dict[str, list[str]], schema: pa.Schema) -> Iterator[pa.RecordBatch]:
     try:
         file = pq.ParquetFile(path, page_checksum_verification=True)
-        leaves = _leaves(file, wanted)
+        leaves = _leaves(file, wanted, schema)
         for name, paths in leaves.items():
-            if not paths:
+            if not paths and not _field(schema, name).nullable:
                 raise EventLogError(f"{path}: expected the columns of the log, found none called {name!r}")
-        for batch in file.iter_batches(BATCH_ROWS, columns=[one for paths in leaves.values() for one in paths]):
+        columns = list(dict.fromkeys(one for paths in leaves.values() for one in paths))
+        for batch in file.iter_batches(BATCH_ROWS, columns=columns):
             table = pa.Table.from_batches([batch])
-            columns = [_pruned(table[field.name], field).cast(field.type) for field in schema]
-            yield from pa.table(columns, schema=schema).to_batches()
+            arrays = [
+                _pruned(table[field.name], field).cast(field.type)
+                if field.name in table.column_names
+                else pa.nulls(len(table), field.type)
+                for field in schema
+            ]
+            yield from pa.table(arrays, schema=schema).to_batches()
     except (OSError, ValueError, pa.ArrowException) as error:
         found = " ".join(str(error).split())
         raise EventLogError(f"{path}: expected a Parquet segment of the log, found {found}") from error
 
 
-def _leaves(file: pq.ParquetFile, wanted: dict[str, list[str]]) -> dict[str, list[str]]:
-    """Column (or column.field) -> the paths of its leaves in the file: "slots.list.element.item_id"."""
+def _field(schema: pa.Schema, name: str) -> pa.Field:
+    column, _, field = name.partition(".")
+    return schema.field(column).type.value_type.field(field) if field else schema.field(column)
+
+
+def _leaves(file: pq.ParquetFile, wanted: dict[str, list[str]], schema: pa.Schema) -> dict[str, list[str]]:
+    """Column (or column.field) -> the paths of its leaves in the file: "slots.list.element.item_id".
+
+    None where the file lacks it; but for a field that may be missing, another one, which tells how long the lists are.
+    """
     paths = [file.schema.column(at).path for at in range(len(file.schema))]
     found = {}
     for name, fields in wanted.items():
         mine = [path for path in paths if path.split(".")[0] == name]
         for field in fields:
-            found[f"{name}.{field}"] = [path for path in mine if path.split(".")[3:4] == [field]]
+            own = [path for path in mine if path.split(".")[3:4] == [field]]
+            found[f"{name}.{field}"] = own or (mine[:1] if _field(schema, f"{name}.{field}").nullable else [])
         if not fields:
             found[name] = mine
     return found

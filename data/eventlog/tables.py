@@ -41,7 +41,7 @@ def tables_of(payloads: Iterable[bytes]) -> Rows:
             record = LogRecord()
         if record.HasField("display"):
             displays.append(record.display)
-        elif record.HasField("tracked") and 0 <= record.tracked.kind < len(EVENT_KINDS):
+        elif record.HasField("tracked") and 0 <= record.tracked.kind <= len(EVENT_KINDS):  # the last: VIEW
             tracked.append(record.tracked)
         else:
             unknown.append(payload)
@@ -72,7 +72,7 @@ def tracked_table(events: Sequence[TrackedEvent]) -> pa.Table:
     for name in ("display_id", "order_id"):
         columns[name] = pa.array([getattr(event, name) or None for event in events], pa.string())
     columns["ts"] = pa.array([event.ts_us for event in events], pa.int64()).cast(TIMESTAMP)
-    columns["kind"] = pa.array([EVENT_KINDS[event.kind] for event in events], pa.string())
+    columns["kind"] = pa.array([EVENT_KINDS[event.kind % len(EVENT_KINDS)] for event in events], pa.string())
     sale = EVENT_KINDS.index("sale")
     values = [event.order_value if event.kind == sale else None for event in events]
     columns["order_value"] = pa.array(values, pa.float64())
@@ -88,6 +88,7 @@ def _slots(slots: list[LoggedSlot]) -> pa.StructArray:
         "sources": _string_lists([slot.sources for slot in slots]),
         "score": pa.array([slot.score for slot in slots], pa.float32()),
         "dense": pa.ListArray.from_arrays(_offsets(len(slot.dense) for slot in slots), dense),
+        "propensity": pa.array([slot.propensity or None for slot in slots], pa.float32()),
     }
     fields = [SLOT_TYPE.field(k) for k in range(SLOT_TYPE.num_fields)]
     return pa.StructArray.from_arrays([arrays[one.name] for one in fields], fields=fields)

@@ -139,6 +139,9 @@ def _display_table(
         "dense_names": pa.ListArray.from_arrays(nothing, no_strings),
         "stage_us": pa.MapArray.from_arrays(nothing, no_strings, pa.array([], pa.int64())),
         "slots": _slot_column(marketplace, slates, population, source_of),
+        "surface": pa.repeat("", count),
+        "policy": pa.nulls(count, pa.string()),
+        "rules": pa.nulls(count, pa.list_(pa.string())),
     }
     return pa.table([columns[name] for name in DISPLAY_SCHEMA.names], schema=DISPLAY_SCHEMA)
 
@@ -157,6 +160,7 @@ def _slot_column(
         "sources": pa.ListArray.from_arrays(one_each, taken(source_of, population[row])),
         "score": pa.array(np.zeros(count, np.float32)),
         "dense": pa.ListArray.from_arrays(np.zeros(count + 1, np.int32), pa.array([], pa.float32())),
+        "propensity": pa.nulls(count, pa.float32()),
     }
     slots = pa.StructArray.from_arrays([values[field.name] for field in SLOT_TYPE], fields=list(SLOT_TYPE))
     return pa.ListArray.from_arrays(_offsets(shown.sum(axis=1)), slots)

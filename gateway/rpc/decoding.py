@@ -23,6 +23,10 @@ LATEST_US = 4_102_444_800_000_000  # 2100-01-01
 
 NO_ITEMS = np.empty(0, np.int32)
 
+_KINDS = len(EVENT_KINDS)
+"""On the wire a kind is its `EventKind` code; a view is this, or 0 where a kind may be left out."""
+_EXPECTED_KIND = ", ".join(f"{code} ({pb.EventKind.Name(code)})" for code in range(1, _KINDS + 1))
+
 
 def now_us() -> int:
     return time.time_ns() // 1000
@@ -122,7 +126,9 @@ def _check_event(where: str, event: pb.TrackedEvent) -> None:
     for field in ("event_id", "user_id", "item_id", "merchant_id"):
         _check_id(f"{where}.{field}", getattr(event, field))
     _check_length(f"{where}.country", event.country, COUNTRY_LENGTH)
-    _check_kind(f"{where}.kind", event.kind)
+    if not 1 <= event.kind <= _KINDS:
+        found = "missing" if event.kind == pb.EVENT_KIND_UNSPECIFIED else str(event.kind)
+        raise invalid(f"{where}.kind is {found}; expected {_EXPECTED_KIND}")
     shown = event.kind in (EventKind.click, EventKind.landing)
     _check_id(f"{where}.display_id", event.display_id, required=shown)
     _check_id(f"{where}.order_id", event.order_id, required=event.kind == EventKind.sale)
@@ -136,13 +142,13 @@ def _check_event(where: str, event: pb.TrackedEvent) -> None:
 
 def _taken_as(context: pb.Context, always: Collection[int], items: ItemTable) -> NDArray[np.int32]:
     """The items that the whole history, beyond its newest part too, holds with one of the excluded kinds."""
-    if len(context.exclude_kinds) > len(EVENT_KINDS):
-        raise invalid(
-            f"context.exclude_kinds has {len(context.exclude_kinds)} entries; expected at most {len(EVENT_KINDS)}"
-        )
-    wanted = {*always, *_checked_kinds("context.exclude_kinds", context.exclude_kinds)}
+    if len(context.exclude_kinds) > _KINDS:
+        raise invalid(f"context.exclude_kinds has {len(context.exclude_kinds)} entries; expected at most {_KINDS}")
+    _check_kinds("context.exclude_kinds", context.exclude_kinds)
+    wanted = {*always, *(kind % _KINDS for kind in context.exclude_kinds)}
     item_ids = context.history.item_ids
-    kinds = [*context.history.kinds, *[int(EventKind.view)] * (len(item_ids) - len(context.history.kinds))]
+    kinds = [kind % _KINDS for kind in context.history.kinds]
+    kinds += [int(EventKind.view)] * (len(item_ids) - len(kinds))
     positions = items.items.positions([one for one, kind in zip(item_ids, kinds, strict=True) if kind in wanted])
     return positions[positions != UNKNOWN]
 
@@ -159,7 +165,9 @@ def _history_of(history: pb.History, items: ItemTable, ts: int) -> History:
             raise invalid(f"context.history.{field} has more entries than item_ids; expected at most {count}")
     kinds, times = list(history.kinds), list(history.ts_us)
     if kinds:
-        _checked_kinds("context.history.kinds", kinds)
+        _check_kinds("context.history.kinds", kinds)
+        if pb.VIEW in kinds:
+            kinds = [kind % _KINDS for kind in kinds]
     if times:
         times = _checked_times(times, ts)
     kinds += [int(EventKind.view)] * (count - len(kinds))
@@ -176,11 +184,12 @@ def _history_of(history: pb.History, items: ItemTable, ts: int) -> History:
     return History(positions[kept], found.kinds[kept], found.ts[kept])
 
 
-def _checked_kinds(field: str, kinds: Sequence[int]) -> list[int]:
-    if kinds and not 0 <= min(kinds) <= max(kinds) < len(EVENT_KINDS):
+def _check_kinds(field: str, kinds: Sequence[int]) -> None:
+    """Kinds of the wire; 0 is a view there, as it was once."""
+    if kinds and not 0 <= min(kinds) <= max(kinds) <= _KINDS:
         for place, kind in enumerate(kinds):
-            _check_kind(f"{field}[{place}]", kind)
-    return list(kinds)
+            if not 0 <= kind <= _KINDS:
+                raise invalid(f"{field}[{place}] is {kind}; expected {_EXPECTED_KIND}")
 
 
 def _checked_times(times: list[int], ts: int) -> list[int]:
@@ -203,11 +212,6 @@ def _time_of(ts: int, replay: bool) -> int:
     if not EARLIEST_US <= ts <= LATEST_US:
         raise invalid(f"context.ts_us is {ts}; expected microseconds since 1970, from 2000 to 2100")
     return ts
-
-
-def _check_kind(where: str, kind: int) -> None:
-    if not 0 <= kind < len(EVENT_KINDS):
-        raise invalid(f"{where} is {kind}; expected 0 to {len(EVENT_KINDS) - 1} ({', '.join(EVENT_KINDS)})")
 
 
 def _check_id(where: str, value: str, required: bool = True) -> None:

@@ -27,9 +27,20 @@ def logged_display(name: str) -> DisplayRecord:
         dense_names=["price", "count"],
         stage_times=[StageTime(stage="led", us=412), StageTime(stage="rank", us=300)],
         slots=[
-            LoggedSlot(position=0, item_id="i1", category="a/b", sources=["gbo", "led"], score=0.25, dense=[1.5, 2]),
+            LoggedSlot(
+                position=0,
+                item_id="i1",
+                category="a/b",
+                sources=["gbo", "led"],
+                score=0.25,
+                dense=[1.5, 2],
+                propensity=0.75,
+            ),
             LoggedSlot(position=1, item_id="i2", sources=["led"], score=0.125, dense=[0, -1]),
         ],
+        surface="similar",
+        rules=["cap: 1 left out"],
+        policy="uniform e=0.5 among=2",
     )
 
 

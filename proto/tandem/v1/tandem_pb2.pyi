@@ -9,14 +9,16 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 class EventKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
-    VIEW: _ClassVar[EventKind]
+    EVENT_KIND_UNSPECIFIED: _ClassVar[EventKind]
     CLICK: _ClassVar[EventKind]
     LANDING: _ClassVar[EventKind]
     SALE: _ClassVar[EventKind]
-VIEW: EventKind
+    VIEW: _ClassVar[EventKind]
+EVENT_KIND_UNSPECIFIED: EventKind
 CLICK: EventKind
 LANDING: EventKind
 SALE: EventKind
+VIEW: EventKind
 
 class History(_message.Message):
     __slots__ = ("item_ids", "kinds", "ts_us")

@@ -5,15 +5,26 @@ import os
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data.eventlog import EventLogError, LogWriter, compact, framing, read_displays, read_tracked
+from data.eventlog import (
+    EventLogError,
+    LogWriter,
+    compact,
+    framing,
+    logged_displays,
+    read_displays,
+    read_displays_after,
+    read_tracked,
+)
 from data.eventlog import compaction as compaction_module
 from data.schema import DISPLAY_SCHEMA, EVENT_SCHEMA
 from proto.tandem.v1.log_pb2 import LogRecord
-from proto.tandem.v1.tandem_pb2 import SALE
+from proto.tandem.v1.tandem_pb2 import SALE, VIEW
 from tests.support.log_records import logged_display, logged_event, wal_files
 
 
@@ -78,6 +89,41 @@ def test_rows_are_the_same_before_and_after_compaction(tmp_path: Path) -> None:
     click, sale = before[1].to_pylist()
     assert (click["kind"], click["display_id"], click["order_id"], click["order_value"]) == ("click", "d1", None, None)
     assert (sale["kind"], sale["display_id"], sale["order_value"]) == ("sale", None, 9.5)
+
+
+def test_a_log_of_before_rules_is_read_with_nothing_where_it_says_nothing(tmp_path: Path) -> None:
+    """Its segments lack columns and a field of slots, and its views are 0."""
+    writer = LogWriter(tmp_path)
+    writer.append_display(logged_display("old"))
+    writer.append_tracked([logged_event("v", kind=0), logged_event("w", kind=VIEW)])
+    assert read_tracked(tmp_path)["kind"].to_pylist() == ["view", "view"]
+    writer.close()
+    compact(tmp_path)
+    (path,) = (tmp_path / "displays").glob("*/*.parquet")
+    rows = pq.ParquetFile(path).read().drop_columns(["surface", "policy", "rules"]).to_pylist()
+    for slot in rows[0]["slots"]:
+        del slot["propensity"]
+    slots = DISPLAY_SCHEMA.field("slots").type.value_type
+    before = pa.list_(pa.struct([field for field in slots if field.name != "propensity"]))
+    kept = [field for field in DISPLAY_SCHEMA if field.name not in ("surface", "policy", "rules")]
+    schema = pa.schema([field.with_type(before) if field.name == "slots" else field for field in kept])
+    pq.write_table(pa.Table.from_pylist(rows, schema), path)
+    writer = LogWriter(tmp_path)
+    writer.append_display(logged_display("new"))
+    for table in (read_displays(tmp_path), read_displays_after(tmp_path).table):
+        assert table.schema == DISPLAY_SCHEMA
+        old, new = sorted(table.to_pylist(), key=lambda row: row["display_id"] == "new")
+        assert (old["surface"], old["policy"], old["rules"]) == (None, None, None)
+        assert (new["surface"], new["policy"], new["rules"]) == (
+            "similar",
+            "uniform e=0.5 among=2",
+            ["cap: 1 left out"],
+        )
+        assert [slot["propensity"] for row in (old, new) for slot in row["slots"]] == [None, None, 0.75, None]
+    for columns in (["surface"], ["slots.propensity"], ["rules", "slots.item_id", "slots.propensity"], ["slots"]):
+        found = logged_displays(tmp_path).reader(*columns).read_all()
+        assert len(found) == 2
+        assert columns[0] not in ("slots", "slots.propensity") or [len(one) for one in found["slots"]] == [2, 2]
 
 
 def test_an_event_sent_again_is_counted_once_across_files_and_segments(tmp_path: Path) -> None:

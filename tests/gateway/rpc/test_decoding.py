@@ -70,7 +70,11 @@ def test_without_replay_the_time_is_the_clocks() -> None:
         ({"history": pb.History(item_ids=["i"] * 201)}, "INVALID_ARGUMENT", "item_ids has 201 entries"),
         ({"history": pb.History(item_ids=["i"], kinds=[0, 1])}, "INVALID_ARGUMENT", "kinds has more entries"),
         ({"history": pb.History(ts_us=[NOON])}, "INVALID_ARGUMENT", "ts_us has more entries"),
-        ({"history": pb.History(item_ids=["i"], kinds=[17])}, "INVALID_ARGUMENT", r"kinds\[0\] is 17; expected 0 to 3"),
+        (
+            {"history": pb.History(item_ids=["i"], kinds=[17])},
+            "INVALID_ARGUMENT",
+            r"kinds\[0\] is 17; expected 1 \(CLICK\), 2",
+        ),
         ({"history": pb.History(item_ids=["i"], ts_us=[5])}, "INVALID_ARGUMENT", r"ts_us\[0\] is 5"),
         ({"ts_us": NOON}, "INVALID_ARGUMENT", "context.ts_us.*--replay"),
     ],
@@ -88,7 +92,8 @@ def test_a_field_beyond_its_limit_is_named_with_the_limit(fields: dict[str, obje
         ({"user_id": ""}, r"events\[1\]\.user_id is empty"),
         ({"item_id": ""}, r"events\[1\]\.item_id is empty"),
         ({"merchant_id": "m" * 200}, r"events\[1\]\.merchant_id has 200"),
-        ({"kind": 9}, r"events\[1\]\.kind is 9; expected 0 to 3 \(view, click, landing, sale\)"),
+        ({"kind": 9}, r"kind is 9; expected 1 \(CLICK\), 2 \(LANDING\), 3 \(SALE\), 4 \(VIEW\)$"),
+        ({"kind": pb.EVENT_KIND_UNSPECIFIED}, r"events\[1\]\.kind is missing; expected 1 \(CLICK\), 2 \(LANDING\)"),
         ({"display_id": ""}, r"events\[1\]\.display_id is empty"),
         ({"kind": pb.SALE}, r"events\[1\]\.order_id is empty"),
         ({"order_value": math.nan}, r"events\[1\]\.order_value is nan; expected a finite number"),
@@ -101,6 +106,16 @@ def test_a_field_beyond_its_limit_is_named_with_the_limit(fields: dict[str, obje
 def test_a_wrong_event_is_named_by_its_place_and_field(fields: dict[str, object], said: str) -> None:
     with pytest.raises(RefusalError, match=said):
         checked_events([_event(), _event(**fields)], replay=True)
+
+
+def test_a_view_has_two_numbers_where_a_kind_may_be_left_out_and_one_in_an_event() -> None:
+    """0 was VIEW once: histories of old clients mean it still."""
+    asked = pb.History(item_ids=["books-001", "books-002", "books-003"], kinds=[0, pb.VIEW, pb.SALE])
+    assert request_of(_context(history=asked), ITEMS, replay=False).history.kinds.tolist() == [0, 0, 3]
+    for kind in (0, pb.VIEW):
+        request = request_of(_context(history=asked, exclude_kinds=[kind]), ITEMS, replay=False)
+        assert ITEMS.items.ids_at(request.exclude) == ["books-001", "books-002"]
+    assert checked_events([_event(kind=pb.VIEW, display_id="")], replay=False)[0].kind == pb.VIEW
 
 
 def test_an_event_without_a_time_gets_the_present_one() -> None:

@@ -20,7 +20,7 @@ def slot(position, item, sources=("gbo",)):
 def display(name, user, population="A", hours=0.0, slots=(slot(0, "i0"),), **changes):
     about = (name, START + timedelta(hours=float(hours)), user, "m0", "FR", "", "", "launch", population)
     served = ("c0", "b0", [], [], [], [], [("total", 1000)], list(slots))
-    row = dict(zip(DISPLAY_SCHEMA.names, about + served, strict=True))
+    row = dict(zip(DISPLAY_SCHEMA.names, about + served, strict=False))  # what is new is null
     return row | changes
 
 
