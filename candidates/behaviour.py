@@ -10,14 +10,36 @@ from functools import cached_property
 from typing import Protocol, TypeAlias
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import xxhash
 from numpy.typing import NDArray
 
+from data.ids import UNKNOWN
 from data.items import ItemTable
 from data.schema import EventKind
 from data.timelines import Timelines
 
+UNCLICKED = ("user_id", "item_id")
+"""Columns of a table of what users were shown in banners and never clicked, each pair once."""
+
 _SPARK_SEED = 42  # of its xxhash64
+
+
+@dataclass(frozen=True)
+class Lists:
+    """A list of item positions for each of U users: offsets int64 [U + 1], items int32."""
+
+    offsets: NDArray[np.int64]
+    items: NDArray[np.int32]
+
+    @classmethod
+    def empty(cls, users: int) -> "Lists":
+        return cls(np.zeros(users + 1, np.int64), np.empty(0, np.int32))
+
+    def chosen(self, users: NDArray[np.int64]) -> "Lists":
+        offsets, rows = _rows_of(self.offsets, users)
+        return Lists(offsets, self.items[rows])
 
 
 @dataclass(frozen=True)
@@ -28,11 +50,15 @@ class UserItems:
         offsets: int64 [U + 1]; user u owns the rows offsets[u] .. offsets[u + 1] - 1.
         items: int32 [N], item positions.
         beyond_view: bool [N], whether any event with the item was more than a view.
+        ts: int64 [N], UTC microseconds, of the newest event.
+        unclicked: of each user, what banners showed and the user never clicked, ascending.
     """
 
     offsets: NDArray[np.int64]
     items: NDArray[np.int32]
     beyond_view: NDArray[np.bool_]
+    ts: NDArray[np.int64]
+    unclicked: Lists
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -46,15 +72,26 @@ class UserItems:
         kept = self.offsets[1:][self.user_of_item()] - np.arange(len(self.items)) <= limit
         offsets = np.zeros(len(self.offsets), np.int64)
         np.cumsum(np.minimum(np.diff(self.offsets), limit), out=offsets[1:])
-        return UserItems(offsets, self.items[kept], self.beyond_view[kept])
+        return UserItems(offsets, self.items[kept], self.beyond_view[kept], self.ts[kept], self.unclicked)
+
+    def before_newest(self) -> NDArray[np.int64]:
+        """int64 [N]: microseconds from each item's newest event to its user's."""
+        lengths = np.diff(self.offsets)
+        newest = self.ts[np.maximum(self.offsets[1:] - 1, 0)[lengths > 0]]
+        return np.repeat(newest, lengths[lengths > 0]) - self.ts
 
     def chosen(self, users: NDArray[np.int64]) -> "UserItems":
         """Some of the users, in the order given."""
-        lengths = np.diff(self.offsets)[users]
-        offsets = np.zeros(len(users) + 1, np.int64)
-        np.cumsum(lengths, out=offsets[1:])
-        rows = np.arange(offsets[-1]) - np.repeat(offsets[:-1] - self.offsets[users], lengths)
-        return UserItems(offsets, self.items[rows], self.beyond_view[rows])
+        offsets, rows = _rows_of(self.offsets, users)
+        return UserItems(offsets, self.items[rows], self.beyond_view[rows], self.ts[rows], self.unclicked.chosen(users))
+
+
+def _rows_of(offsets: NDArray[np.int64], users: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(offsets int64 [len(users) + 1], rows): the rows that some users own, in the order given."""
+    lengths = np.diff(offsets)[users]
+    found = np.zeros(len(users) + 1, np.int64)
+    np.cumsum(lengths, out=found[1:])
+    return found, np.arange(found[-1]) - np.repeat(found[:-1] - offsets[users], lengths)
 
 
 Keys: TypeAlias = NDArray[np.int64]
@@ -90,10 +127,15 @@ class Behaviour(Protocol):
 
 
 class LocalBehaviour:
-    """Of timelines in memory; a country is one shard."""
+    """Of timelines in memory; a country is one shard.
 
-    def __init__(self, timelines: Timelines, items: ItemTable) -> None:
+    Args:
+        unclicked: columns `UNCLICKED`; users and items that are not known are left out.
+    """
+
+    def __init__(self, timelines: Timelines, items: ItemTable, unclicked: pa.Table | None = None) -> None:
         self._timelines, self._items = timelines, len(items)
+        self._unclicked = _unclicked_lists(timelines, items, unclicked)
         self._countries = np.array(timelines.countries, object)
         self.users, self.events = len(timelines), len(timelines.items)
 
@@ -115,9 +157,10 @@ class LocalBehaviour:
         return np.arange(self.users) if country is None else np.flatnonzero(self._countries == country)
 
     def _user_items(self, users: NDArray[np.int64]) -> UserItems:
-        user, item, _ = distinct_pairs(self._timelines, users, self._items)
+        user, item, row = distinct_pairs(self._timelines, users, self._items)
         offsets = np.searchsorted(user, np.arange(len(users) + 1)).astype(np.int64)
-        return UserItems(offsets, item, np.isin(users[user] * self._items + item, self._beyond_view))
+        beyond_view = np.isin(users[user] * self._items + item, self._beyond_view)
+        return UserItems(offsets, item, beyond_view, self._timelines.ts[row], self._unclicked.chosen(users))
 
     @cached_property
     def _beyond_view(self) -> NDArray[np.int64]:
@@ -125,6 +168,19 @@ class LocalBehaviour:
         rows = np.flatnonzero(self._timelines.kinds != EventKind.view)
         users = self._timelines.user_of_event()[rows].astype(np.int64)
         return np.unique(users * self._items + self._timelines.items[rows])
+
+
+def _unclicked_lists(timelines: Timelines, items: ItemTable, unclicked: pa.Table | None) -> Lists:
+    if unclicked is None:
+        return Lists.empty(len(timelines))
+    users = pc.index_in(unclicked["user_id"], value_set=pa.array(timelines.users, pa.string()))
+    user = pc.fill_null(users, UNKNOWN).to_numpy().astype(np.int64)
+    distinct = unclicked["item_id"].combine_chunks().dictionary_encode()
+    item = items.items.positions(distinct.dictionary.to_pylist())[distinct.indices.to_numpy()]
+    known = (user != UNKNOWN) & (item != UNKNOWN)
+    pairs = np.unique(user[known] * len(items) + item[known])
+    offsets = np.searchsorted(pairs, np.arange(len(timelines) + 1) * len(items)).astype(np.int64)
+    return Lists(offsets, (pairs % max(1, len(items))).astype(np.int32))
 
 
 def spark_xxhash64(text: str) -> int:

@@ -5,13 +5,13 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from candidates.errors import CandidatesError
-from data.settings import AtLeastZero, Count, Positive, Seed, Settings, Share
+from data.settings import AtLeastZero, Count, Fraction, Positive, Seed, Settings, Share
 
 Loss = Literal["bpr", "css", "negative_sampling", "multinomial"]
 Tuning = Literal["auto", "spectral", "project", "full"]
 Values = Annotated[tuple[AtLeastZero, ...], Field(min_length=1)]
 Whole = Annotated[int, Field(ge=0)]
-Fraction = Annotated[float, Field(gt=0, lt=1)]
+Part = Annotated[float, Field(gt=0, lt=1)]
 
 
 class EmbeddingConfig(Settings):
@@ -127,9 +127,14 @@ class LedConfig(Settings):
         timeline_limit: the newest distinct items of a user that are learnt from, in a bundle.
         split: how each epoch divides a user's items into inputs and targets: "random" hides `target_share` of them,
             "cut" the later ones, "none" asks for what is told; "auto": random for BPR, none for others (section 5.2).
+            "next_days" asks for the user's last `target_days`, told what came before: in a bundle alone, where times
+            are known (section 9.2, production data set).
         negatives: how many items of a row's merchant are drawn.
         negatives_per: "batch": they are shared by a batch's rows, as one matrix product; "user": each row has its own
             (section 5.2), as it needs where they are few.
+        unclicked_negatives: in a bundle, the share of a row's negatives that are drawn from what banners showed the
+            user and the user never clicked, where there are such items; 1 as in section 9.2. Above 0 every row has its
+            own negatives. CSS then estimates another sum than that over all items.
         own_negatives: a target's own item counts among its negatives, as in the authors' code and not in the paper.
         reduction: "paper": BPR is a sum over negatives, as it is printed; "mean": their mean.
         dropout: share of the input items that are dropped.
@@ -155,10 +160,12 @@ class LedConfig(Settings):
     targets: Literal["auto", "clicks", "all"] = "auto"
     enough_clicks: Count = 200_000  # clicks, landings and sales of a country
     timeline_limit: Count = 100
-    split: Literal["auto", "random", "cut", "none"] = "random"
-    target_share: Fraction = 0.5  # of a user's items that "random" hides
+    split: Literal["auto", "random", "cut", "none", "next_days"] = "random"
+    target_share: Part = 0.5  # of a user's items that "random" hides
+    target_days: Positive = 7.0
     negatives: Count = 512
     negatives_per: Literal["batch", "user"] = "batch"
+    unclicked_negatives: Fraction = 0.0
     own_negatives: bool = False
     reduction: Literal["mean", "paper"] = "mean"
     dropout: Share = 0.5
@@ -175,6 +182,15 @@ class LedConfig(Settings):
     spectral: SpectralValues | None = None
     threads: Count = 1
     seed: Seed = 0  # of everything random in a training
+
+    @model_validator(mode="after")
+    def _unclicked_items_are_sampled(self) -> "LedConfig":
+        if self.unclicked_negatives and self.loss == "multinomial":
+            raise CandidatesError(
+                "led.unclicked_negatives are drawn negatives, and the loss multinomial draws none; expected bpr, "
+                "negative_sampling or css"
+            )
+        return self
 
     @property
     def embedding(self) -> EmbeddingConfig:
@@ -197,7 +213,13 @@ class IndexConfig(Settings):
 
 
 class CandidatesConfig(Settings):
-    """Everything `train_candidates` takes besides the events."""
+    """Everything `train_candidates` takes besides the events.
+
+    Attributes:
+        targets: what users kept out of training are asked for: "last_share": the last fifth of their events;
+            "next_days": those of their last `led.target_days`, as the LED paper's production data (section 9.2). Then
+            LED of tuning "auto" is also trained to find a user's last days (`led.split`), and these later days decide.
+    """
 
     sources: tuple[str, ...] = ("gbo", "cbo", "led")  # what is trained and served, in this order
     embedding: EmbeddingConfig = EmbeddingConfig()
@@ -205,13 +227,19 @@ class CandidatesConfig(Settings):
     cbo: CboConfig = CboConfig()
     led: LedConfig = LedConfig()
     index: IndexConfig = IndexConfig()
-    held_out: Fraction = 0.1  # users kept out of training: half choose models, half measure recall
+    targets: Literal["last_share", "next_days"] = "last_share"
+    held_out: Part = 0.1  # users kept out of training: half choose models, half measure recall
     max_held_out: Count = 2_000  # users at most
     minimum_country_users: Count = 50  # a country with fewer is served by the model of the largest
     threads: Count = 1  # more only help on cores that nothing else uses: idle ones of them wait by spinning
 
+    @property
+    def target_days(self) -> float | None:
+        """Of users kept out of training; None: a share of their events."""
+        return self.led.target_days if self.targets == "next_days" else None
+
     @model_validator(mode="after")
-    def _svd_vectors_are_wide_enough(self) -> "CandidatesConfig":
+    def _settings_agree(self) -> "CandidatesConfig":
         if self.led.start == "svd" and self.led.dimension > self.embedding.dimension:
             raise CandidatesError(
                 f"led.dimension is {self.led.dimension}, and the start svd has embedding.dimension "

@@ -15,6 +15,7 @@ from candidates.errors import CandidatesError
 from candidates.proposals import CandidateSource
 from data.items import ItemTable
 from data.request import HISTORY_LIMIT, History, Request
+from data.schema import DAY_US
 from data.statistics import Mean
 from data.timelines import Timelines
 
@@ -73,6 +74,7 @@ def split_events(
     target_share: float = 0.2,
     max_users: int | None = None,
     seed: int = 0,
+    target_days: float | None = None,
 ) -> tuple[pa.Table, Requests]:
     """Training events and held-out requests that share nothing.
 
@@ -91,6 +93,7 @@ def split_events(
 
     Args:
         max_users: at most so many users are kept out (by user) or asked about (by time), drawn at random.
+        target_days: by user, instead of `target_share`: so many days before a user's newest event, and that itself.
 
     Raises:
         CandidatesError: an unknown split, a share outside (0, 1), too few events or users, or nothing to propose.
@@ -104,7 +107,8 @@ def split_events(
     refuse_unavailable(items)
     rng = np.random.default_rng(seed)
     if by == "user":
-        return _split_by_user(events, items, held_out, target_share, max_users, rng)
+        kept, asked = _split_by_user(events, held_out, max_users, rng)
+        return kept, requests_of_users(asked, items, target_share, target_days)
     return _split_by_time(events, items, held_out, max_users, rng)
 
 
@@ -117,20 +121,16 @@ def refuse_unavailable(items: ItemTable) -> None:
 
 
 def _split_by_user(
-    events: pa.Table,
-    items: ItemTable,
-    held_out: float,
-    target_share: float,
-    max_users: int | None,
-    rng: np.random.Generator,
-) -> tuple[pa.Table, Requests]:
+    events: pa.Table, held_out: float, max_users: int | None, rng: np.random.Generator
+) -> tuple[pa.Table, pa.Table]:
+    """(events of the other users, events of those kept out)."""
     users = np.array(sorted(pc.unique(events["user_id"]).to_pylist()), object)
     if len(users) < 2:
         raise CandidatesError(f"keeping users out of training needs at least two of them, found {len(users)}")
     count = max(1, min(int(held_out * len(users)), max_users or len(users)))
     chosen = pa.array(users[drawn_users(len(users), count, rng)], pa.string())
     is_chosen = pc.is_in(events["user_id"], value_set=chosen)
-    return events.filter(pc.invert(is_chosen)), requests_of_users(events.filter(is_chosen), items, target_share)
+    return events.filter(pc.invert(is_chosen)), events.filter(is_chosen)
 
 
 def drawn_users(users: int, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
@@ -140,14 +140,29 @@ def drawn_users(users: int, count: int, rng: np.random.Generator) -> NDArray[np.
     return rng.choice(users, count, replace=False, shuffle=False)
 
 
-def requests_of_users(events: pa.Table, items: ItemTable, target_share: float = 0.2) -> Requests:
+def requests_of_users(
+    events: pa.Table, items: ItemTable, target_share: float = 0.2, target_days: float | None = None
+) -> Requests:
     """All users of the events as held-out ones, as by="user" of `split_events` asks about them."""
     timelines = Timelines.of(events, items)
     requests: list[HeldOut] = []
+    span = round((target_days or 0) * DAY_US)
     for user in range(len(timelines)):
         start, end = int(timelines.offsets[user]), int(timelines.offsets[user + 1])
-        cut = end - max(1, int(target_share * (end - start)))
+        if target_days is None:
+            cut = end - max(1, int(target_share * (end - start)))
+        else:
+            cut = start + int(np.searchsorted(timelines.ts[start:end], timelines.ts[end - 1] - span, side="right"))
         requests += _requests_of(timelines, items, user, start, cut, end)
+    asked = len({one.request.user_id for one in requests})
+    if target_days is not None and asked < len(timelines) / 4:
+        logger.warning(
+            "of %d users kept out of training only %d took something new in their last %g days and anything before "
+            "them; expected fewer days (led.target_days)",
+            len(timelines),
+            asked,
+            target_days,
+        )
     return Requests.of(requests, items)
 
 

@@ -8,6 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from candidates.evaluation import CUTOFFS
+from candidates.led.making import CONTENDERS
 from candidates.sources import SOURCES
 from data.console import table
 from data.workspace import Origin
@@ -35,7 +36,7 @@ def contenders_table(metrics: Mapping[str, Any]) -> Table:
     text = [name for name in columns if name not in ("recall@20", "seconds")]
     shown = table("LED by country: recall@20 on validation users", *columns, left=text)
     for country, figures in metrics["sources"].get("led", {}).items():
-        for name in (one for one in ("spectral", "project", "full") if one in figures["contenders"]):
+        for name in sorted(figures["contenders"], key=_place_of):
             one = figures["contenders"][name]
             recall = "no validation users"
             if "validation_recall@20" in one:
@@ -43,6 +44,11 @@ def contenders_table(metrics: Mapping[str, Any]) -> Table:
             chosen = figures["why"] if name == figures["chosen"] else ""
             shown.add_row(escape(country), name, recall, f"{one['seconds']:.1f}", _how(one), chosen)
     return shown
+
+
+def _place_of(contender: str) -> tuple[bool, int]:
+    """In the order in which they are made; a manifest's are sorted by name."""
+    return "," in contender, CONTENDERS.index(contender.partition(",")[0])
 
 
 def merge_table(metrics: Mapping[str, Any]) -> Table:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 from threadpoolctl import threadpool_limits
 
 from candidates.behaviour import LocalBehaviour
@@ -37,6 +38,7 @@ def train_candidates(
     engine: Engine = "duckdb",
     seed: int = 0,
     checkpoints: Path | None = None,
+    unclicked: Path | None = None,
 ) -> dict[str, Any]:
     """Train the configured sources and write them into `folder`, a bundle's candidates part.
 
@@ -50,6 +52,7 @@ def train_candidates(
             `items` lacks are left out.
         engine: with "spark" users' events stay on Spark (`distributed/preparation.py`), to the same result.
         checkpoints: a folder in which long trainings keep checkpoints, and from which they go on.
+        unclicked: Parquet with the columns `UNCLICKED`, for `led.unclicked_negatives`.
 
     Returns:
         {"recall": source -> recall@20, recall@50 with standard errors, "merge": how proposals are merged, and its
@@ -62,7 +65,7 @@ def train_candidates(
     check_sources(config.sources)
     clock = Stopwatch()
     figures = {}
-    preparation = _preparation(events, items, config, engine, seed, checkpoints, clock)
+    preparation = _preparation(events, items, config, engine, seed, checkpoints, clock, unclicked)
     with threadpool_limits(config.threads), preparation as (training, test):
         training = replace(training, checkpoints=checkpoints)
         for name in config.sources:
@@ -95,13 +98,14 @@ def _preparation(
     seed: int,
     checkpoints: Path | None,
     clock: Stopwatch,
+    unclicked: Path | None,
 ) -> AbstractContextManager[tuple[TrainingSet, list[HeldOut]]]:
     if engine == "spark":
         from candidates.distributed.preparation import prepared_on_spark
 
-        return prepared_on_spark(events, items, config, seed, clock, checkpoints)
+        return prepared_on_spark(events, items, config, seed, clock, checkpoints, unclicked)
     table = events if isinstance(events, pa.Table) else read_events(events)
-    return prepared(table, items, config, seed, clock)
+    return prepared(table, items, config, seed, clock, None if unclicked is None else pq.read_table(unclicked))
 
 
 def check_sources(names: tuple[str, ...]) -> None:
@@ -117,7 +121,12 @@ def check_sources(names: tuple[str, ...]) -> None:
 
 @contextmanager
 def prepared(
-    events: pa.Table, items: ItemTable, config: CandidatesConfig, seed: int, clock: Stopwatch
+    events: pa.Table,
+    items: ItemTable,
+    config: CandidatesConfig,
+    seed: int,
+    clock: Stopwatch,
+    unclicked: pa.Table | None = None,
 ) -> Iterator[tuple[TrainingSet, list[HeldOut]]]:
     """(what to train on: timelines, popularity and each country's item vectors; test requests), in memory."""
     events, validation, test = hold_out(events, items, config, seed)
@@ -143,7 +152,7 @@ def prepared(
         )
         logger.info("%s: %d users, %d items", found.country, found.users, len(found.items))
     clock.stop("vectors")
-    yield TrainingSet(items, LocalBehaviour(timelines, items), popular, countries, config, seed), test
+    yield TrainingSet(items, LocalBehaviour(timelines, items, unclicked), popular, countries, config, seed), test
 
 
 def hold_out(
@@ -157,6 +166,11 @@ def hold_out(
     if len(events) < 2:
         raise CandidatesError(f"training needs at least 2 events, found {len(events)}")
     rest, requests = split_events(
-        events, items, "user", held_out=config.held_out, max_users=config.max_held_out, seed=seed
+        events,
+        items,
+        held_out=config.held_out,
+        max_users=config.max_held_out,
+        seed=seed,
+        target_days=config.target_days,
     )
     return rest, *validation_and_test(requests, seed)

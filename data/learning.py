@@ -1,15 +1,18 @@
-"""What both stages learn from: the events that were imported and those that the gateway tracked, each once."""
+"""What both stages learn from: the events that were imported and those that the gateway tracked, each once; and what
+banners showed and nobody clicked."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data.engine import connect, read_table
-from data.eventlog import tracked_pieces
+from data.eventlog import logged_displays, logged_events, tracked_pieces
 from data.files import write_text_atomically
 from data.relations import distinct_events
 from data.schema import EVENT_SCHEMA
@@ -81,6 +84,25 @@ def learning_events(workspace: Workspace, folder: Path, with_log: bool = True) -
     return LearningEvents((*imported, file) if counts.log else imported, counts)
 
 
+def write_unclicked(workspace: Workspace, file: Path) -> int:
+    """Write what users were shown in banners and never clicked in one: user_id, item_id as Parquet, each pair once.
+
+    The log is read batch by batch, and pairs are compared on disk where they are many. Returns how many there are.
+
+    Raises:
+        EventLogError: the log is damaged.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with _on_disk(file.parent) as connection:
+        displays = read_table(connection, logged_displays(workspace.log).reader("user_id", "slots.item_id"))
+        shown = displays.select("user_id", slot=displays["slots"].unnest())
+        shown = shown.select("user_id", item_id=shown["slot"]["item_id"]).distinct()
+        events = read_table(connection, logged_events(workspace.log).reader("user_id", "item_id", "kind"))
+        clicked = events.filter(events["kind"] != "view").select("user_id", "item_id").distinct()
+        connection.to_parquet(shown.anti_join(clicked, ["user_id", "item_id"]), file, compression="zstd")
+    return int(pq.read_metadata(file).num_rows)
+
+
 def read_events(files: Sequence[Path]) -> pa.Table:
     """Parquet files with the columns of EVENT_SCHEMA, one after the other.
 
@@ -88,6 +110,18 @@ def read_events(files: Sequence[Path]) -> pa.Table:
         DataError: one of them is something else.
     """
     return pa.concat_tables([read_table_file(file, EVENT_SCHEMA) for file in files])
+
+
+@contextmanager
+def _on_disk(folder: Path) -> Iterator[Any]:
+    """DuckDB with bounded memory, what exceeds it under `folder`."""
+    connection = connect("duckdb")
+    connection.raw_sql(f"SET memory_limit = '{_MEMORY}'")
+    connection.raw_sql(f"SET temp_directory = '{folder / 'duckdb'}'")
+    try:
+        yield connection
+    finally:
+        connection.disconnect()
 
 
 def _write_log_events(workspace: Workspace, file: Path) -> EventCounts | None:
@@ -99,14 +133,12 @@ def _write_log_events(workspace: Workspace, file: Path) -> EventCounts | None:
             writer.write_table(piece)
             tracked += len(piece)
     if tracked:
-        connection = connect("duckdb")
-        connection.raw_sql(f"SET memory_limit = '{_MEMORY}'")
-        connection.raw_sql(f"SET temp_directory = '{file.parent / 'duckdb'}'")
-        connection.to_parquet(distinct_events(read_table(connection, every)), distinct, compression="zstd")
-        once, imported = read_table(connection, distinct), read_table(connection, workspace.events)
-        known = imported.semi_join(once, "event_id").select("event_id")
-        connection.to_parquet(once.anti_join(known, "event_id").order_by("ts", "event_id"), file, compression="zstd")
-        connection.disconnect()
+        with _on_disk(file.parent) as connection:
+            connection.to_parquet(distinct_events(read_table(connection, every)), distinct, compression="zstd")
+            once, imported = read_table(connection, distinct), read_table(connection, workspace.events)
+            known = imported.semi_join(once, "event_id").select("event_id")
+            new = once.anti_join(known, "event_id").order_by("ts", "event_id")
+            connection.to_parquet(new, file, compression="zstd")
         distinct.unlink()
     every.unlink()
     if not tracked:

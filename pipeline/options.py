@@ -24,6 +24,16 @@ LedOption = Annotated[
         "or auto, the default: the best of the three on validation users."
     ),
 ]
+TargetsOption = Annotated[
+    Literal["last_share", "next_days"] | None,
+    typer.Option(
+        help="What users kept out of training are asked for: last_share, the last fifth of their events (the default), "
+        "or next_days, those of their last days, which LED is then also trained to find."
+    ),
+]
+TargetDaysOption = Annotated[
+    float | None, typer.Option(min=0.01, help="How many last days next_days stands for; 7 if none is kept.")
+]
 DimensionOption = Annotated[
     int | None, typer.Option(min=1, max=4096, help="Of the item vectors; 100 if the workspace keeps no other.")
 ]
@@ -54,6 +64,8 @@ EpochsOption = Annotated[int | None, typer.Option(min=0, help="At most so many e
 _PLACES = {
     "dimension": ("candidates.embedding.dimension", "candidates.led.dimension"),
     "led": ("candidates.led.tuning",),
+    "targets": ("candidates.targets",),
+    "target_days": ("candidates.led.target_days",),
     "loss": ("candidates.led.loss",),
     "epochs": ("candidates.led.epochs",),
     "serve": ("ranker.serve",),

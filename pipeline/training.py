@@ -22,7 +22,7 @@ from candidates.training import train_candidates
 from data.bundle import Bundle, BundleDraft
 from data.files import replaced_file
 from data.items import ItemTable
-from data.learning import EventCounts, LearningEvents, learning_events
+from data.learning import EventCounts, LearningEvents, learning_events, write_unclicked
 from data.tables import load_catalog
 from data.timelines import Timelines
 from data.workspace import Workspace
@@ -69,12 +69,32 @@ def training_events(workspace: Workspace, plan: TrainingPlan, folder: Path, draf
     return found
 
 
+def unclicked_of(workspace: Workspace, plan: TrainingPlan, folder: Path) -> Path | None:
+    """A file in `folder` of what was shown and not clicked, where the plan has negatives drawn from it; one that an
+    interrupted training left is taken."""
+    if not plan.candidates.led.unclicked_negatives or not plan.from_log:
+        return None
+    file = folder / "unclicked.parquet"
+    if not file.exists():
+        with replaced_file(file) as beside:
+            pairs = write_unclicked(workspace, beside)
+        log.info("the log has %d pairs of a user and an item that was shown and not clicked", pairs)
+    return file
+
+
 def _both_stages(
     workspace: Workspace, plan: TrainingPlan, events: pa.Table | None, draft: BundleDraft, _: Bundle | None
 ) -> None:
+    with tempfile.TemporaryDirectory(prefix="tandem-") as folder:
+        _both_stages_in(workspace, plan, events, draft, Path(folder))
+
+
+def _both_stages_in(
+    workspace: Workspace, plan: TrainingPlan, events: pa.Table | None, draft: BundleDraft, folder: Path
+) -> None:
+    """`folder`: for what is kept on disk meanwhile."""
     if events is None:
-        with tempfile.TemporaryDirectory(prefix="tandem-") as folder:
-            events = training_events(workspace, plan, Path(folder), draft).table()
+        events = training_events(workspace, plan, folder, draft).table()
     else:
         draft.metrics["events"] = asdict(EventCounts(len(events)))
     items = ItemTable.of(load_catalog(workspace))
@@ -88,7 +108,7 @@ def _both_stages(
         draft.folder("ranker"), items, Timelines.of(events, items), examples, logged, plan.ranker, plan.seed
     )
     log.info("stage one, on all %d events", len(events))
-    _train_candidates(draft, items, events, plan)
+    _train_candidates(draft, items, events, plan, unclicked=unclicked_of(workspace, plan, folder))
 
 
 def _logged(workspace: Workspace, plan: TrainingPlan) -> Log | None:
@@ -116,9 +136,10 @@ def _train_candidates(
     events: pa.Table | Sequence[Path],
     plan: TrainingPlan,
     checkpoints: Path | None = None,
+    unclicked: Path | None = None,
 ) -> None:
     draft.metrics["candidates"] = train_candidates(
-        draft.folder("candidates"), items, events, plan.candidates, plan.engine, plan.seed, checkpoints
+        draft.folder("candidates"), items, events, plan.candidates, plan.engine, plan.seed, checkpoints, unclicked
     )
 
 
@@ -167,7 +188,8 @@ def train_stage_one(
         events = training_events(workspace, plan, checkpoints / "events", draft)
         items = ItemTable.of(load_catalog(workspace))
         items.save(draft.folder("catalog"))
-        _train_candidates(draft, items, events.files, plan, checkpoints)
+        unclicked = unclicked_of(workspace, plan, checkpoints / "events")
+        _train_candidates(draft, items, events.files, plan, checkpoints, unclicked)
 
     bundle = make_bundle(workspace, fill, allow)
     shutil.rmtree(checkpoints, ignore_errors=True)

@@ -4,7 +4,16 @@ import typer
 
 from data.console import DEFAULT_WORKSPACE, JsonOption, SeedOption, WorkspaceOption, console, notices, write_figures
 from data.workspace import Workspace
-from pipeline.options import AllowOption, ConfigOption, EngineOption, LedOption, LogOption, plan_of
+from pipeline.options import (
+    AllowOption,
+    ConfigOption,
+    EngineOption,
+    LedOption,
+    LogOption,
+    TargetDaysOption,
+    TargetsOption,
+    plan_of,
+)
 from ranker.banner.options import ServeOption
 
 
@@ -18,6 +27,8 @@ def train(
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
     config: ConfigOption = None,
     led: LedOption = None,
+    targets: TargetsOption = None,
+    target_days: TargetDaysOption = None,
     log: LogOption = None,
     engine: EngineOption = "duckdb",
     serve: ServeOption = None,

@@ -7,19 +7,21 @@ from typing import Any, overload
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
-from candidates.behaviour import CountedFunction, Counts, UserItems
+from candidates.behaviour import CountedFunction, Counts, Lists, UserItems
 from candidates.distributed.stages import Stages
 from candidates.distributed.streams import Batches
 
 USERS_PER_SHARD = 250_000
 
+_LISTS = ("items", "beyond_view", "ts", "unclicked")
 _COUNT_SCHEMA = "key long, count long"
 _COUNT = pa.schema([("key", pa.int64()), ("count", pa.int64())])
 
 
 class SparkBehaviour:
-    """Of a table with a row per user: user_id, country, hash (`xxhash64` of the id), items and beyond_view (lists).
+    """Of a table with a row per user: user_id, country, hash (`xxhash64` of the id), and the lists `_LISTS`.
 
     What comes to the driver is counts by key, samples of a size that is asked for, and one shard at a time.
 
@@ -35,7 +37,7 @@ class SparkBehaviour:
     def total(self, function: CountedFunction, country: str | None = None) -> Counts:
         from pyspark.sql import functions as F
 
-        lists = self._of(country).select("items", "beyond_view")
+        lists = self._of(country).select(*_LISTS)
         counted = lists.mapInArrow(_Counted(function).by_batch, _COUNT_SCHEMA)
         found = counted.groupBy("key").agg(F.sum("count").alias("count")).toArrow().sort_by("key")
         return Counts(found["key"].to_numpy(), found["count"].to_numpy())
@@ -51,9 +53,7 @@ class SparkBehaviour:
         number = F.expr(f"pmod(hash, {shards})").cast("int")
 
         def dealt() -> Any:
-            return (
-                self._of(country).select(number.alias("shard"), "user_id", "items", "beyond_view").repartition("shard")
-            )
+            return self._of(country).select(number.alias("shard"), "user_id", *_LISTS).repartition("shard")
 
         name = f"led/{country_folder(country)}"
         return SparkShards(self._stages.table(name, dealt, False, False, partition_by=["shard"]), shards)
@@ -99,14 +99,23 @@ class _Counted:
 
 
 def user_items(table: pa.Table) -> UserItems:
-    """Of rows with the lists `items` and `beyond_view`, in their order."""
-    lengths = pc.list_value_length(table["items"]).to_numpy()
-    offsets = np.zeros(len(table) + 1, np.int64)
-    np.cumsum(lengths, out=offsets[1:])
-    items, beyond_view = (pc.list_flatten(table[name]).combine_chunks() for name in ("items", "beyond_view"))
-    return UserItems(
-        offsets, items.to_numpy().astype(np.int32), beyond_view.to_numpy(zero_copy_only=False).astype(np.bool_)
+    """Of rows with the lists `_LISTS`, in their order."""
+    items, beyond_view, ts, unclicked = (
+        pc.list_flatten(table[name]).combine_chunks().to_numpy(zero_copy_only=False) for name in _LISTS
     )
+    return UserItems(
+        _offsets(table["items"]),
+        items.astype(np.int32),
+        beyond_view.astype(np.bool_),
+        ts.astype(np.int64),
+        Lists(_offsets(table["unclicked"]), unclicked.astype(np.int32)),
+    )
+
+
+def _offsets(lists: pa.ChunkedArray) -> NDArray[np.int64]:
+    offsets = np.zeros(len(lists) + 1, np.int64)
+    np.cumsum(pc.list_value_length(lists).to_numpy(), out=offsets[1:])
+    return offsets
 
 
 def country_folder(country: str) -> str:

@@ -46,6 +46,7 @@ def prepared_on_spark(
     seed: int,
     clock: Stopwatch,
     checkpoints: Path | None = None,
+    unclicked: Path | None = None,
 ) -> Iterator[tuple[TrainingSet, list[HeldOut]]]:
     """(what to train on, test requests), as `candidates.training.prepared` has them of the same events.
 
@@ -53,6 +54,7 @@ def prepared_on_spark(
         events: of EVENT_SCHEMA; Parquet files or folders of them that every executor reaches, or a table.
         checkpoints: stages are kept in its folder `spark`, and a job that was killed goes on after the last of them;
             None: in a temporary folder.
+        unclicked: as of `candidates.training.train_candidates`.
 
     Raises:
         CandidatesError: too few events, or none of a known item; or Spark failed, here or while a source was trained.
@@ -66,9 +68,10 @@ def prepared_on_spark(
         paths = (work / "events.parquet",) if isinstance(events, pa.Table) else tuple(events)
         if isinstance(events, pa.Table):
             pq.write_table(events, paths[0])
-        identity = digest(_state(paths, events), config.model_dump(mode="json"), seed, items.items.strings.text)
+        shown = () if unclicked is None else (_state((unclicked,), (unclicked,)),)
+        identity = digest(_state(paths, events), config.model_dump(mode="json"), seed, items.items.strings.text, *shown)
         stages = Stages(connection._session, str(folder), identity)
-        job = _Preparation(connection, stages, tuple(map(str, paths)), items, config, seed)
+        job = _Preparation(connection, stages, tuple(map(str, paths)), items, config, seed, unclicked)
         validation, test = job.hold_out()
         yield job.training_set(validation, clock), test
 
@@ -89,6 +92,7 @@ class _Preparation:
     items: ItemTable
     config: CandidatesConfig
     seed: int
+    unclicked: Path | None = None
 
     def hold_out(self) -> tuple[list[HeldOut], list[HeldOut]]:
         """Validation and test requests of the users kept out, as `candidates.training.hold_out` draws them."""
@@ -111,7 +115,8 @@ class _Preparation:
         chosen = self.stages.session.createDataFrame(places, "part int, place long")
         held = self._table("held-out", lambda: users.join(F.broadcast(chosen), ["part", "place"]).select("user_id"))
         theirs = events.join(F.broadcast(held), "user_id").select(*EVENT_SCHEMA.names).toArrow()
-        return validation_and_test(requests_of_users(theirs.cast(EVENT_SCHEMA), self.items), self.seed)
+        requests = requests_of_users(theirs.cast(EVENT_SCHEMA), self.items, target_days=self.config.target_days)
+        return validation_and_test(requests, self.seed)
 
     def training_set(self, validation: list[HeldOut], clock: Stopwatch) -> TrainingSet:
         count = self._events().count()
@@ -166,9 +171,7 @@ class _Preparation:
         from pyspark.sql import functions as F
 
         def positioned() -> Any:
-            ids = pa.array(self.items.items.ids(), pa.string())
-            table = pa.table({"item_id": ids, "position": pa.array(np.arange(len(ids), dtype=np.int32))})
-            catalog = self.stages.session.createDataFrame(table)
+            catalog = self._positions()
             held = self.stages.session.read.parquet(f"{self.stages.folder}/held-out")
             rest = self._raw().join(F.broadcast(held), "user_id", "left_anti").join(catalog, "item_id")
             columns = ["event_id", "user_id", "kind", "ts", "merchant_id", "country"]
@@ -176,19 +179,36 @@ class _Preparation:
 
         return self._table("events", positioned)
 
+    def _positions(self) -> Any:
+        """item_id, position: of the catalog."""
+        ids = pa.array(self.items.items.ids(), pa.string())
+        table = pa.table({"item_id": ids, "position": pa.array(np.arange(len(ids), dtype=np.int32))})
+        return self.stages.session.createDataFrame(table)
+
+    def _unclicked(self) -> Any:
+        """A row per user: user_id and the list unclicked, ascending."""
+        from pyspark.sql import functions as F
+
+        if self.unclicked is None:
+            return self.stages.session.createDataFrame([], "user_id string, unclicked array<int>")
+        shown = self.stages.session.read.parquet(str(self.unclicked)).join(self._positions(), "item_id")
+        return shown.groupBy("user_id").agg(F.sort_array(F.collect_set("position")).alias("unclicked"))
+
     def _user_items(self, relation: Any) -> Any:
-        """A row per user: user_id, country, hash, and the lists items and beyond_view, oldest first."""
+        """A row per user: user_id, country, hash, and the lists of `SparkBehaviour`, oldest first."""
         from pyspark.sql import functions as F
 
         timelines = self._spark(user_timelines(relation, kinds=EVENT_KINDS, limit=10**9))
-        event = F.struct(F.expr("-age").alias("order"), "item_id", "beyond_view")
+        event = F.struct(F.expr("-age").alias("order"), "item_id", "beyond_view", F.unix_micros("ts").alias("ts"))
         users = timelines.groupBy("user_id", "country").agg(F.sort_array(F.collect_list(event)).alias("events"))
-        return users.select(
+        return users.join(self._unclicked(), "user_id", "left").select(
             "user_id",
             "country",
             F.xxhash64("user_id").alias("hash"),
             F.col("events.item_id").alias("items"),
             F.col("events.beyond_view").alias("beyond_view"),
+            F.col("events.ts").alias("ts"),
+            F.coalesce("unclicked", F.array().cast("array<int>")).alias("unclicked"),
         )
 
     def _pairs(self, relation: Any) -> Any:

@@ -30,8 +30,8 @@ def train(training: TrainingSet, folder: Path) -> dict[str, Any]:
     for place, country in enumerate(training.countries):
         shards = LedShards.of(training, country)
         made = make_country(training, country, shards)
-        described = {"chosen": made.chosen.tuning, "why": made.why, "targets": shards.kind}
-        contenders = {one.tuning: one.figures("recall@20") for one in made.contenders}
+        described = {"chosen": made.chosen.name, "why": made.why, "targets": shards.kind}
+        contenders = {one.name: one.figures("recall@20") for one in made.contenders}
         graphs = save_country(training, country, made, folder / "led" / str(place))
         figures[country.country] = {**described, "contenders": contenders, "graphs": graphs}
     write_countries(folder / "led", [country.country for country in training.countries])
@@ -45,19 +45,20 @@ def make_country(training: TrainingSet, country: CountryTraining, shards: LedSha
         shards,
         shards.matrix,
         lambda: country.vectors[:, : config.dimension],
-        lambda tuning: checkpoint_of(training, country, shards, tuning),
+        lambda tuning, later: checkpoint_of(training, country, shards, tuning, later),
+        training.config.targets == "next_days",
     )
     scorer = RecallScorer(country.items, training.items, unknown_items(training, country), country.validation)
     return LedMaker(learning, config, scorer if country.validation else None, f"LED {country.country}").make()
 
 
 def checkpoint_of(
-    training: TrainingSet, country: CountryTraining, shards: LedShards, tuning: Tuning
+    training: TrainingSet, country: CountryTraining, shards: LedShards, tuning: Tuning, later: bool
 ) -> CheckpointFile | None:
     """Where a country's training is kept; its identity is what it learns from and how."""
     if training.checkpoints is None:
         return None
-    path = training.checkpoints / f"led-{country.country}-{tuning}.safetensors"
+    path = training.checkpoints / f"led-{country.country}-{tuning}{'-next-days' if later else ''}.safetensors"
     return CheckpointFile(path, shards.identity(training, country))
 
 
@@ -77,7 +78,7 @@ def save_country(training: TrainingSet, country: CountryTraining, made: Made, fo
             graph = build_graph(rows[start:end], queries, config, training.seed, training.config.threads)
             if graph is not None:
                 source.indexes.graphs[merchant] = graph
-    facts = source.save(folder, {"tuning": made.chosen.tuning, "why": made.why})
+    facts = source.save(folder, {"tuning": made.chosen.name, "why": made.why})
     return {training.items.merchants.id(int(merchant)): found for merchant, found in facts.items()}
 
 

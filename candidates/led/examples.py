@@ -8,12 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 
+from candidates.behaviour import Lists
 from candidates.config import LedConfig
+from candidates.errors import CandidatesError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-Split = Literal["random", "cut", "none"]
+Split = Literal["random", "cut", "none", "next_days"]
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,8 @@ class LedTimelines:
         is_input, is_target: bool [N], whether the event may be told, and whether it may be asked for.
         merchant: int64 [I], of each item; a merchant's items are contiguous.
         merchant_offsets: int64 [M + 1].
+        in_last_days: bool [N], whether the event is of the user's last days; None: times are not known.
+        unclicked: of each user, items that banners showed and the user never clicked, ascending; None: not known.
     """
 
     offsets: NDArray[np.int64]
@@ -33,6 +37,8 @@ class LedTimelines:
     is_target: NDArray[np.bool_]
     merchant: NDArray[np.int64]
     merchant_offsets: NDArray[np.int64]
+    in_last_days: NDArray[np.bool_] | None = None
+    unclicked: Lists | None = None
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -100,11 +106,23 @@ def split_timelines(
 
     "none": the same items are told and asked for, as far as they may be. "random" hides a share of each timeline drawn
     anew (the paper's 80/20 on public data, section 5.2); "cut" hides everything after a moment drawn anew, so that the
-    target is always later than the input. Every user of two and more events keeps at least one as input.
+    target is always later than the input. Every user of two and more events keeps at least one as input. "next_days"
+    asks for the user's last days, and leaves out who did nothing before them (section 9.2).
+
+    Raises:
+        CandidatesError: next_days, of timelines without times.
     """
     if split == "none":
         return timelines.is_input, timelines.is_target
     lengths = np.diff(timelines.offsets)
+    if split == "next_days":
+        if timelines.in_last_days is None:
+            raise CandidatesError(
+                "split next_days needs the times of events, which a matrix lacks; expected random, cut or none"
+            )
+        told = timelines.is_input & ~timelines.in_last_days
+        some_told = np.bincount(timelines.user_of_event()[told], minlength=len(timelines)) > 0
+        return told, timelines.is_target & timelines.in_last_days & np.repeat(some_told, lengths)
     if split == "cut":
         cuts = 1 + (rng.random(len(lengths)) * np.maximum(lengths - 1, 0)).astype(np.int64)
         rank = np.arange(len(timelines.items)) - np.repeat(timelines.offsets[:-1], lengths)
@@ -154,6 +172,7 @@ def batches(
             timelines,
             (timelines.items[events[kept]], np.searchsorted(event_rows[kept], np.arange(len(rows)))),
             (target_rows, timelines.items[where[by_row[picked]]]),
+            users,
             keys[rows] % merchants,
             config,
             rng,
@@ -164,6 +183,7 @@ def _batch(
     timelines: LedTimelines,
     told: tuple[NDArray[np.integer], NDArray[np.int64]],
     asked: tuple[NDArray[np.int64], NDArray[np.integer]],
+    users: NDArray[np.int64],
     merchant: NDArray[np.int64],
     config: LedConfig,
     rng: np.random.Generator,
@@ -173,8 +193,12 @@ def _batch(
     drawn = None
     if config.loss == "multinomial":
         negatives = _all_items(timelines, merchant)
-    elif config.negatives_per == "user":
-        each = np.sort(_draws(timelines, np.repeat(merchant, config.negatives), rng).reshape(len(merchant), -1))
+    elif config.negatives_per == "user" or config.unclicked_negatives:
+        each = _draws(timelines, np.repeat(merchant, config.negatives), rng).reshape(len(merchant), -1)
+        if config.unclicked_negatives and timelines.unclicked is not None:
+            own_part = each[:, : round(config.unclicked_negatives * config.negatives)]
+            _draw_unclicked(own_part, timelines, timelines.unclicked, users, merchant, rng)
+        each.sort()
         negatives, drawn = np.unique(each, return_inverse=True)
         drawn = drawn.reshape(each.shape)
     else:
@@ -208,6 +232,25 @@ def _draws(timelines: LedTimelines, merchant: NDArray[np.int64], rng: np.random.
     """int64, one for each merchant named: uniform over its items, with replacement."""
     start, end = timelines.merchant_offsets[merchant], timelines.merchant_offsets[merchant + 1]
     return start + (rng.random(len(merchant)) * (end - start)).astype(np.int64)
+
+
+def _draw_unclicked(
+    drawn: NDArray[np.int64],
+    timelines: LedTimelines,
+    unclicked: Lists,
+    users: NDArray[np.int64],
+    merchant: NDArray[np.int64],
+    rng: np.random.Generator,
+) -> None:
+    """Draws of rows (user, merchant), int64 [R, n], in place: where the user was shown items of the merchant and
+    clicked none of them, these with replacement; else they stay."""
+    bounds, offsets = timelines.merchant_offsets, unclicked.offsets
+    key = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets)) * bounds[-1] + unclicked.items
+    start = np.searchsorted(key, users * bounds[-1] + bounds[merchant])
+    end = np.searchsorted(key, users * bounds[-1] + bounds[merchant + 1])
+    some = np.flatnonzero(end > start)
+    places = rng.random((len(some), drawn.shape[1])) * (end - start)[some, None]
+    drawn[some] = unclicked.items[start[some, None] + places.astype(np.int64)]
 
 
 def own_draws(

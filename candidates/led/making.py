@@ -36,7 +36,8 @@ class Contender:
 
     Attributes:
         validation: per user, float64 [users]; None without validation users.
-        values: of spectral vectors. history: of a training.
+        values: of spectral vectors. history: of a training. later: it was trained to find users' last days, beside
+            one that was not.
     """
 
     tuning: Tuning
@@ -45,6 +46,11 @@ class Contender:
     seconds: float
     values: SpectralValues | None = None
     history: list[Epoch] = field(default_factory=list)
+    later: bool = False
+
+    @property
+    def name(self) -> str:
+        return f"{self.tuning}, next days" if self.later else self.tuning
 
     @property
     def quality(self) -> float:
@@ -73,12 +79,13 @@ class Made:
 
     chosen: Contender
     contenders: tuple[Contender, ...]
+    on_later_days: bool = False
 
     @property
     def why(self) -> str:
         if len(self.contenders) == 1:
             return "the only one made"
-        return "best on validation users"
+        return "best on validation users' later days" if self.on_later_days else "best on validation users"
 
 
 @dataclass(frozen=True)
@@ -89,13 +96,15 @@ class Learning:
         shards: the users in parts, for training.
         basis: what spectral vectors and popularity are made of, float32 csr [users, I]. svd: the vectors of section
             4.1, float32 [I, d]. Both are computed when asked for.
-        checkpoint: where a training of this tuning keeps its checkpoint, if anywhere.
+        checkpoint: where a training of this tuning, to find last days or not, keeps its checkpoint, if anywhere.
+        later_days: validation users are asked for their last days: so contenders are trained for them, too.
     """
 
     shards: Sequence[LedTimelines]
     basis: Callable[[], csr_matrix]
     svd: Callable[[], NDArray[np.float32]]
-    checkpoint: Callable[[Tuning], CheckpointFile | None] = lambda tuning: None
+    checkpoint: Callable[[Tuning, bool], CheckpointFile | None] = lambda tuning, later: None
+    later_days: bool = False
 
 
 class LedMaker:
@@ -122,10 +131,13 @@ class LedMaker:
             return Made(chosen, (chosen,))
         if self._scorer is None:
             return Made(self.spectral(), (self.spectral(),))
-        contenders = tuple(self._made(one) for one in CONTENDERS)
+        later = self._learning.later_days
+        contenders = [self._made(one) for one in CONTENDERS]
+        if later and self._config.split != "next_days":
+            contenders += [self.trained(one, later=True) for one in CONTENDERS if one != "spectral"]
         chosen = max(contenders, key=lambda one: one.quality)
-        logger.info("%s: %s", self._title, ", ".join(f"{one.tuning} {one.quality:.4f}" for one in contenders))
-        return Made(chosen, contenders)
+        logger.info("%s: %s", self._title, ", ".join(f"{one.name} {one.quality:.4f}" for one in contenders))
+        return Made(chosen, tuple(contenders), later)
 
     def _made(self, tuning: Tuning) -> Contender:
         return self.spectral() if tuning == "spectral" else self.trained(tuning)
@@ -163,24 +175,24 @@ class LedMaker:
         self._like = decompose(self._basis, user_power, item_power, dimension, config.seed, config.threads, self._like)
         return self._like
 
-    def trained(self, tuning: Tuning) -> Contender:
-        """Tuning "project" or "full"."""
+    def trained(self, tuning: Tuning, later: bool = False) -> Contender:
+        """Tuning "project" or "full". `later`: to find users' last days, whatever the configured split."""
         started, scorer = time.perf_counter(), self._scorer
-        config = self._config.model_copy(update={"tuning": tuning})
+        config = self._config.model_copy(update={"tuning": tuning} | ({"split": "next_days"} if later else {}))
         found = train(
-            f"{self._title} {tuning}",
+            f"{self._title} {tuning}{', next days' if later else ''}",
             self._start(),
             self._learning.shards,
             config,
             None if scorer is None else lambda vectors: float(scorer.per_user(vectors).mean()),
             "" if scorer is None else scorer.measure,
-            self._learning.checkpoint(tuning),
+            self._learning.checkpoint(tuning, later),
             self._shown,
         )
         validation = None if scorer is None else scorer.per_user(found.vectors)
         # a training that went on from a checkpoint took the time of the process before it too
         seconds = max(time.perf_counter() - started, sum(epoch.seconds for epoch in found.history))
-        return Contender(tuning, found.vectors, validation, seconds, history=found.history)
+        return Contender(tuning, found.vectors, validation, seconds, history=found.history, later=later)
 
     def _start(self) -> LedVectors:
         if self._config.start == "spectral":

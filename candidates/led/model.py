@@ -90,7 +90,7 @@ class Led(UserItemModel):
             [timelines],
             lambda: basis,
             lambda: svd_vectors(basis, config.embedding, config.seed),
-            lambda tuning: self.checkpoint if tuning == config.tuning else None,
+            lambda tuning, later: self.checkpoint if tuning == config.tuning else None,
         )
         scorer = None if validation is None else NdcgScorer(validation, VALIDATION, config.seed)
         made = LedMaker(learning, config, scorer, self.title, show_progress).make()

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.sparse import csr_matrix
 
-from candidates.behaviour import UserItems
+from candidates.behaviour import Lists, UserItems
 from candidates.led.examples import LedTimelines
 from candidates.models.checkpoints import digest
 from candidates.training_set import CountryTraining, TrainingSet
+from data.schema import DAY_US
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class LedShards(Sequence[LedTimelines]):
 
     Attributes:
         shards: all users of the country, in parts. limit: the newest items of each that are trained on.
+        days: before the user's newest event, that are the last ones.
         clicks: only events beyond a view are targets.
         rows: int32 [I], the model's row of each item position. merchant: int64 [R], of each row.
         merchant_offsets: int64 [M + 1].
@@ -32,6 +34,7 @@ class LedShards(Sequence[LedTimelines]):
 
     shards: Sequence[UserItems]
     limit: int
+    days: float
     clicks: bool
     rows: NDArray[np.int32]
     merchant: NDArray[np.int64]
@@ -47,6 +50,7 @@ class LedShards(Sequence[LedTimelines]):
         return cls(
             training.behaviour.shards(country.country),
             config.timeline_limit,
+            config.target_days,
             clicks,
             country.items.rows,
             np.asarray(training.items.merchant)[country.items.items].astype(np.int64),
@@ -68,6 +72,9 @@ class LedShards(Sequence[LedTimelines]):
         if isinstance(shard, slice):
             return [self[one] for one in range(*shard.indices(len(self)))]
         users = self.shards[shard].newest(self.limit)
+        rows = self.rows[users.unclicked.items]
+        known = rows >= 0
+        before = np.concatenate([[0], np.cumsum(known)])
         return LedTimelines(
             offsets=users.offsets,
             items=self.rows[users.items],
@@ -75,6 +82,8 @@ class LedShards(Sequence[LedTimelines]):
             is_target=users.beyond_view if self.clicks else np.ones(len(users.items), bool),
             merchant=self.merchant,
             merchant_offsets=self.merchant_offsets,
+            in_last_days=users.before_newest() < round(self.days * DAY_US),
+            unclicked=Lists(before[users.unclicked.offsets], rows[known]),
         )
 
     def matrix(self) -> csr_matrix:
@@ -94,4 +103,6 @@ def events_beyond_views(users: UserItems, limit: int) -> NDArray[np.int64]:
 
 
 def _learnt_from(timelines: LedTimelines) -> tuple[NDArray[np.generic], ...]:
-    return timelines.offsets, timelines.items, timelines.is_target
+    found = (timelines.offsets, timelines.items, timelines.is_target)
+    later = () if timelines.in_last_days is None else (timelines.in_last_days,)
+    return (*found, *later, *(() if timelines.unclicked is None else (timelines.unclicked.items,)))

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from candidates.behaviour import LocalBehaviour, UserItems
+from candidates.behaviour import Lists, LocalBehaviour, UserItems
 from candidates.best_of.cbo import ClusterVisits
 from candidates.best_of.cbo_training import ClusteredVisits, nearest
 from data.schema import EVENT_SCHEMA, EventKind
@@ -19,7 +19,10 @@ def made_up(lengths: list[int], seed: int) -> UserItems:
     rng = np.random.default_rng(seed)
     offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     items = np.concatenate([np.empty(0, np.int64), *(rng.permutation(40)[:length] for length in lengths)])
-    return UserItems(offsets, items.astype(np.int32), rng.random(len(items)) < 0.5)
+    counts = rng.integers(0, 4, len(lengths))
+    unclicked = Lists(np.concatenate([[0], np.cumsum(counts)]), rng.integers(0, 40, counts.sum()).astype(np.int32))
+    ts = np.arange(len(items)) * 10
+    return UserItems(offsets, items.astype(np.int32), rng.random(len(items)) < 0.5, ts, unclicked)
 
 
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=8), st.integers(1, 6), st.integers(0, 99))
@@ -32,6 +35,10 @@ def test_the_newest_items_of_chosen_users_are_their_last_ones(lengths: list[int]
         here = slice(found.offsets[place], found.offsets[place + 1])
         np.testing.assert_array_equal(found.items[here], users.items[rows])
         np.testing.assert_array_equal(found.beyond_view[here], users.beyond_view[rows])
+        np.testing.assert_array_equal(found.before_newest()[here], 10 * np.arange(len(users.items[rows]))[::-1])
+        was, now = users.unclicked, found.unclicked
+        own, mine = was.items[was.offsets[user] : was.offsets[user + 1]], now.items[now.offsets[place] :]
+        np.testing.assert_array_equal(mine[: len(own)], own)
 
 
 def test_clusters_counted_in_blocks_add_up_to_those_of_all_users() -> None:

@@ -104,18 +104,22 @@ def behaviours(trained: Any, spark: Any, tmp_path_factory: pytest.TempPathFactor
         names = [user for user, home in zip(timelines.users, timelines.countries, strict=True) if home == country]
         for user, name in enumerate(names):
             own = slice(everyone.offsets[user], everyone.offsets[user + 1])
-            lists = everyone.items[own].tolist(), everyone.beyond_view[own].tolist()
+            shown = everyone.unclicked.items[slice(*everyone.unclicked.offsets[user : user + 2])]
+            lists = (one.tolist() for one in (everyone.items[own], everyone.beyond_view[own], everyone.ts[own], shown))
             rows.append((name, country, spark_xxhash64(name), *lists))
     rng = np.random.default_rng(0)
     rows = [rows[place] for place in rng.permutation(len(rows)).tolist()]  # tables have no order
-    schema = "user_id string, country string, hash long, items array<int>, beyond_view array<boolean>"
+    schema = (
+        "user_id string, country string, hash long, items array<int>, beyond_view array<boolean>, ts array<long>, "
+        "unclicked array<int>"
+    )
     table = spark.createDataFrame(rows, schema).repartition(3)
     stages = Stages(spark, str(tmp_path_factory.mktemp("stages")), "a")
     return SparkBehaviour(table, stages, local.events, users_per_shard=100), local
 
 
 def assert_same(found: UserItems, expected: UserItems) -> None:
-    for name in ("offsets", "items", "beyond_view"):
+    for name in ("offsets", "items", "beyond_view", "ts"):
         np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
         assert getattr(found, name).dtype == getattr(expected, name).dtype
 

@@ -3,17 +3,19 @@
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data.errors import DataError
 from data.eventlog import LogWriter, compact
-from data.learning import EventCounts, learning_events
+from data.learning import EventCounts, learning_events, write_unclicked
 from data.schema import CATALOG_SCHEMA, EVENT_KINDS, EVENT_SCHEMA
 from data.tables import store
 from data.workspace import Origin, Workspace
-from tests.support.log_records import NOON, logged_event
+from proto.tandem.v1.log_pb2 import LoggedSlot
+from tests.support.log_records import NOON, logged_display, logged_event
 
 IDS = st.lists(st.integers(0, 25), max_size=20)
 
@@ -55,6 +57,26 @@ def test_every_event_is_learnt_from_once_and_counted(
     new = len(expected) - len(imported)
     assert found.counts == EventCounts(len(imported), new, len(set(logged)) + len(pending) - new)
     assert len(found.files) == (2 if new else 1)
+
+
+def test_what_was_shown_in_vain_is_every_pair_that_a_banner_showed_and_no_click_named(tmp_path: Path) -> None:
+    place = workspace_with(tmp_path / "w", [1])
+    assert write_unclicked(place, tmp_path / "none.parquet") == 0
+    for name, items in (("d1", "abc"), ("d2", "bd"), ("d3", "a")):
+        writer, display = LogWriter(place.log), logged_display(name)
+        del display.slots[:]
+        display.slots.extend(LoggedSlot(position=at, item_id=item) for at, item in enumerate(items))
+        display.user_id = "v" if name == "d3" else "u"
+        writer.append_display(display)
+        writer.append_tracked([logged_event("b", item_id="b", kind=EVENT_KINDS.index("click"), display_id="d2")])
+        writer.append_tracked([logged_event("c", item_id="c", kind=EVENT_KINDS.index("view"))])
+        writer.close()
+        if name == "d1":
+            compact(place.log)
+    assert write_unclicked(place, tmp_path / "some.parquet") == 4
+    found = pq.read_table(tmp_path / "some.parquet")
+    pairs = sorted(zip(found["user_id"].to_pylist(), found["item_id"].to_pylist(), strict=True))
+    assert pairs == [("u", "a"), ("u", "c"), ("u", "d"), ("v", "a")]
 
 
 def test_of_a_workspace_without_a_log_only_the_imported_events_are_learnt_from(tmp_path: Path) -> None:

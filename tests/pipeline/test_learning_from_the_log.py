@@ -13,10 +13,11 @@ from data.eventlog import LogWriter, compact
 from data.items import ItemTable
 from data.request import Request
 from data.schema import EVENT_KINDS
-from data.tables import load_events, store
+from data.tables import load_catalog, load_events, store
 from data.workspace import Origin, Workspace
 from pipeline.settings import TrainingPlan
 from pipeline.training import train_bundle, train_stage_one
+from proto.tandem.v1.log_pb2 import DisplayRecord, LoggedSlot
 from ranker.banner.training import RankerConfig
 from ranker.training.settings import BANNER
 from tests.support.log_records import logged_event
@@ -74,6 +75,27 @@ def test_clicks_that_the_gateway_tracked_are_interest(workspace: Workspace) -> N
     assert learnt.metrics["events"] == {"imported": imported, "log": 400, "doubled": 25}
     spectral = learnt.metrics["candidates"]["sources"]["led"]["AA"]
     assert spectral["chosen"] == "spectral"
+
+
+def test_what_banners_showed_in_vain_teaches_led_where_a_setting_says_so(workspace: Workspace) -> None:
+    items = ItemTable.of(load_catalog(workspace))
+    never, shown = items.items.ids()[30:50], items.slice_of(1)
+    users = sorted(set(load_events(workspace)["user_id"].to_pylist()))
+    writer = LogWriter(workspace.log)
+    for user in users:
+        slots = [LoggedSlot(position=at, item_id=item) for at, item in enumerate(never)]
+        writer.append_display(DisplayRecord(display_id=f"d-{user}", user_id=user, merchant_id="m1", slots=slots))
+    writer.close()
+    led = LedConfig(tuning="full", start="random", loss="bpr", dimension=8, epochs=4, negatives=20, learning_rate=0.05)
+    standing = {}
+    for share in (0.0, 1.0):
+        config = QUICK.candidates.changed(led=led.changed(unclicked_negatives=share), sources=("led",))
+        bundle = train_stage_one(workspace, QUICK.changed(candidates=config))
+        positions, vectors = load_sources(bundle, items)["led"].item_vectors("")
+        of_merchant = (positions >= shown.start) & (positions < shown.stop) & items.available[positions]
+        in_vain = of_merchant & np.isin(positions, items.items.positions(never))
+        standing[share] = vectors.biases[in_vain].mean() - vectors.biases[of_merchant].mean()
+    assert standing[1.0] < standing[0.0] - 0.1
 
 
 @pytest.mark.slow
