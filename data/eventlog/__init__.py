@@ -2,12 +2,14 @@
 
 framing (a record and its checksum) -> writer (each worker's own write-ahead file) -> tables (records become rows)
 -> compaction (closed files become Parquet segments by hour) -> readers (both together, second copies dropped)
--> lazy (the same batch by batch, for reports) -> position (only what came in since somebody last read).
+-> lazy (the same batch by batch, for reports) -> position (only what came in since somebody last read)
+-> tail (all that comes in, while it does).
 
     log/wal/<hour>-<nanoseconds>-<pid>.wal       being written, or closed and not yet compacted
     log/displays/<hour>/<name of its file>.parquet
     log/tracked/<hour>/<name of its file>.parquet
     log/damaged/                                 files that `compact --salvage` put aside
+    log/cursors/<name>.json                      how far somebody has followed it (`tail`)
 """
 
 from data.eventlog.compaction import Compacted, compact
@@ -15,15 +17,19 @@ from data.eventlog.errors import EventLogError
 from data.eventlog.lazy import LoggedRows, logged_displays, logged_events
 from data.eventlog.position import LoggedDisplays, LogPosition, read_displays_after
 from data.eventlog.readers import read_displays, read_tracked, tracked_pieces
+from data.eventlog.tail import LogCursor, LogTail, NewRows
 from data.eventlog.writer import LogWriter
 
 __all__ = [
     "Compacted",
     "EventLogError",
+    "LogCursor",
     "LogPosition",
+    "LogTail",
     "LogWriter",
     "LoggedDisplays",
     "LoggedRows",
+    "NewRows",
     "compact",
     "logged_displays",
     "logged_events",

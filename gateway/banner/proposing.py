@@ -9,6 +9,7 @@ from candidates.proposals import CandidateSource, Proposal
 from data.items import ItemTable
 from data.request import Request
 from gateway.banner.stages import LeftOut, Progress, Stage, State
+from gateway.timelines.store import Seen
 
 
 @dataclass(kw_only=True)
@@ -18,12 +19,14 @@ class Proposing(State):
     Attributes:
         per_source: candidates asked of each source.
         reasons: per source that can say so, why each of its items scored as it did.
+        seen: by item id, what the user was shown and clicked on lately; None if nobody asked, or it did not come.
     """
 
     request: Request
     per_source: int
     proposals: Mapping[str, Proposal] = field(default_factory=dict)
     reasons: Mapping[str, list[Reasons]] = field(default_factory=dict)
+    seen: Mapping[str, Seen] | None = None
 
 
 ProposingT = TypeVar("ProposingT", bound=Proposing)

@@ -51,7 +51,8 @@ class BannerService(rpc.BannerServiceServicer):
         way = self._way(self._assigned(message))
         per_source = candidates_per_source(count, serving.limits.per_source)
         asked = Filling(request=request, per_source=per_source, slot_count=count)
-        progress = start(asked, way.preview if message.preview else way.logged, arrived).lap("parse")
+        stages = serving.recalled(message.context, request, way.preview if message.preview else way.logged)
+        progress = start(asked, stages, arrived).lap("parse")
 
         return await serving.runner.run(progress, way.encode, serving.ends(context))
 

@@ -34,7 +34,7 @@ class CandidateService(rpc.CandidateServiceServicer):
         explain = check_count("explain", message.explain, REASONS, least=0)
         asked = Proposing(request=serving.request_of(message.context, user_required=False), per_source=count)
         stages = candidate_stages(runtime, self._source_names(message.sources), serving.limits, explain)
-        progress = start(asked, stages, arrived).lap("parse")
+        progress = start(asked, serving.recalled(message.context, asked.request, stages), arrived).lap("parse")
 
         return await serving.runner.run(progress, partial(candidates_response, runtime), serving.ends(context))
 
