@@ -7,9 +7,9 @@ import difflib
 import errno
 import re
 import reprlib
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Self, TypeVar
+from typing import Annotated, Any, Self, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, TypeAdapter, ValidationError
@@ -66,6 +66,11 @@ _Kind = TypeVar("_Kind")
 
 def read_settings(path: Path, model: type[_Model], error: type[TandemError] = DataError) -> _Model:
     """Read a YAML file. Raises `error` naming the file and the field that is wrong."""
+    return checked(model, read_mapping(path, error), str(path), error)
+
+
+def read_mapping(path: Path, error: type[TandemError] = DataError) -> dict[str, Any]:
+    """The fields of a YAML file, unchecked. Raises `error` naming the file."""
     try:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
@@ -76,28 +81,42 @@ def read_settings(path: Path, model: type[_Model], error: type[TandemError] = Da
         raise error(f"{path}: expected UTF-8 text, found {found}") from None
     if len(content) > MAX_BYTES:
         raise error(f"{path}: expected at most {MAX_BYTES:,} bytes of settings, found more")
-    return parse_settings(text, model, str(path), error)
+    return _mapping(text, str(path), error)
 
 
 def parse_settings(text: str, model: type[_Model], where: str, error: type[TandemError] = DataError) -> _Model:
     """Read a YAML text; `where` names it. Raises `error` naming the field that is wrong."""
+    return checked(model, _mapping(text, where, error), where, error)
+
+
+def _mapping(text: str, where: str, error: type[TandemError]) -> dict[str, Any]:
     try:
         found = parse_yaml(text)
     except ValueError as wrong:
         raise error(f"{where}: {wrong}") from None
     if not isinstance(found, dict):
         raise error(f"{where}: expected a mapping of fields to values, found {_shown(found)}")
-    return checked(model, found, where, error)
+    return found
 
 
-def checked(model: type[_Model], values: Mapping[str, Any], where: str, error: type[TandemError] = DataError) -> _Model:
-    """The model of these values. Raises `error` with the first field that is wrong."""
+def checked(
+    model: type[_Model],
+    values: Mapping[str, Any],
+    where: str | Callable[[str], str],
+    error: type[TandemError] = DataError,
+) -> _Model:
+    """The model of these values. Raises `error` with the first field that is wrong.
+
+    `where`: what holds the values; or what holds a field, given the field's dotted name.
+    """
     try:
         return model.model_validate(dict(values))
     except ValidationError as wrong:
-        raise error(": ".join(part for part in (where, *_first_fault(wrong, model)) if part)) from None
+        field, sentence = _first_fault(wrong, model)
+        place = where if isinstance(where, str) else where(field)
+        raise error(": ".join(part for part in (place, field, sentence) if part)) from None
     except TandemError as wrong:  # of a model's own checks
-        raise error(f"{where}: {wrong}") from None
+        raise error(f"{where if isinstance(where, str) else where('')}: {wrong}") from None
 
 
 def read_json(
@@ -144,7 +163,7 @@ def _first_fault(wrong: ValidationError, model: type) -> tuple[str, str]:
 def _sentence(fault: ErrorDetails, model: type) -> str:
     kind, said = fault["type"], fault["msg"].removeprefix("Value error, ")
     if kind == "extra_forbidden":
-        return f"{said}{_meant(str(fault['loc'][-1]), model if len(fault['loc']) == 1 else None)}"
+        return f"{said}{_meant(str(fault['loc'][-1]), _model_at(model, fault['loc'][:-1]))}"
     if kind in ("missing", "value_error"):
         return said
     if kind == "json_invalid":
@@ -152,6 +171,18 @@ def _sentence(fault: ErrorDetails, model: type) -> str:
     if kind in ("model_type", "dict_type", "model_attributes_type", "dataclass_type"):
         said = "expected a mapping of fields to values"
     return f"{said}, found {_shown(fault['input'])}"
+
+
+def _model_at(kind: object, location: tuple[int | str, ...]) -> type[BaseModel] | None:
+    """The settings class at a place within another; None where none is, or one of several may be."""
+    found = [one for one in (kind, *get_args(kind)) if isinstance(one, type) and issubclass(one, BaseModel)]
+    if len(found) != 1:
+        return None
+    field = found[0].model_fields.get(str(location[0])) if location else None
+    if field is None:
+        return found[0] if not location else None
+    inside = location[2:] if get_origin(field.annotation) is dict else location[1:]
+    return _model_at(field.annotation, inside)
 
 
 def _meant(name: str, model: type | None) -> str:

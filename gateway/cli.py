@@ -1,7 +1,5 @@
 """The sub-commands of `tandem gateway`."""
 
-import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,100 +8,12 @@ from data.console import DEFAULT_WORKSPACE, JsonOption, WorkspaceOption, console
 from data.schema import EVENT_KINDS
 from data.workspace import Workspace
 from gateway.errors import GatewayError
+from gateway.serving_cli import add_commands
 
 app = typer.Typer(no_args_is_help=True)
+add_commands(app)
 
 DEFAULT_ADDRESS = "127.0.0.1:50051"
-
-
-@app.command()
-def serve(
-    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
-    bundle: Annotated[
-        Path | None, typer.Option(help="Serve this bundle's folder; by default the workspace's current one.")
-    ] = None,
-    host: Annotated[str, typer.Option(help="Address to listen on; only this machine by default.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Port to listen on.")] = 50051,
-    workers: Annotated[int, typer.Option(min=1, max=256, help="Processes that answer.")] = 2,
-    populations: Annotated[Path | None, typer.Option(help="Who is served from which sources (YAML).")] = None,
-    exclude_kind: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--exclude-kind", help="Never propose items that a request's history holds so: sale, what was bought."
-        ),
-    ] = None,
-    replay: Annotated[bool, typer.Option("--replay", help="Take the times that requests name.")] = False,
-    source_ms: Annotated[float, typer.Option(min=0.1, help="Deadline of one candidate source.")] = 20.0,
-    ranker_ms: Annotated[float, typer.Option(min=0.1, help="Deadline of the ranker.")] = 20.0,
-    total_ms: Annotated[float, typer.Option(min=1, help="From arrival to answer.")] = 100.0,
-    in_flight: Annotated[int, typer.Option(min=1, help="Requests at once per worker; one more is refused.")] = 32,
-    http: Annotated[int | None, typer.Option(min=1, max=65535, help="Also answer browsers over HTTP, there.")] = None,
-    web_config: Annotated[Path | None, typer.Option(help="Settings of the HTTP server (YAML).")] = None,
-    shop: Annotated[bool, typer.Option("--shop", help="With --http: also an example shop, at /shop.")] = False,
-    ui: Annotated[bool, typer.Option("--ui", help="With --http: also pages about banners and the report.")] = False,
-) -> None:
-    """Answer banner requests over gRPC until stopped (Ctrl-C drains).
-
-    A newly published bundle and a changed populations file are taken up without a restart.
-    """
-    from gateway.experiment.populations import DEFAULT_POPULATIONS
-    from gateway.limits import Limits
-    from gateway.server.config import ServerConfig
-    from gateway.server.start import run_gateway
-
-    files = Workspace(workspace)
-    config = ServerConfig(
-        bundle=bundle or files.current,
-        log=files.log,
-        populations=populations or DEFAULT_POPULATIONS,
-        host=host,
-        port=port,
-        workers=workers,
-        replay=replay,
-        exclude_kinds=tuple(EVENT_KINDS.index(kind) for kind in _checked_kinds(exclude_kind)),
-        limits=Limits(source_ms=source_ms, ranker_ms=ranker_ms, total_ms=total_ms, in_flight=in_flight),
-    )
-    run_gateway(config, _web_command(workspace, host, port, http, web_config, shop, ui))
-
-
-def _web_command(
-    workspace: Path, host: str, port: int, http: int | None, settings: Path | None, shop: bool, ui: bool
-) -> list[str]:
-    """How the HTTP server beside a gateway is started; its settings are checked first."""
-    if http is None:
-        if settings is not None or shop or ui:
-            raise GatewayError("--web-config, --shop and --ui are of the HTTP server: expected --http PORT beside them")
-        return []
-    if settings is not None:
-        from gateway.web.settings import read_web_settings
-
-        read_web_settings(settings)
-    gateway = f"{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"
-    options = ["-w", str(workspace), "--gateway", gateway, "--port", str(http)]
-    options += ["--config", str(settings)] if settings is not None else []
-    options += ["--shop"] * shop + ["--ui"] * ui
-    return [sys.executable, "-m", "tandem", "gateway", "web", *options]
-
-
-@app.command()
-def web(
-    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
-    config: Annotated[Path | None, typer.Option(help="Settings (YAML), which the options below change.")] = None,
-    gateway: Annotated[str | None, typer.Option(help="Where the gRPC gateway listens.")] = None,
-    host: Annotated[str | None, typer.Option(help="Address to listen on; only this machine by default.")] = None,
-    port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port to listen on; 0: any free one.")] = None,
-    item_url: Annotated[str | None, typer.Option(help="The page of an item, with {item_id} in it.")] = None,
-    shop: Annotated[bool, typer.Option("--shop", help="Also serve the catalog as an example shop, at /shop.")] = False,
-    ui: Annotated[bool, typer.Option("--ui", help="Also serve pages about banners and the report, at /ui.")] = False,
-) -> None:
-    """Answer browsers and shops over HTTP, in front of a running gateway: banners, clicks, events, JSON."""
-    from gateway.web.server import run_web
-    from gateway.web.settings import WebSettings, read_web_settings
-
-    settings = read_web_settings(config) if config is not None else WebSettings()
-    told = {"gateway": gateway, "host": host, "port": port, "item_url": item_url}
-    changes = {name: value for name, value in told.items() if value is not None}
-    run_web(settings.changed(**changes) if changes else settings, Workspace(workspace), shop, ui)
 
 
 @app.command()

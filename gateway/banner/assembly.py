@@ -15,7 +15,7 @@ from gateway.banner.ranking import Rank, Ranking
 from gateway.banner.runtime import Runtime
 from gateway.banner.similar import Comparing, FindSimilar
 from gateway.banner.stages import Stage, run, start
-from gateway.limits import Limits
+from gateway.settings.limits import Limits
 
 if TYPE_CHECKING:
     from ranker.banner.scorer import BannerFeatures

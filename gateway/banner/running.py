@@ -3,7 +3,7 @@
 from gateway.banner.inline_path import InlinePath
 from gateway.banner.stages import Progress, StateT
 from gateway.banner.worker_threads import AnswerT, Encode, WorkerThreads
-from gateway.limits import Limits
+from gateway.settings.limits import Limits
 
 
 class Runner:

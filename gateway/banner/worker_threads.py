@@ -18,7 +18,7 @@ from typing import Generic, Protocol, TypeVar
 
 from gateway.banner.stages import Progress, Stage, StateT
 from gateway.errors import RefusalError
-from gateway.limits import Limits
+from gateway.settings.limits import Limits
 from gateway.wire import Reason
 
 AnswerT = TypeVar("AnswerT")

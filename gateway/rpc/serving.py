@@ -13,8 +13,8 @@ from gateway.banner.recall import Timelines
 from gateway.banner.running import Runner
 from gateway.banner.runtime import Runtime
 from gateway.banner.stages import Stage
-from gateway.limits import Limits
 from gateway.rpc.decoding import request_of
+from gateway.settings.limits import Limits
 from proto.tandem.v1 import tandem_pb2 as pb
 
 

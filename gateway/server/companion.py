@@ -2,10 +2,11 @@
 
 import ctypes
 import logging
+import os
 import signal
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 logger = logging.getLogger(__name__)
 
@@ -17,8 +18,9 @@ _STOP_SECONDS = 10.0
 class Companion:
     """Started once workers answer, started again when it ends, stopped before they are."""
 
-    def __init__(self, name: str, command: Sequence[str]) -> None:
-        self._name, self._command = name, command
+    def __init__(self, name: str, command: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
+        """`environment`: what it gets besides our own."""
+        self._name, self._command, self._environment = name, command, environment
         self._process: subprocess.Popen[bytes] | None = None
         self._start_at, self._back_off = 0.0, _FIRST_BACK_OFF
 
@@ -35,6 +37,7 @@ class Companion:
             self._process = subprocess.Popen(
                 self._command,
                 stdin=subprocess.DEVNULL,
+                env=os.environ | dict(self._environment or {}),
                 preexec_fn=lambda: libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM),
             )
 

@@ -1,24 +1,26 @@
 """Start a gateway: first whatever can be checked quickly, then the processes' common ground, then the workers."""
 
-import dataclasses
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from data.bundle import Bundle
+from gateway.experiment.populations import DEFAULT_POPULATIONS, WatchedExperiment
 from gateway.server.companion import Companion
-from gateway.server.config import ServerConfig
 from gateway.server.supervisor import Supervisor
+from gateway.settings.gateway import GatewaySettings
 
 
-def run_gateway(config: ServerConfig, beside: Sequence[str] = ()) -> None:
+def run_gateway(
+    config: GatewaySettings, beside: Sequence[str] = (), environment: Mapping[str, str] | None = None
+) -> None:
     """Serve a workspace's bundle until SIGTERM or SIGINT.
 
     Libraries that compute are loaded here once, so that every worker, and every one that replaces another, starts at
     once and shares their pages. Nothing of gRPC is loaded before the fork.
 
     Args:
-        beside: the command of the HTTP server, if there is to be one.
+        beside: the command of the HTTP server, if there is to be one. environment: what it gets of the options.
     Raises:
         TandemError: no bundle, a damaged one, a wrong populations file, a port in use, a log that cannot be written.
     """
@@ -27,11 +29,10 @@ def run_gateway(config: ServerConfig, beside: Sequence[str] = ()) -> None:
     from candidates.sources import SOURCES
     from gateway.banner.runtime import Runtime
 
-    if config.known_sources is None:
-        config = dataclasses.replace(config, known_sources=tuple(SOURCES))
-    companion = Companion("the HTTP server", beside) if beside else None
-    supervisor = Supervisor(config, Runtime.load, companion)
-    Bundle.open(config.bundle)
+    companion = Companion("the HTTP server", beside, environment) if beside else None
+    experiment = WatchedExperiment(config.populations or DEFAULT_POPULATIONS, tuple(SOURCES))
+    supervisor = Supervisor(config, Runtime.load, experiment, companion)
+    Bundle.open(config.link)
     logging.disable(logging.INFO)  # one of the libraries announces each of its files as it loads
     import ranker.banner.scorer  # noqa: F401
 

@@ -12,10 +12,10 @@ import time
 from gateway.experiment.populations import WatchedExperiment
 from gateway.server.compaction import Compaction
 from gateway.server.companion import Companion
-from gateway.server.config import ServerConfig
 from gateway.server.processes import Child, fork_child, reserve_port
 from gateway.server.rollout import Generation, Rollout
 from gateway.server.worker import FAILED, GROWN, READY, LoadRuntime, Task, work
+from gateway.settings.gateway import GatewaySettings
 
 logger = logging.getLogger(__name__)
 
@@ -27,21 +27,17 @@ _GRACE_SECONDS = 5.0
 class Supervisor:
     """Runs a gateway until SIGTERM or SIGINT."""
 
-    def __init__(self, config: ServerConfig, load: LoadRuntime, companion: Companion | None = None) -> None:
-        """
-        Args:
-            load: `Runtime.load`, or what stands in for it in a test.
-            companion: what runs beside the workers.
-        Raises:
-            GatewayError: the populations file is wrong or the port is taken.
-        """
-        self._config, self._load, self._companion = config, load, companion
-        self._experiment = WatchedExperiment(config.populations, config.known_sources)
+    def __init__(
+        self, config: GatewaySettings, load: LoadRuntime, experiment: WatchedExperiment, beside: Companion | None = None
+    ) -> None:
+        """`load`: `Runtime.load`, or what stands in for it; `beside`: runs beside the workers. Raises GatewayError: the
+        port is taken."""
+        self._config, self._load, self._companion, self._experiment = config, load, beside, experiment
         self._socket = reserve_port(config.host, config.port)
         self.port: int = self._socket.getsockname()[1]
         self._lifeline, self._lifeline_end = os.pipe()
         address = f"{config.host}:{self.port}"
-        self._rollout = Rollout(config.bundle, config.workers, address, self._start, self._retire)
+        self._rollout = Rollout(config.link, config.workers, address, self._start, self._retire)
         self._leaving: list[Child] = []
         self._compaction = Compaction(config.log, config.compact_seconds)
         self._stopping = self._hung_up = False

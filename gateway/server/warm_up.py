@@ -13,7 +13,7 @@ from gateway.banner.filling import Filling
 from gateway.banner.running import Runner
 from gateway.banner.runtime import Runtime
 from gateway.banner.stages import start
-from gateway.limits import Limits
+from gateway.settings.limits import Limits
 
 logger = logging.getLogger(__name__)
 

@@ -19,13 +19,14 @@ from pathlib import Path
 
 from data.errors import TandemError
 from data.request import Request
+from data.schema import EventKind
 from gateway.banner.running import Runner
 from gateway.banner.runtime import Runtime
 from gateway.experiment.populations import WatchedExperiment
 from gateway.server.bundle_checks import check_runtime
-from gateway.server.config import ServerConfig
 from gateway.server.processes import connections, stop_listening
 from gateway.server.warm_up import warm_up, warm_up_threads
+from gateway.settings.gateway import GatewaySettings
 
 logger = logging.getLogger(__name__)
 
@@ -54,7 +55,7 @@ class Task:
         lifeline: a pipe that ends when the supervisor dies.
     """
 
-    config: ServerConfig
+    config: GatewaySettings
     bundle: Path
     verify: bool
     port: int
@@ -112,7 +113,8 @@ async def _serve(task: Task, runtime: Runtime, tried: list[Request], report: int
         ("grpc.max_connection_age_ms", round(config.connection_seconds * 1000)),
         ("grpc.max_connection_age_grace_ms", round(config.drain_seconds * 1000)),
     ]
-    serving = Serving(runtime, runner, config.limits, config.replay, config.exclude_kinds)
+    excluded = [EventKind[kind] for kind in config.exclude_kinds]
+    serving = Serving(runtime, runner, config.limits, config.replay, excluded)
     server, health = await make_server(serving, task.experiment, writer, options)
     host = f"[{config.host}]" if ":" in config.host else config.host
     server.add_insecure_port(f"{host}:{task.port}")

@@ -16,12 +16,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from data.workspace import Workspace
 from gateway.errors import RefusalError
+from gateway.settings.web import WebSettings
 from gateway.web import api, openapi
 from gateway.web.banner import BannerPage
 from gateway.web.catalog_view import CatalogView
 from gateway.web.clicks import Clicks
 from gateway.web.responses import WebRefusal, bad_request, on_refusal, refusal_response
-from gateway.web.settings import WebSettings
 from gateway.web.shop import Shop
 from gateway.web.signing import Signer
 from gateway.web.tokens import Tokens
@@ -35,11 +35,11 @@ logger = logging.getLogger(__name__)
 _SCRIPT_SECONDS = 300
 
 
-def make_app(settings: WebSettings, key: bytes, workspace: Workspace, shop: bool, ui: bool) -> Starlette:
+def make_app(settings: WebSettings, key: bytes, workspace: Workspace) -> Starlette:
     """The whole application.
 
     Args:
-        key: of click addresses. shop: serve the workspace's catalog as an example shop. ui: the pages of `/ui`.
+        key: of click addresses. workspace: its catalog is the example shop's.
     Raises:
         DataError: shop or ui is asked for and the workspace holds no catalog.
     """
@@ -77,8 +77,8 @@ def make_app(settings: WebSettings, key: bytes, workspace: Workspace, shop: bool
             Route("/tandem.js", give_script),
             Route("/openapi.json", give_description),
             Route("/health", health),
-            *(Shop(CatalogView(workspace), settings.public_url).routes() if shop else []),
-            *(Ui(workspace, upstream).routes() if ui else []),
+            *(Shop(CatalogView(workspace), settings.public_url).routes() if settings.shop else []),
+            *(Ui(workspace, upstream).routes() if settings.ui else []),
         ],
         middleware=[
             Middleware(

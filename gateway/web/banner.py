@@ -9,8 +9,8 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from gateway.pages.environment import environment_of
+from gateway.settings.web import WebSettings
 from gateway.web.responses import bad_request, base_of
-from gateway.web.settings import WebSettings
 from gateway.web.signing import Shown, Signer
 from gateway.web.upstream import Upstream
 from proto.tandem.v1 import tandem_pb2 as pb

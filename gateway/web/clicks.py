@@ -10,9 +10,9 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from gateway.errors import GatewayError, RefusalError
+from gateway.settings.web import WebSettings
 from gateway.web.banner import parameters
 from gateway.web.responses import WebRefusal, base_of
-from gateway.web.settings import WebSettings
 from gateway.web.signing import Shown, Signer
 from gateway.web.upstream import Upstream
 from gateway.wire import Reason

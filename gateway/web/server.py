@@ -8,8 +8,8 @@ import uvicorn
 from data.workspace import Workspace
 from gateway.errors import GatewayError
 from gateway.server.processes import reserve_port
+from gateway.settings.web import WebSettings
 from gateway.web.app import make_app
-from gateway.web.settings import WebSettings, is_loopback
 from gateway.web.shop import ITEM_URL
 from gateway.web.signing import read_or_make_key
 
@@ -20,22 +20,18 @@ _DRAIN_SECONDS = 5
 _BACKLOG = 512
 
 
-def run_web(settings: WebSettings, workspace: Workspace, with_shop: bool = False, with_ui: bool = False) -> None:
+def run_web(settings: WebSettings, workspace: Workspace) -> None:
     """Serve until SIGTERM or SIGINT; what has begun is finished first.
 
     Args:
-        workspace: keeps the key of click addresses in `web.key`. with_shop: also serve its catalog as an example shop.
-        with_ui: also the pages of `/ui`, which show the workspace's users and report.
+        workspace: keeps the key of click addresses in `web.key`.
     Raises:
-        TandemError: no catalog for the shop or the pages, pages for more than this machine, a taken port, a certificate
-            or key that cannot be read.
+        TandemError: no catalog for the shop or the pages, a taken port, a certificate or key that cannot be read.
     """
-    if with_shop and not settings.item_url:
+    if settings.shop and not settings.item_url:
         settings = settings.changed(item_url=(settings.public_url or "") + ITEM_URL)
-    if with_ui and not is_loopback(settings.host):
-        raise GatewayError(f"host {settings.host}: expected one of this machine only, for --ui shows users' histories")
     key = read_or_make_key(workspace.root / "web.key")
-    app = make_app(settings, key, workspace, with_shop, with_ui)
+    app = make_app(settings, key, workspace)
     config = uvicorn.Config(
         app,
         log_config=None,
@@ -56,7 +52,7 @@ def run_web(settings: WebSettings, workspace: Workspace, with_shop: bool = False
         raise GatewayError(f"certificate and key: expected PEM files that fit, found {error}") from None
     scheme, place = "https" if settings.certificate else "http", listening.getsockname()
     at = f"{scheme}://{settings.host}:{place[1]}"
-    pages = (f"; {at}/shop" if with_shop else "") + (f"; {at}/ui" if with_ui else "")
+    pages = (f"; {at}/shop" if settings.shop else "") + (f"; {at}/ui" if settings.ui else "")
     logger.info("listening on %s for the gateway at %s%s", at, settings.gateway, pages)
     for number in (signal.SIGTERM, signal.SIGINT):  # uvicorn raises what it caught once more after its end
         signal.signal(number, lambda *_: None)

@@ -9,9 +9,9 @@ from starlette.routing import Route
 
 from gateway.errors import RefusalError
 from gateway.pages.environment import environment_of
+from gateway.settings.web import ITEM
 from gateway.web.catalog_view import CatalogView
 from gateway.web.responses import base_of
-from gateway.web.settings import ITEM
 from gateway.wire import Reason
 
 ITEM_URL = f"/shop/item/{ITEM}"

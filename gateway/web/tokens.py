@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from starlette.requests import Request
 
 from gateway.errors import RefusalError
-from gateway.web.settings import Token
+from gateway.settings.web import Token
 from gateway.wire import Reason
 
 

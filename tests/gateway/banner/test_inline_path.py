@@ -17,7 +17,7 @@ from gateway.banner.inline_path import InlinePath
 from gateway.banner.proposing import Proposing
 from gateway.banner.runtime import Runtime
 from gateway.banner.stages import LeftOut, Progress, Stage, State, run, start
-from gateway.limits import Limits
+from gateway.settings.limits import Limits
 from tests.support.gateway.stand_ins import Faults, PriceScorer, StepSource, catalog
 
 

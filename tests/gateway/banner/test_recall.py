@@ -16,8 +16,8 @@ from gateway.banner.recall import Timelines
 from gateway.banner.runtime import Runtime
 from gateway.banner.stages import Progress, start
 from gateway.banner.worker_threads import WorkerThreads
-from gateway.limits import Limits
 from gateway.rpc.decoding import request_of
+from gateway.settings.limits import Limits
 from gateway.timelines.store import Remembered, Seen, TimelineError
 from proto.tandem.v1 import tandem_pb2 as pb
 from tests.support.gateway.gateway_process import context

@@ -6,7 +6,7 @@ import time
 
 from gateway.banner.stages import Progress, Stage, State, start
 from gateway.banner.worker_threads import WorkerThreads
-from gateway.limits import Limits
+from gateway.settings.limits import Limits
 
 
 class Waiting(Stage[State]):

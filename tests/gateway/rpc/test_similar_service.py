@@ -160,7 +160,7 @@ def test_what_the_history_holds_as_bought_is_left_out_even_beyond_its_newest_par
 
 
 def test_a_bundle_without_vectors_says_so_and_a_gateway_may_leave_out_what_was_bought_unasked(tmp_path: Path) -> None:
-    with GatewayProcess(tmp_path / "w", workers=1, exclude_kinds="3") as running, running.client() as one:
+    with GatewayProcess(tmp_path / "w", workers=1, exclude_kinds="[sale]") as running, running.client() as one:
         history = pb.History(item_ids=["books-001", "books-002"], kinds=[pb.SALE])
         found = one.get_candidates(context(history=history), 40)
         assert all("books-001" not in each.item_ids and "books-002" in each.item_ids for each in found.sources)

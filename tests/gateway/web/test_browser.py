@@ -62,8 +62,8 @@ def shop() -> Iterator[ThreadingHTTPServer]:
 def test_a_browser_shows_a_banner_and_its_click_lands_in_the_log(shop: ThreadingHTTPServer, tmp_path: Path) -> None:
     origin = f"http://127.0.0.1:{shop.server_port}"
     with GatewayProcess(tmp_path / "w") as gateway:
-        config = gateway.files.root / "web.yaml"
-        config.write_text(f"origins: ['{origin}']\nitem_url: '{origin}/p/{{item_id}}'\n")
+        config = gateway.files.root / "gateway.yaml"
+        config.write_text(f"http:\n  origins: ['{origin}']\n  item_url: '{origin}/p/{{item_id}}'\n")
         with WebProcess(gateway.files.root, gateway.address, "--config", str(config)) as web:
             shop.web = web.origin
 
@@ -126,9 +126,8 @@ def test_a_page_shows_how_a_banner_comes_about_and_logs_nothing(pages: tuple[Gat
 
 def test_the_pages_are_for_this_machine_only(tmp_path: Path) -> None:
     digest = "0" * 64
-    (tmp_path / "web.yaml").write_text(f"host: 0.0.0.0\ntokens: {{shop: {{sha256: '{digest}'}}}}\n")
+    config = tmp_path / "gateway.yaml"
+    config.write_text(f"http: {{host: 0.0.0.0, tokens: {{shop: {{sha256: '{digest}'}}}}}}\n")
     command = [sys.executable, "-m", "tandem", "gateway", "web", "-w", str(tmp_path), "--ui"]
-    done = subprocess.run(
-        [*command, "--config", str(tmp_path / "web.yaml")], capture_output=True, text=True, timeout=60
-    )
+    done = subprocess.run([*command, "--config", str(config)], capture_output=True, text=True, timeout=60)
     assert done.returncode == 2 and "expected one of this machine only" in done.stderr + done.stdout

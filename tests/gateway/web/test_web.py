@@ -27,8 +27,8 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess
 
 @pytest.fixture(scope="module")
 def web(gateway: GatewayProcess) -> Iterator[WebProcess]:
-    config = gateway.files.root / "web.yaml"
-    config.write_text("origins: [https://shop.example]\ncurrency: '€ '\n")
+    config = gateway.files.root / "gateway.yaml"
+    config.write_text("http:\n  origins: [https://shop.example]\n  currency: '€ '\n")
     page = "https://shop.example/p/{item_id}?from=banner"
     with WebProcess(gateway.files.root, gateway.address, "--config", str(config), "--item-url", page) as running:
         yield running
@@ -209,8 +209,8 @@ def test_no_body_makes_the_server_fail(web: WebProcess, path: str, body: object)
 
 def test_tokens_open_the_methods_they_are_for(gateway: GatewayProcess, tmp_path: Path) -> None:
     digest = hashlib.sha256(TOKEN.encode()).hexdigest()
-    config = tmp_path / "web.yaml"
-    config.write_text(f"tokens:\n  shop: {{sha256: {digest}, methods: [track]}}\n")
+    config = tmp_path / "gateway.yaml"
+    config.write_text(f"http:\n  tokens:\n    shop: {{sha256: {digest}, methods: [track]}}\n")
     with WebProcess(gateway.files.root, gateway.address, "--config", str(config)) as web:
         _refused(web.ask("POST", "/v1/track", {}), 401, "expected a known token")
         _refused(web.ask("POST", "/v1/track", {}, Authorization="Bearer wrong"), 401, "expected a known token")

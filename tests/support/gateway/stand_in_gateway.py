@@ -4,43 +4,33 @@
 """
 
 import sys
-from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from data.console import set_up_logging
 from data.errors import TandemError
 from data.eventlog import LogWriter
 from data.workspace import Workspace
 from gateway.banner.runtime import Runtime
-from gateway.limits import Limits
-from gateway.server.config import ServerConfig
+from gateway.experiment.populations import WatchedExperiment
 from gateway.server.supervisor import Supervisor
+from gateway.settings.limits import Limits
+from gateway.settings.reading import read_gateway_settings, set_options
 from tests.support.gateway.stand_ins import Faults, stand_in_runtime
 
 
 def main() -> int:
     set_up_logging()
     files, port = Workspace(sys.argv[1]), int(sys.argv[2])
-    config = ServerConfig(
-        bundle=files.current,
-        log=files.log,
-        populations=files.root / "populations.yaml",
-        port=port,
-        known_sources=("gbo", "cbo", "led"),
-        compact_seconds=1.0,
-        silence_seconds=3.0,
-    )
-    limits = Limits(per_source=50)
-    for option in sys.argv[3:]:
-        name, _, value = option.partition("=")
-        if hasattr(limits, name):
-            limits = replace(limits, **{name: type(getattr(limits, name))(value)})
-        elif name == "replay":
-            config = replace(config, replay=value == "1")
-        elif name == "exclude_kinds":
-            config = replace(config, exclude_kinds=tuple(map(int, value.split(","))))
-        else:
-            config = replace(config, **{name: type(getattr(config, name))(value)})
+    options: dict[str, Any] = {
+        "workspace": str(files.root),
+        "port": port,
+        "compact_seconds": 1.0,
+        "silence_seconds": 3.0,
+        "limits.per_source": 50,
+    }
+    for name, value in set_options(sys.argv[3:]).items():
+        options[f"limits.{name}" if name in Limits.model_fields else name] = value
     faults = Faults(files.root / "faults.json")
 
     write = LogWriter._write
@@ -55,7 +45,9 @@ def main() -> int:
         return stand_in_runtime(path, verify, faults)
 
     try:
-        Supervisor(replace(config, limits=limits), load).run()
+        config = read_gateway_settings(None, options)
+        experiment = WatchedExperiment(files.root / "populations.yaml", ("gbo", "cbo", "led"))
+        Supervisor(config, load, experiment).run()
     except TandemError as error:
         print(error, file=sys.stderr)
         return 2

@@ -1,10 +1,9 @@
 """How long each stage of an answer may take, and how much may go on at once."""
 
-from dataclasses import dataclass
+from data.settings import Count, Positive, Settings
 
 
-@dataclass(frozen=True)
-class Limits:
+class Limits(Settings):
     """How long each stage may take and how much may go on at once, per worker.
 
     Attributes:
@@ -18,11 +17,11 @@ class Limits:
         per_source: candidates asked of each source, at the least; twice the slots if that is more.
     """
 
-    source_ms: float = 20.0
-    ranker_ms: float = 20.0
-    log_ms: float = 50.0
-    total_ms: float = 100.0
-    in_flight: int = 32
-    threads: int = 2
-    stuck: int = 2
-    per_source: int = 20
+    source_ms: Positive = 20.0
+    ranker_ms: Positive = 20.0
+    log_ms: Positive = 50.0
+    total_ms: Positive = 100.0
+    in_flight: Count = 32
+    threads: Count = 2
+    stuck: Count = 2
+    per_source: Count = 20

@@ -1,4 +1,4 @@
-"""What the HTTP server is told: `web.yaml`, and the options of `tandem gateway web` over it."""
+"""The section `http`: what the HTTP server is told."""
 
 import ipaddress
 from pathlib import Path
@@ -7,8 +7,7 @@ from urllib.parse import quote, urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
-from data.settings import Count, Settings, read_settings
-from gateway.errors import GatewayError
+from data.settings import Count, Settings
 
 Method = Literal["banner", "candidates", "similar", "rank", "track"]
 METHODS: tuple[Method, ...] = ("banner", "candidates", "similar", "rank", "track")
@@ -31,7 +30,10 @@ class WebSettings(Settings):
     """Where the server listens, whom it answers, and where items are found.
 
     Attributes:
-        host, port: where it listens. gateway: the address of the gRPC gateway. channels: connections to it.
+        host, port: where it listens. channels: connections to the gRPC gateway.
+        gateway: the address of the gRPC gateway; by default the one that these settings describe.
+        shop: also serve the catalog as an example shop, at /shop.
+        ui: also serve pages about banners and the report, at /ui; they show users' histories, to this machine only.
         public_url: the address browsers reach this server at, if a proxy stands before it; by default the request's.
         item_url: the page of an item, with `{item_id}` in it. item_urls: the same for single merchants.
         currency: printed before prices.
@@ -45,7 +47,9 @@ class WebSettings(Settings):
 
     host: str = "127.0.0.1"
     port: Port = 8080
-    gateway: str = "127.0.0.1:50051"
+    gateway: str = ""
+    shop: bool = False
+    ui: bool = False
     channels: Annotated[int, Field(ge=1, le=64)] = 4
     public_url: str = ""
     item_url: str = ""
@@ -90,6 +94,8 @@ class WebSettings(Settings):
     def _guarded(self) -> Self:
         if (self.certificate is None) != (self.key is None):
             raise ValueError("certificate and key: expected both files or neither")
+        if self.ui and not is_loopback(self.host):
+            raise ValueError(f"host {self.host}: expected one of this machine only, for ui shows users' histories")
         if not self.tokens and not is_loopback(self.host):
             raise ValueError(f"host {self.host}: expected tokens for clients of /v1, or a host of this machine only")
         return self
@@ -98,11 +104,6 @@ class WebSettings(Settings):
         """The address of an item's page; None where none is configured."""
         template = self.item_urls.get(merchant_id) or self.item_url
         return template.replace(ITEM, quote(item_id, safe="")) if template else None
-
-
-def read_web_settings(path: Path) -> WebSettings:
-    """Raises GatewayError naming the file and the field that is wrong."""
-    return read_settings(path, WebSettings, GatewayError)
 
 
 def _checked_item_url(url: str) -> str:
