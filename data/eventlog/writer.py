@@ -1,6 +1,7 @@
 """Append records to a write-ahead file of this process's own.
 
-A display is handed to the operating system before the answer leaves, so the death of the process loses none.
+A display is handed to the operating system before the answer leaves, so the death of the process loses none; who must
+not be held up begins that, and waits for as long as it can (`begin_records`).
 Tracked events are forced to the disk (fsync) before they are acknowledged, so the death of the machine loses none of
 them either; events whose file was deleted meanwhile are refused. Callers that wait at the same time share one fsync
 (group commit).
@@ -19,6 +20,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
+from data.eventlog.background import AVAILABLE, BackgroundWrite
 from data.eventlog.errors import EventLogError
 from data.eventlog.framing import HEADER, frame
 from data.files import force_to_disk
@@ -43,6 +45,42 @@ class _File:
     closed: bool = False
     failed: bool = False
     sync_lock: threading.Lock = field(default_factory=threading.Lock)
+    background: "RecordsWrite | None" = None  # at most one; whatever else is to be done with the file waits for it
+
+
+class RecordsWrite:
+    """Records on their way into a file."""
+
+    def __init__(self, writer: "LogWriter", file: _File, frames: bytes) -> None:
+        """Raises OSError if that cannot begin."""
+        self._writer, self._file = writer, file
+        self._write = BackgroundWrite(file.descriptor, frames)
+        self.wait = self._write.wait
+        self._settling, self._settled = threading.Lock(), False
+        self._error: EventLogError | None = None
+        file.background = self
+        file.written += len(frames)
+
+    def finish(self) -> bool:
+        """Whether they are in a file that has a name still. Raises EventLogError: they were not written."""
+        self.settle()
+        if self._error is not None:
+            raise self._error
+        return not self._file.closed and not _is_deleted(self._file)
+
+    def settle(self) -> None:
+        """Wait for the end and draw the consequences."""
+        file = self._file
+        with self._settling:
+            if self._settled:
+                return
+            self.wait(float("inf"))
+            try:
+                self._write.finish()
+            except OSError as error:  # half a frame may stand at the end now
+                file.failed = True
+                self._error = self._writer._failed(file.path, error)
+            self._settled, file.background = True, None
 
 
 class LogWriter:
@@ -69,6 +107,21 @@ class LogWriter:
     def append_records(self, records: Sequence[bytes]) -> None:
         """Write displays that are serialised `LogRecord`s already, all in one go."""
         self._write(b"".join(map(frame, records)))
+
+    def begin_records(self, records: Sequence[bytes]) -> RecordsWrite | None:
+        """Begin what `append_records` does, waiting for nothing; None where that cannot be, as when another file is due
+        or somebody writes just now."""
+        if not AVAILABLE or not self._lock.acquire(blocking=False):
+            return None
+        try:
+            file = self._file
+            if file is None or file.background is not None or file.failed or self._is_due(file):
+                return None
+            return RecordsWrite(self, file, b"".join(map(frame, records)))
+        except OSError:
+            return None
+        finally:
+            self._lock.release()
 
     def append_tracked(self, events: Sequence[TrackedEvent]) -> int:
         """Write events and wait until they are on disk. Returns how many."""
@@ -125,25 +178,36 @@ class LogWriter:
     def _current(self) -> _File:
         """The open file, or a new one at the start, after an hour, a size, a failure or the file's deletion. Called
         under the lock."""
-        hour = _hour(int(self._clock() // 3600))
         file = self._file
+        if file is not None and file.background is not None:
+            file.background.settle()
         if file is not None and _is_deleted(file):
             logger.error("%s was deleted while it was written; what it held is lost, another file follows", file.path)
             self._abandon(file)
-            file = None
-        if file is not None and (file.hour != hour or file.written >= self._rotate_bytes):
+        elif file is not None and file.failed:
+            self._abandon(file)
+        elif file is not None and self._is_due(file):
             self._file = None
             self._retire(file)
         if self._file is None:
             if time.monotonic() < self._failed_until:
                 raise EventLogError(self._failure)
             try:
-                self._file = _open_new(self._folder, hour)
+                self._file = _open_new(self._folder, self._hour())
             except OSError as error:
                 raise self._failed(self._folder, error) from error
         return self._file
 
+    def _hour(self) -> str:
+        return _hour(int(self._clock() // 3600))
+
+    def _is_due(self, file: _File) -> bool:
+        """Whether another file should follow this one."""
+        return file.written >= self._rotate_bytes or file.hour != self._hour()
+
     def _retire(self, file: _File) -> None:
+        if file.background is not None:
+            file.background.settle()
         with file.sync_lock:
             file.closed = True
             try:
@@ -157,6 +221,8 @@ class LogWriter:
     def _abandon(self, file: _File) -> None:
         """Close a file that failed, without vouching for what is not yet on disk. Called under the lock."""
         self._file = None
+        if file.background is not None:
+            file.background.settle()
         with file.sync_lock:
             file.closed = True
             os.close(file.descriptor)

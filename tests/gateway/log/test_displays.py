@@ -24,7 +24,14 @@ from proto.tandem.v1.tandem_pb2 import StageTime
 from tests.support.gateway.stand_ins import Faults, PriceScorer, StepSource, catalog
 
 
-class BrokenWriter(LogWriter):
+class ThreadsWriter(LogWriter):
+    """Begins nothing in the background: `DisplayLog`'s thread writes."""
+
+    def begin_records(self, records: Sequence[bytes]) -> None:
+        return None
+
+
+class BrokenWriter(ThreadsWriter):
     def __init__(self, error: Exception) -> None:
         self._error = error
 
@@ -32,7 +39,7 @@ class BrokenWriter(LogWriter):
         raise self._error
 
 
-class KeepingWriter(LogWriter):
+class KeepingWriter(ThreadsWriter):
     """Keeps what it is given; hangs while `free` is not set."""
 
     def __init__(self) -> None:

@@ -40,6 +40,7 @@ def main() -> int:
         return write(writer, frames)
 
     LogWriter._write = faulty_write  # type: ignore[method-assign, assignment]
+    LogWriter.begin_records = lambda writer, records: None  # type: ignore[method-assign, assignment]
 
     def load(path: Path, verify: bool) -> Runtime:
         return stand_in_runtime(path, verify, faults)
