@@ -23,7 +23,7 @@ NOON = 1_790_000_000_000_000
 
 @pytest.fixture(scope="module")
 def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
-    with GatewayProcess(tmp_path_factory.mktemp("server") / "w", replay=1) as running:
+    with GatewayProcess(tmp_path_factory.mktemp("server") / "w", replay="true") as running:
         yield running
 
 
