@@ -39,6 +39,10 @@ if TYPE_CHECKING:
     from gateway.client import pb as pb
     from gateway.experiment.exports import uplift_table as uplift_table
     from gateway.experiment.model import Report as Report
+    from gateway.off_policy.reports import PolicyReport as PolicyReport
+    from gateway.off_policy.reports import evaluate_policy as evaluate_policy
+    from gateway.off_policy.targets import RecommendedPolicy as RecommendedPolicy
+    from gateway.off_policy.targets import UniformPolicy as UniformPolicy
     from pipeline.settings import TrainingPlan as TrainingPlan
     from ranker.dlrm import Dlrm as Dlrm
     from tandem.bundle import Bundle as Bundle
@@ -73,6 +77,8 @@ _NAMES = {
     "gateway.client": "GatewayClient history_of pb",
     "gateway.experiment.exports": "uplift_table",
     "gateway.experiment.model": "Report",
+    "gateway.off_policy.reports": "PolicyReport evaluate_policy",
+    "gateway.off_policy.targets": "RecommendedPolicy UniformPolicy",
     "pipeline.settings": "TrainingPlan",
     "ranker.dlrm": "Dlrm",
     "tandem.bundle": "Bundle ItemVectors Recommended UserHistory",

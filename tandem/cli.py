@@ -9,6 +9,7 @@ from rich.markup import escape
 import data.cli
 import gateway.cli
 import gateway.demo.cli
+import gateway.off_policy.cli
 import gateway.pages.cli
 import pipeline.candidates_cli
 import pipeline.catalog_cli
@@ -30,7 +31,7 @@ app.add_typer(pipeline.catalog_cli.app, name="catalog", help="The items in servi
 app.add_typer(pipeline.candidates_cli.app, name="candidates", help="Stage one: train and evaluate candidate sources.")
 app.add_typer(ranker.cli.app, name="ranker", help="Stage two: train, evaluate and export the ranker.")
 app.add_typer(gateway.cli.app, name="gateway", help="Online: serve banners over gRPC, ask for one, look at the log.")
-for commands in (gateway.demo.cli, pipeline.training_cli, gateway.pages.cli):
+for commands in (gateway.demo.cli, pipeline.training_cli, gateway.pages.cli, gateway.off_policy.cli):
     commands.add_commands(app)
 
 

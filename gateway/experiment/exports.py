@@ -37,8 +37,13 @@ def uplift_table(report: Report) -> pa.Table:
 
 def write_csv(report: Report, path: Path) -> None:
     """`uplift_table` as CSV, whole or not at all."""
+    write_table(uplift_table(report), path)
+
+
+def write_table(table: pa.Table, path: Path) -> None:
+    """A table as CSV, whole or not at all."""
     with replaced_file(path) as beside:
-        pacsv.write_csv(uplift_table(report), beside)
+        pacsv.write_csv(table, beside)
 
 
 def write_users(report: Report, path: Path) -> None:

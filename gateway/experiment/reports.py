@@ -67,8 +67,8 @@ def report_of(
         configured=configured,
         experiment=experiment if configured is None else configured.name,
         baseline=baseline,
-        since=_utc(since),
-        until=_utc(until),
+        since=utc(since),
+        until=utc(until),
         attribution=attribution,
         metric=metric,
         expected_users=expected_users,
@@ -104,5 +104,6 @@ def activity_before(space: Workspace, moment: datetime) -> pa.Table:
     return collect(events.group_by("user_id").agg(**{name: (events["kind"] == kind).sum() for name, kind in kinds}))
 
 
-def _utc(moment: datetime | None) -> datetime | None:
+def utc(moment: datetime | None) -> datetime | None:
+    """A moment without a time zone is UTC."""
     return moment.replace(tzinfo=UTC) if moment is not None and moment.tzinfo is None else moment

@@ -18,6 +18,8 @@ HEAVY_TAIL = 0.7
 SUPPORT_ALARM = 1e-4
 """A mean weight that differs from 1 with a smaller p: the log lacks what the policy would show, or its propensities
 are wrong."""
+ROUNDING = 1e-4
+"""Of logged propensities: a mean weight so near to 1 is 1."""
 CLIPS = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 1_000.0)
 
 
@@ -71,7 +73,7 @@ def diagnose(weight: Floats, users: Users) -> Diagnostics:
     """Of weights float64 [n] of displays of users int [n]."""
     sums = by_user(weight, users)
     group = RatioMoments.of(sums, by_user(np.ones(len(users)), users))
-    error = math.sqrt(group.variance)
+    error, away = math.sqrt(group.variance), max(0.0, abs(group.ratio - 1) - ROUNDING)
     return Diagnostics(
         displays=len(weight),
         users=len(sums),
@@ -81,7 +83,7 @@ def diagnose(weight: Floats, users: Users) -> Diagnostics:
         greatest=float(weight.max(initial=0.0)),
         largest_share=float(sums.max(initial=0.0) / sums.sum()) if sums.sum() > 0 else 0.0,
         mean=group.ratio,
-        mean_p=float(2 * norm.sf(abs(group.ratio - 1) / error)) if error > 0 else 1.0,
+        mean_p=float(2 * norm.sf(away / error)) if error > 0 else float(away == 0),
         pareto_k=pareto_k(weight),
     )
 
@@ -117,7 +119,7 @@ def pareto_k(weight: Floats) -> float:
         return math.nan
     ordered = np.sort(weight)
     tail = ordered[-count:] - ordered[-count - 1]
-    if tail[0] < 0 or tail[-1] <= 0 or tail[count // 4] <= 0:
+    if tail[-1] <= ROUNDING * ordered[-1] or tail[count // 4] <= 0:
         return math.nan
     grid = 30 + int(math.sqrt(count))
     quarter = tail[int(count / 4 + 0.5) - 1]

@@ -1,5 +1,6 @@
 """Another policy's value on a log, by every estimator, or why the log cannot tell."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
@@ -7,7 +8,7 @@ import pyarrow as pa
 from gateway.experiment.statistics.moments import NotEstimable
 from gateway.off_policy import single, slates
 from gateway.off_policy.diagnostics import Clipped, Diagnostics, clipping_curve, diagnose
-from gateway.off_policy.estimates import Estimate, mean_by_user
+from gateway.off_policy.estimates import Estimate, Found, mean_by_user
 from gateway.off_policy.single import Choices
 from gateway.off_policy.slates import Slates
 
@@ -19,51 +20,43 @@ class PolicyValue:
     Attributes:
         policy: in words. metric: key.
         logged: what the log's own policy brought on the same displays.
-        estimates: by every estimator; NotEstimable where the log does not bear one.
+        estimates: by every estimator; NotEstimable where the log does not bear that one, or any.
         read: the method to read: doubly robust.
         clipping: IPW by where weights are cut.
     """
 
     policy: str
     metric: str
-    logged: Estimate
-    estimates: tuple[Estimate, ...] | NotEstimable
+    logged: Found
+    estimates: Mapping[str, Found] | NotEstimable
     read: str
     diagnostics: Diagnostics
     clipping: tuple[Clipped, ...]
 
     @property
-    def estimate(self) -> Estimate | NotEstimable:
+    def estimate(self) -> Found:
         """The one to read."""
-        if isinstance(self.estimates, NotEstimable):
-            return self.estimates
-        return next(one for one in self.estimates if one.method == self.read)
+        return self.estimates if isinstance(self.estimates, NotEstimable) else self.estimates[self.read]
 
     def table(self) -> pa.Table:
         """One row per estimator: values per display, uplifts as fractions over the log's own policy."""
-        every = () if isinstance(self.estimates, NotEstimable) else self.estimates
-        return pa.Table.from_pylist([_row(self, one) for one in (self.logged, *every)], _SCHEMA)
+        every = {} if isinstance(self.estimates, NotEstimable) else self.estimates
+        told = {"log": self.logged, **every}
+        rows = [_row(self, one) for one in told.values() if isinstance(one, Estimate)]
+        return pa.Table.from_pylist(rows, _SCHEMA)
 
 
 def evaluate_choices(policy: str, metric: str, one: Choices) -> PolicyValue:
-    """Of displays with one choice each.
-
-    Raises:
-        ValueError: fewer than two users.
-    """
+    """Of displays with one choice each."""
     logged = one.mean("log", one.reward)
     diagnostics = diagnose(one.weight, one.users)
-    estimates = diagnostics.problem or single.all_of(one)
+    estimates = diagnostics.problem or {name: estimate(one) for name, estimate in single.ESTIMATORS.items()}
     curve = clipping_curve(one.weight, one.reward, one.users)
     return PolicyValue(policy, metric, logged, estimates, "DR", diagnostics, curve)
 
 
 def evaluate_slates(policy: str, metric: str, one: Slates) -> PolicyValue:
-    """Of banners of several places.
-
-    Raises:
-        ValueError: fewer than two users.
-    """
+    """Of banners of several places."""
     reward = one.reward.sum(axis=1)
     diagnostics = diagnose(one.weight, one.users)
     problem = diagnostics.problem
@@ -72,7 +65,8 @@ def evaluate_slates(policy: str, metric: str, one: Slates) -> PolicyValue:
         problem = replace(problem, reason=told)
     logged = mean_by_user("log", reward, reward, one.users)
     curve = clipping_curve(one.weight, reward, one.users)
-    return PolicyValue(policy, metric, logged, problem or slates.all_of(one), "cascade-DR", diagnostics, curve)
+    estimates = problem or {name: estimate(one) for name, estimate in slates.ESTIMATORS.items()}
+    return PolicyValue(policy, metric, logged, estimates, "cascade-DR", diagnostics, curve)
 
 
 def _bearable(one: Slates) -> int:

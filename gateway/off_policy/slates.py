@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gateway.off_policy.estimates import Estimate, Floats, Users, mean_by_user
+from gateway.experiment.statistics.moments import NotEstimable
+from gateway.off_policy.estimates import Floats, Found, Users, mean_by_user
 
 
 @dataclass(frozen=True)
@@ -47,47 +48,54 @@ class Slates:
         whole: Floats = self.prefix[:, -1]
         return whole
 
-    def mean(self, method: str, values: Floats) -> Estimate:
-        """values: float64 [n, S] or [n], each place's or display's part."""
-        parts = values if values.ndim == 1 else values.sum(axis=1)
-        return mean_by_user(method, parts, self.reward.sum(axis=1), self.users)
+    def mean(self, method: str, values: Floats, weight: Floats | None = None, below: Floats | None = None) -> Found:
+        """values: float64 [n, S], each place's part. weight: what its reward is weighed by, if it is."""
+        weighted = None if weight is None else (weight * self.reward).sum(axis=1)
+        return mean_by_user(method, values.sum(axis=1), self.reward.sum(axis=1), self.users, below, weighted)
 
 
-def direct_method(one: Slates) -> Estimate:
+def direct_method(one: Slates) -> Found:
     """DM: the model's reward of the other policy's banners."""
     return one.mean("DM", one.direct_q)
 
 
-def standard(one: Slates) -> Estimate:
+def standard(one: Slates) -> Found:
     """SIPS: every place weighs as the whole banner; assumes nothing, varies most."""
-    return one.mean("standard IPS", one.weight[:, None] * one.reward)
+    weight = one.weight[:, None]
+    return one.mean("standard IPS", weight * one.reward, weight)
 
 
-def standard_self_normalised(one: Slates) -> Estimate:
-    """SNSIPS: the same over the sum of the weights."""
-    total = one.reward.sum(axis=1)
-    return mean_by_user("self-normalised IPS", one.weight * total, total, one.users, one.weight)
+def standard_self_normalised(one: Slates) -> Found:
+    """SNSIPS: the same over the sum of the weights, one ratio over all displays."""
+    weight = one.weight[:, None]
+    return one.mean("self-normalised IPS", weight * one.reward, weight, below=one.weight)
 
 
-def independent(one: Slates) -> Estimate | None:
-    """IIPS: each place by its own weight; assumes that its reward depends on it alone. None without `marginal`."""
-    return None if one.marginal is None else one.mean("independent IPS", one.marginal * one.reward)
+def independent(one: Slates) -> Found:
+    """IIPS: each place by its own weight; assumes that its reward depends on it alone."""
+    if one.marginal is None:
+        return NotEstimable("a place's probability whatever stands before it is not known")
+    return one.mean("independent IPS", one.marginal * one.reward, one.marginal)
 
 
-def reward_interaction(one: Slates) -> Estimate:
+def reward_interaction(one: Slates) -> Found:
     """RIPS: each place by the weight of the places up to it."""
-    return one.mean("reward-interaction IPS", one.prefix * one.reward)
+    return one.mean("reward-interaction IPS", one.prefix * one.reward, one.prefix)
 
 
-def cascade_doubly_robust(one: Slates) -> Estimate:
+def cascade_doubly_robust(one: Slates) -> Found:
     """Cascade-DR: sum over k of w_1..k (r_k - q_k) + w_1..k-1 q_k(pi_e): unbiased whatever the model, if a place's
     reward depends on the places up to it."""
     prefix = one.prefix
     before = np.concatenate([np.ones((len(prefix), 1)), prefix[:, :-1]], axis=1)
-    return one.mean("cascade-DR", prefix * (one.reward - one.logged_q) + before * one.policy_q)
+    return one.mean("cascade-DR", prefix * (one.reward - one.logged_q) + before * one.policy_q, prefix)
 
 
-def all_of(one: Slates) -> tuple[Estimate, ...]:
-    """By every estimator that the arrays bear."""
-    every = direct_method, standard, standard_self_normalised, independent, reward_interaction, cascade_doubly_robust
-    return tuple(found for estimator in every if (found := estimator(one)) is not None)
+ESTIMATORS = {
+    "DM": direct_method,
+    "standard IPS": standard,
+    "self-normalised IPS": standard_self_normalised,
+    "independent IPS": independent,
+    "reward-interaction IPS": reward_interaction,
+    "cascade-DR": cascade_doubly_robust,
+}
