@@ -1,13 +1,16 @@
 """What might lift DLRM above logistic regression on a click log of few rows: ideas, one at a time, on one seed.
 
     python bench/criteo_ideas.py criteo-kaggle-sample/train.tsv.gz --json ideas.json          25 minutes on one core
+    python bench/criteo_ideas.py criteo-kaggle-sample/train.tsv.gz --minutes 7                in pieces: run it again
 
 Everything is measured on earlier parts of the log, never on its last tenth, on which `tandem ranker compare` tests:
 trained on the first 70 % (60 %), stopped on the next tenth, measured on the tenth after. DLRM is that of the comparison
 with one member unless said otherwise, in plain torch, since some ideas are no part of the product.
 """
 
+import json
 import math
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,7 +24,8 @@ from scipy.special import expit, logit
 from torch import Tensor, nn
 from torch.nn import functional
 
-from data.console import JsonOption, console, progress_bar, set_up_logging, write_figures
+from data.console import JsonOption, ResultsOption, console, progress_bar, set_up_logging, write_figures
+from data.files import sha256_of, write_text_atomically
 from ranker.baselines.logistic import LogisticRanker
 from ranker.baselines.trees import TreesRanker
 from ranker.comparison.models import DIMENSION
@@ -245,21 +249,36 @@ def measured(idea: Idea, part: Part, seed: int) -> dict[str, float]:
 def main(
     source: Annotated[Path, typer.Argument(help="Rows of Criteo's layout, in the order of time.")],
     seed: Annotated[int, typer.Option(help="Of everything random.")] = 0,
+    kept: ResultsOption = Path("build/criteo_ideas"),
+    minutes: Annotated[float, typer.Option(help="Begin no measurement after so many; the next call goes on.")] = 1e9,
     json_file: JsonOption = None,
 ) -> None:
     """Measure every idea beside logistic regression."""
     set_up_logging()
     torch.set_num_threads(1)
-    rows = read_rows(source)
-    found: dict[str, list[dict[str, float]]] = {name: [] for name in IDEAS}
-    rivals = []
-    with progress_bar("ideas", len(_PARTS) * len(IDEAS)) as bar:
-        for shares in _PARTS:
-            part = prepared(rows, shares, seed)
-            rivals.append(area_under_curve(part.test.label, part.rival))
-            for name, idea in IDEAS.items():
-                found[name].append(measured(idea, part, seed))
-                bar.advance(note=f"{name}: {found[name][-1]['difference']:+.4f}")
+    began, rows = time.monotonic(), read_rows(source)
+    file = kept / f"{sha256_of(source, Path(__file__))[:12]}-{seed}.json"
+    done: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+    wanted = [(shares, name) for shares in _PARTS for name in ("logistic", *IDEAS)]
+    with progress_bar("ideas", len(wanted)) as bar:
+        part, part_of = None, None
+        for shares, name in wanted:
+            key = f"{shares[0]:g}: {name}"
+            if key not in done:
+                if time.monotonic() - began > 60 * minutes:
+                    console.print(
+                        f"{len(done)} of {len(wanted)} are measured; the same command goes on", highlight=False
+                    )
+                    return
+                if part is None or part_of != shares:
+                    part, part_of = prepared(rows, shares, seed), shares
+                rival = area_under_curve(part.test.label, part.rival)
+                done[key] = rival if name == "logistic" else measured(IDEAS[name], part, seed)
+                file.parent.mkdir(parents=True, exist_ok=True)
+                write_text_atomically(file, json.dumps(done, indent=1) + "\n")
+            bar.advance(note=name)
+    rivals = [done[f"{shares[0]:g}: logistic"] for shares in _PARTS]
+    found = {name: [done[f"{shares[0]:g}: {name}"] for shares in _PARTS] for name in IDEAS}
     columns = ("change of DLRM", "AUC", "less logistic regression's")
     table = Table(*columns, title=f"{len(rows):,} rows, two earlier tenths")
     for name, parts in found.items():

@@ -136,8 +136,11 @@ def popularity_biases(users_of_item: NDArray[np.number], negatives: int) -> NDAr
 
 def _examples(timelines: LedTimelines, config: LedConfig, rng: np.random.Generator) -> Iterator:
     inputs, targets = split_timelines(timelines, split_of(config), config.target_share, rng)
-    size = config.batch_size or min(512, max(64, len(timelines) // 80))
-    return batches(timelines, inputs, targets, config, size, rng)
+    return batches(timelines, inputs, targets, config, rows_of_batch(config, len(timelines)), rng)
+
+
+def rows_of_batch(config: LedConfig, users: int) -> int:
+    return config.batch_size or min(512, max(64, users // 80))
 
 
 def _in_random_order(shards: Sequence[LedTimelines], rng: np.random.Generator) -> Iterator[LedTimelines]:

@@ -7,7 +7,10 @@ from typing import Any
 from candidates.benchmarks.datasets import DataSource
 from candidates.benchmarks.summary import Line, markdown, measured, percent
 from candidates.benchmarks.tasks import ModelTask, with_share
+from candidates.config import LedConfig
 from candidates.errors import CandidatesError
+from candidates.led.presets import PAPER
+from candidates.led.training import rows_of_batch
 from candidates.paper import plots
 from data.files import write_text_atomically
 
@@ -39,7 +42,7 @@ def figure_2(
 ) -> dict[str, Any]:
     """LED with the multinomial loss, trained on a share of the users, from starts made of all of them (section 5.3).
 
-    An epoch goes over few users several times, so that training is judged after as many updates as on all of them.
+    An epoch goes over few users several times (`passes_of`).
     Writes figure2.md and figure2.png.
     """
     split = source.split()  # what no task could read is told before the first of them
@@ -51,7 +54,7 @@ def figure_2(
                 source,
                 f"{name}, {share:.1%}, seed {seed}",
                 "led-mult",
-                (*settings, ("passes", max(1, round(1 / share)))),
+                (*settings, ("passes", passes_of(split.train.shape[0], share))),
                 seed,
                 share,
                 weight=2 if "project" in name else 1,
@@ -83,6 +86,16 @@ def figure_2(
         "`s`: seconds of the line's trainings, one seed, one thread.\n\n"
     )
     return _written(folder / "figure2.md", text + table, source, seeds, series)
+
+
+def passes_of(users: int, share: float) -> int:
+    """So often an epoch goes over a share of the users that it is as many updates as over all `users`.
+
+    Counted in batches: five users are one batch, as sixty are, so they are not gone over a thousand times.
+    """
+    config, some = LedConfig(**PAPER), max(1, round(share * users))
+    of_all, of_some = (-(-count // rows_of_batch(config, count)) for count in (users, some))
+    return max(1, round(of_all / of_some))
 
 
 def figure_7(
