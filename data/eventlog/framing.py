@@ -37,6 +37,9 @@ class Scan:
     damage: list[tuple[int, int]] = field(default_factory=list)
     _ends: "array[int]" = field(default_factory=lambda: array("Q"))  # start and end of each payload, in turn
 
+    def __len__(self) -> int:
+        return len(self._ends) // 2
+
     @property
     def payloads(self) -> Iterator[bytes]:
         """Of every frame whose checksum fits, in order, cut out one by one."""

@@ -98,7 +98,7 @@ class _File:
                 file.seek(self.offset)
                 content = file.read(most)
                 found = scan(content if self.offset == 0 else HEADER + content)
-                if found.payloads or len(content) < most or most > 2 * PAYLOAD_LIMIT:
+                if len(found) or len(content) < most or most > 2 * PAYLOAD_LIMIT:
                     break
                 most *= 4  # a record larger than what is read at once
         if found.damage and not self._told_damage:
