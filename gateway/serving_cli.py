@@ -1,12 +1,10 @@
 """`tandem gateway serve` and `web`: the processes that answer, told by gateway.yaml, the environment and options."""
 
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from gateway.settings.gateway import GatewaySettings
 from gateway.settings.reading import as_environment, read_gateway_settings, set_options
 
 ConfigOption = Annotated[
@@ -51,6 +49,10 @@ def serve(
     ranker_ms: Annotated[float | None, typer.Option(help="Deadline of the ranker.")] = None,
     total_ms: Annotated[float | None, typer.Option(help="From arrival to answer.")] = None,
     in_flight: Annotated[int | None, typer.Option(help="Requests at once per worker; one more is refused.")] = None,
+    timelines: Annotated[
+        bool | None,
+        typer.Option("--timelines", help="Remember what users do and see, for requests without a history."),
+    ] = None,
     http: Annotated[int | None, typer.Option(help="Also answer browsers over HTTP, at this port.")] = None,
     shop: ShopOption = None,
     ui: UiOption = None,
@@ -60,6 +62,7 @@ def serve(
 
     A newly published bundle and a changed populations file are taken up without a restart.
     """
+    from gateway.server.beside import companions
     from gateway.server.start import run_gateway
 
     options = {
@@ -75,27 +78,14 @@ def serve(
         "limits.ranker_ms": ranker_ms,
         "limits.total_ms": total_ms,
         "limits.in_flight": in_flight,
+        "timelines.store": "embedded" if timelines else None,
         "http.port": http,
         "http.shop": shop,
         "http.ui": ui,
         **set_options(change or []),
     }
     settings = read_gateway_settings(config, options)
-    run_gateway(settings, _beside(settings, config), as_environment(options))
-
-
-def _beside(settings: GatewaySettings, config: Path | None) -> list[str]:
-    """How the HTTP server beside the workers is started, with the same file."""
-    if settings.http is None:
-        return []
-    return [
-        sys.executable,
-        "-m",
-        "tandem",
-        "gateway",
-        "web",
-        *(["--config", str(config)] if config is not None else []),
-    ]
+    run_gateway(settings, companions(settings, config, as_environment(options)))
 
 
 def web(

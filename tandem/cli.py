@@ -9,8 +9,10 @@ from rich.markup import escape
 import data.cli
 import gateway.cli
 import gateway.demo.cli
+import gateway.logs_cli
 import gateway.off_policy.cli
 import gateway.pages.cli
+import gateway.timelines_cli
 import pipeline.candidates_cli
 import pipeline.catalog_cli
 import pipeline.training_cli
@@ -31,6 +33,8 @@ app.add_typer(pipeline.catalog_cli.app, name="catalog", help="The items in servi
 app.add_typer(pipeline.candidates_cli.app, name="candidates", help="Stage one: train and evaluate candidate sources.")
 app.add_typer(ranker.cli.app, name="ranker", help="Stage two: train, evaluate and export the ranker.")
 app.add_typer(gateway.cli.app, name="gateway", help="Online: serve banners over gRPC, ask for one, look at the log.")
+app.add_typer(gateway.timelines_cli.app, name="timelines", help="What is remembered of users: fill, show, forget.")
+app.add_typer(gateway.logs_cli.app, name="logs", help="The gateway's log: send it to Kafka, check it.")
 for commands in (gateway.demo.cli, pipeline.training_cli, gateway.pages.cli, gateway.off_policy.cli):
     commands.add_commands(app)
 

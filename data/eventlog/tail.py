@@ -98,14 +98,16 @@ class _File:
                 file.seek(self.offset)
                 content = file.read(most)
                 found = scan(content if self.offset == 0 else HEADER + content)
-                if len(found) or len(content) < most or most > 2 * PAYLOAD_LIMIT:
+                payloads = list(found.payloads)
+                if len(content) < most or most > 2 * PAYLOAD_LIMIT or (payloads and not found.damage):
                     break
-                most *= 4  # a record larger than what is read at once
+                # A record larger than what was read, or damage, whose end is to be found.
+                most = 4 * most if not found.damage else 1 << 30
         if found.damage and not self._told_damage:
             self._told_damage = True
             logger.error("%s: bytes that do not fit their checksum are passed over; `tandem logs check`", self.path)
         self.offset += len(content) - found.torn
-        rows = tables_of(found.payloads)
+        rows = tables_of(payloads)
         return {"displays": self._new("displays", rows.displays), "tracked": self._new("tracked", rows.tracked)}
 
     def _new(self, part: str, rows: pa.Table) -> pa.Table:

@@ -62,8 +62,8 @@ class Recall(Awaited[ProposingT]):
         self._threads, self._read, self.limit = threads, read, read.limit
 
     async def advance(self, progress: Progress[ProposingT], ends: float) -> Progress[ProposingT]:
-        later = progress.stages[1:]
-        due = min(ends, time.perf_counter() + self._read.limit)
+        later, now = progress.stages[1:], time.perf_counter()
+        due = now + min(self._read.limit, (ends - now) / 2)  # the other half is for the answer itself
         try:
             done = await self._threads.run(progress._replace(stages=(self._read,)), as_it_is, due)
         except RefusalError:  # no thread came free

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from data.bundle import Bundle
 from gateway.experiment.populations import DEFAULT_POPULATIONS, WatchedExperiment
@@ -11,16 +11,14 @@ from gateway.server.supervisor import Supervisor
 from gateway.settings.gateway import GatewaySettings
 
 
-def run_gateway(
-    config: GatewaySettings, beside: Sequence[str] = (), environment: Mapping[str, str] | None = None
-) -> None:
+def run_gateway(config: GatewaySettings, beside: Sequence[Companion] = ()) -> None:
     """Serve a workspace's bundle until SIGTERM or SIGINT.
 
     Libraries that compute are loaded here once, so that every worker, and every one that replaces another, starts at
     once and shares their pages. Nothing of gRPC is loaded before the fork.
 
     Args:
-        beside: the command of the HTTP server, if there is to be one. environment: what it gets of the options.
+        beside: the processes to run beside the workers.
     Raises:
         TandemError: no bundle, a damaged one, a wrong populations file, a port in use, a log that cannot be written.
     """
@@ -29,10 +27,11 @@ def run_gateway(
     from candidates.sources import SOURCES
     from gateway.banner.runtime import Runtime
 
-    companion = Companion("the HTTP server", beside, environment) if beside else None
     experiment = WatchedExperiment(config.populations or DEFAULT_POPULATIONS, tuple(SOURCES))
-    supervisor = Supervisor(config, Runtime.load, experiment, companion)
+    supervisor = Supervisor(config, Runtime.load, experiment, beside)
     Bundle.open(config.link)
+    if config.timelines.on:
+        config.timelines.open(config.workspace, writes=True).close()
     logging.disable(logging.INFO)  # one of the libraries announces each of its files as it loads
     import ranker.banner.scorer  # noqa: F401
 

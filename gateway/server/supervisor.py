@@ -8,6 +8,7 @@ import os
 import selectors
 import signal
 import time
+from collections.abc import Sequence
 
 from gateway.experiment.populations import WatchedExperiment
 from gateway.server.compaction import Compaction
@@ -28,11 +29,15 @@ class Supervisor:
     """Runs a gateway until SIGTERM or SIGINT."""
 
     def __init__(
-        self, config: GatewaySettings, load: LoadRuntime, experiment: WatchedExperiment, beside: Companion | None = None
+        self,
+        config: GatewaySettings,
+        load: LoadRuntime,
+        experiment: WatchedExperiment,
+        beside: Sequence[Companion] = (),
     ) -> None:
         """`load`: `Runtime.load`, or what stands in for it; `beside`: runs beside the workers. Raises GatewayError: the
         port is taken."""
-        self._config, self._load, self._companion, self._experiment = config, load, beside, experiment
+        self._config, self._load, self._beside, self._experiment = config, load, beside, experiment
         self._socket = reserve_port(config.host, config.port)
         self.port: int = self._socket.getsockname()[1]
         self._lifeline, self._lifeline_end = os.pipe()
@@ -62,11 +67,11 @@ class Supervisor:
                 self._rollout.advance()
                 if self._rollout.serving is not None:
                     self._compaction.advance(self._own_descriptors)
-                    if self._companion is not None:
-                        self._companion.look()
+                    for process in self._beside:
+                        process.look()
         finally:
-            if self._companion is not None:
-                self._companion.stop()
+            for process in self._beside:
+                process.stop()
             self._drain()
         self._compaction.now()
         logger.info("stopped: every worker has finished what it had begun, and the log is compacted")

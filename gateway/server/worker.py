@@ -20,8 +20,11 @@ from pathlib import Path
 from data.errors import TandemError
 from data.request import Request
 from data.schema import EventKind
+from gateway.banner.awaited import AwaitingRunner
+from gateway.banner.recall import Timelines
 from gateway.banner.running import Runner
 from gateway.banner.runtime import Runtime
+from gateway.banner.worker_threads import WorkerThreads
 from gateway.experiment.populations import WatchedExperiment
 from gateway.server.bundle_checks import check_runtime
 from gateway.server.processes import connections, stop_listening
@@ -104,7 +107,8 @@ async def _serve(task: Task, runtime: Runtime, tried: list[Request], report: int
     from gateway.rpc.serving import Serving
 
     config, stopping, retiring = task.config, asyncio.Event(), asyncio.Event()
-    writer, runner = LogWriter(config.log), Runner(config.limits)
+    writer, timelines = LogWriter(config.log), _timelines(config)
+    runner = AwaitingRunner(config.limits) if timelines is not None else Runner(config.limits)
     await warm_up_threads(runner, runtime, config.limits, tried)
     options = [
         ("grpc.so_reuseport", 1),
@@ -114,7 +118,7 @@ async def _serve(task: Task, runtime: Runtime, tried: list[Request], report: int
         ("grpc.max_connection_age_grace_ms", round(config.drain_seconds * 1000)),
     ]
     excluded = [EventKind[kind] for kind in config.exclude_kinds]
-    serving = Serving(runtime, runner, config.limits, config.replay, excluded)
+    serving = Serving(runtime, runner, config.limits, config.replay, excluded, timelines)
     server, health = await make_server(serving, task.experiment, writer, options)
     host = f"[{config.host}]" if ":" in config.host else config.host
     server.add_insecure_port(f"{host}:{task.port}")
@@ -136,6 +140,14 @@ async def _serve(task: Task, runtime: Runtime, tried: list[Request], report: int
     writer.close()
     logging.shutdown()
     os._exit(0)  # a thread that hangs must not keep a drained worker
+
+
+def _timelines(config: GatewaySettings) -> Timelines | None:
+    settings = config.timelines
+    if not settings.on:
+        return None
+    store = settings.open(config.workspace)
+    return Timelines(store, WorkerThreads(config.limits), settings.limit_ms / 1e3, settings.use == "always")
 
 
 async def _stay_alive(report: int, memory_mib: float) -> None:

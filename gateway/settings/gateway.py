@@ -9,6 +9,8 @@ from data.settings import Positive, Settings
 from data.workspace import Workspace
 from gateway.settings.limits import Limits
 from gateway.settings.web import WebSettings
+from gateway.sinks.settings import KafkaSettings
+from gateway.timelines.settings import TimelineSettings
 
 Kind = Literal["view", "click", "landing", "sale"]
 
@@ -32,6 +34,8 @@ class GatewaySettings(Settings):
         silence_seconds: a worker that gives no sign of life for so long is killed and replaced.
         limits: of one worker, for each stage and for all it does at once.
         http: the HTTP server beside the workers; none without this section.
+        timelines: what users did, remembered for requests that do not say.
+        kafka: where the log is sent on to.
     """
 
     model_config = ConfigDict(title="gateway settings")
@@ -52,6 +56,8 @@ class GatewaySettings(Settings):
     silence_seconds: Positive = 15.0
     limits: Limits = Limits()
     http: WebSettings | None = None
+    timelines: TimelineSettings = TimelineSettings()
+    kafka: KafkaSettings = KafkaSettings()
 
     @property
     def files(self) -> Workspace:

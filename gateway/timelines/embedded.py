@@ -157,7 +157,8 @@ class EmbeddedTimelines:
         with self._sentence():
             connection = getattr(self._own, "connection", None)
             if connection is None:
-                self._own.connection = connection = self._connect(_READ_SECONDS, "ro")
+                self._own.connection = connection = self._connect(_READ_SECONDS, "rw")
+                connection.execute("PRAGMA query_only=ON")
             return list(connection.execute(question, values))
 
     @contextmanager

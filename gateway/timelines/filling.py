@@ -1,26 +1,18 @@
 """A store is filled from the gateway's log, as it is written, and from imported events."""
 
-import logging
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from data.errors import DataError, TandemError
-from data.eventlog import LogCursor, LogTail
+from data.errors import DataError
+from data.eventlog import NewRows
+from data.eventlog.following import Follower
 from data.schema import EVENT_KINDS, EVENT_SCHEMA
 from gateway.timelines.store import Happened, Shown, TimelineStore
 
-logger = logging.getLogger(__name__)
-
 CURSOR = "log"
-POLL_SECONDS = 0.1
-_TIDY_SECONDS = 60.0
-_LONGEST_BACK_OFF = 5.0
-_BATCH = 5_000
 _IMPORT_BATCH = 20_000
 
 
@@ -42,63 +34,13 @@ def displays_of(table: pa.Table) -> list[Shown]:
     return list(map(Shown._make, zip(ids, users, times, items, strict=True)))
 
 
-@dataclass
-class Followed:
-    """What a follower has recorded since it began."""
+def follower_of(store: TimelineStore, log: Path) -> Follower:
+    """Records what the log (`Workspace.log`) takes; its cursor is kept in the store, with what was recorded."""
 
-    events: int = 0
-    displays: int = 0
+    def record(rows: NewRows) -> None:
+        store.record(events_of(rows.tracked), displays_of(rows.displays), (CURSOR, rows.cursor.dumps()))
 
-
-class LogFollower:
-    """Records what the log takes; a store that is away costs a delay, and nothing of the log."""
-
-    def __init__(self, store: TimelineStore, log: Path) -> None:
-        """`log`: the folder (`Workspace.log`)."""
-        self._store, self._log = store, log
-        self._tail: LogTail | None = None
-        self.done = Followed()
-
-    def step(self) -> int:
-        """Record what has come in, at most a few thousand rows. Returns how many.
-
-        Raises:
-            TimelineError: the store is away; the next step begins where the last one ended well.
-        """
-        try:
-            if self._tail is None:
-                self._tail = LogTail(self._log, LogCursor.loads(self._store.cursor(CURSOR)))
-            rows = self._tail.read(_BATCH)
-            if len(rows):
-                events, displays = events_of(rows.tracked), displays_of(rows.displays)
-                self._store.record(events, displays, (CURSOR, rows.cursor.dumps()))
-                self.done.events += len(events)
-                self.done.displays += len(displays)
-        except TandemError:
-            self._tail = None
-            raise
-        return len(rows)
-
-    def run(self, stopping: Callable[[], bool], until_done: bool = False) -> None:
-        """Step until told to stop, or, if so asked, until nothing is left. Raises TimelineError: only if so asked."""
-        wait, tidy_at = POLL_SECONDS, 0.0
-        while not stopping():
-            try:
-                found = self.step()
-                if time.monotonic() > tidy_at:
-                    self._store.tidy()
-                    tidy_at = time.monotonic() + _TIDY_SECONDS
-                wait = POLL_SECONDS
-            except TandemError as error:
-                if until_done:
-                    raise
-                if wait == POLL_SECONDS:
-                    logger.error("%s; the log is followed again once it answers", error)
-                found, wait = 0, min(2 * wait, _LONGEST_BACK_OFF)
-            if not found:
-                if until_done:
-                    return
-                time.sleep(wait)
+    return Follower(log, lambda: store.cursor(CURSOR), record, store.tidy)
 
 
 def import_events(store: TimelineStore, file: Path, oldest_us: int) -> tuple[int, int]:

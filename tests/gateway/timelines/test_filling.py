@@ -10,7 +10,7 @@ from data.errors import DataError
 from data.eventlog import LogWriter, compact
 from data.schema import EVENT_SCHEMA
 from gateway.timelines.embedded import EmbeddedTimelines
-from gateway.timelines.filling import LogFollower, import_events
+from gateway.timelines.filling import follower_of, import_events
 from gateway.timelines.store import Bounds, Seen, TimelineError
 from tests.support.log_records import NOON, logged_display, logged_event
 
@@ -23,15 +23,15 @@ def store_at(path: Path) -> EmbeddedTimelines:
 
 def test_what_the_log_takes_is_remembered_once_across_restarts_and_compactions(tmp_path: Path) -> None:
     writer, store = LogWriter(tmp_path / "log"), store_at(tmp_path / "t.sqlite")
-    follower = LogFollower(store, tmp_path / "log")
+    follower = follower_of(store, tmp_path / "log")
     writer.append_display(logged_display("d1"))
     writer.append_tracked([logged_event("e1", item_id="i1"), logged_event("e2", kind=3, item_id="i9")])
     assert follower.step() == 3 and follower.step() == 0
     writer.append_tracked([logged_event("e1", item_id="i1", ts_us=NOON - 5)])
     writer.close()
     compact(tmp_path / "log")
-    again = LogFollower(store_at(tmp_path / "t.sqlite"), tmp_path / "log")
-    again.run(lambda: False, until_done=True)
+    again = follower_of(store_at(tmp_path / "t.sqlite"), tmp_path / "log")
+    again.run(lambda: False, once=True)
     assert sorted(store.history("u").item_ids) == ["i1", "i9"]
     assert store.seen("u", 0) == {"i1": Seen(1, 1, NOON), "i2": Seen(1, 0, NOON)}
 
@@ -40,7 +40,7 @@ def test_a_store_that_fails_is_filled_from_where_it_stood_once_it_is_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     writer, store = LogWriter(tmp_path / "log"), store_at(tmp_path / "t.sqlite")
-    follower = LogFollower(store, tmp_path / "log")
+    follower = follower_of(store, tmp_path / "log")
     writer.append_tracked([logged_event("e1", item_id="i1")])
     with monkeypatch.context() as away:
         away.setattr(store, "record", lambda *_: (_ for _ in ()).throw(TimelineError("the store is away")))
@@ -52,9 +52,9 @@ def test_a_store_that_fails_is_filled_from_where_it_stood_once_it_is_back(
 def test_a_store_that_was_deleted_is_filled_from_the_whole_log(tmp_path: Path) -> None:
     writer = LogWriter(tmp_path / "log")
     writer.append_tracked([logged_event(f"e{k}") for k in range(3)])
-    LogFollower(store_at(tmp_path / "one.sqlite"), tmp_path / "log").step()
+    follower_of(store_at(tmp_path / "one.sqlite"), tmp_path / "log").step()
     fresh = store_at(tmp_path / "other.sqlite")
-    assert LogFollower(fresh, tmp_path / "log").step() == 3 and len(fresh.history("u").item_ids) == 3
+    assert follower_of(fresh, tmp_path / "log").step() == 3 and len(fresh.history("u").item_ids) == 3
 
 
 def test_imports_are_counted_and_nothing_is_taken_twice(tmp_path: Path) -> None:

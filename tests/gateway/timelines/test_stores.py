@@ -2,13 +2,10 @@
 
 import multiprocessing
 import os
-import shutil
 import signal
 import sqlite3
-import subprocess
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,7 +14,7 @@ from data.schema import DAY_US, EventKind
 from gateway.timelines.embedded import EmbeddedTimelines
 from gateway.timelines.in_redis import RedisTimelines
 from gateway.timelines.store import Bounds, Happened, Remembered, Seen, Shown, TimelineError, TimelineStore
-from tests.support.gateway.gateway_process import free_port
+from tests.support.redis_server import RedisServer
 
 NOON = 1_790_000_000_000_000
 MINUTE = 60_000_000
@@ -30,16 +27,8 @@ def event(name: str, ts: int = NOON, user: str = "u", kind: int = EventKind.view
 
 @pytest.fixture(scope="module")
 def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    server = shutil.which("redis-server")
-    if server is None:
-        pytest.skip("redis-server is not installed")
-    port, folder = free_port(), tmp_path_factory.mktemp("redis")
-    running = subprocess.Popen(
-        [server, "--port", str(port), "--save", "", "--dir", str(folder)], stdout=subprocess.DEVNULL
-    )
-    yield f"redis://127.0.0.1:{port}/0"
-    running.terminate()
-    running.wait()
+    with RedisServer(tmp_path_factory.mktemp("redis")) as server:
+        yield server.url
 
 
 @pytest.fixture(params=["embedded", "redis"])
@@ -50,22 +39,9 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[TimelineSt
     else:
         url = request.getfixturevalue("redis_url")
         made = RedisTimelines(url, 5.0, BOUNDS, clock=lambda: NOON)
-        _until(lambda: made.cursor("") == "")
         made._redis.flushall()  # type: ignore[attr-defined]
     yield made
     made.close()
-
-
-def _until(holds: Callable[[], bool]) -> None:
-    ends = time.monotonic() + 10
-    while True:
-        try:
-            assert holds()
-            return
-        except (TimelineError, AssertionError):
-            if time.monotonic() > ends:
-                raise
-            time.sleep(0.05)
 
 
 def test_a_timeline_is_told_oldest_first_and_up_to_a_moment(store: TimelineStore) -> None:
