@@ -99,12 +99,12 @@ def print_banner(response: pb.GetBannerResponse, asker: Asker, console: Console)
         + (f"display {escape(response.display_id)}" if response.display_id else "a preview, not logged"),
         soft_wrap=True,
     )
-    console.print(_order_of(response.ranker_share))
+    console.print(order_of(response.ranker_share))
     if response.degraded:
         console.print(f"[bold red]degraded:[/] {escape('; '.join(response.degraded))}")
 
 
-def _order_of(ranker_share: float) -> str:
+def order_of(ranker_share: float) -> str:
     if ranker_share == 0:
         return "in the sources' own order"
     return "ordered by the ranker" if ranker_share == 1 else f"ordered by sources and ranker, {ranker_share:.0%} its"

@@ -107,4 +107,6 @@ def web(
     options: dict[str, Any] = {"workspace": workspace, **{f"http.{name}": value for name, value in given.items()}}
     settings = read_gateway_settings(config, {**options, **set_options(change or [])})
     section = settings.http or WebSettings()
-    run_web(section if section.gateway else section.changed(gateway=settings.address), settings.files)
+    run_web(
+        section if section.gateway else section.changed(gateway=settings.address), settings.files, settings.populations
+    )

@@ -13,6 +13,7 @@ import gateway.logs_cli
 import gateway.off_policy.cli
 import gateway.pages.cli
 import gateway.timelines_cli
+import gateway.web.cli
 import pipeline.candidates_cli
 import pipeline.catalog_cli
 import pipeline.training_cli
@@ -35,7 +36,7 @@ app.add_typer(ranker.cli.app, name="ranker", help="Stage two: train, evaluate an
 app.add_typer(gateway.cli.app, name="gateway", help="Online: serve banners over gRPC, ask for one, look at the log.")
 app.add_typer(gateway.timelines_cli.app, name="timelines", help="What is remembered of users: fill, show, forget.")
 app.add_typer(gateway.logs_cli.app, name="logs", help="The gateway's log: send it to Kafka, check it.")
-for commands in (gateway.demo.cli, pipeline.training_cli, gateway.pages.cli, gateway.off_policy.cli):
+for commands in (gateway.demo.cli, pipeline.training_cli, gateway.pages.cli, gateway.off_policy.cli, gateway.web.cli):
     commands.add_commands(app)
 
 

@@ -16,6 +16,7 @@ from gateway.experiment.statistics.multiple import holm
 from gateway.experiment.statistics.uplift import Uplift
 
 By = Literal["device", "country", "merchant", "day"]
+BY: tuple[str, ...] = get_args(By)
 MOST_SEGMENTS = 20
 """The largest by displays are shown."""
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from jinja2 import Environment
 from markupsafe import Markup
 
 from data.files import write_text_atomically
@@ -24,7 +25,14 @@ def write_page(report: Report, path: Path) -> None:
 
 def render_page(report: Report) -> str:
     """The page's HTML. Ids from logs are escaped by the template engine and stripped of control characters."""
-    environment = environment_of("gateway.pages")
+    environment = report_environment("gateway.pages")
+    style = Markup(environment.get_template("report.css").render())
+    return environment.get_template("report.html").render(style=style, layout="page.html", **report_context(report))
+
+
+def report_environment(*packages: str) -> Environment:
+    """The templates of rooms, with the filters that the report's template needs."""
+    environment = environment_of(*packages)
     environment.filters.update(
         printable=printable,
         percent=formatting.percent,
@@ -34,11 +42,11 @@ def render_page(report: Report) -> str:
         milliseconds=formatting.milliseconds,
         moment=lambda value: value.strftime("%Y-%m-%d %H:%M"),
     )
-    style = Markup(environment.get_template("report.css").render())
-    return environment.get_template("report.html").render(style=style, **_context(report))
+    return environment
 
 
-def _context(report: Report) -> dict[str, Any]:
+def report_context(report: Report) -> dict[str, Any]:
+    """What the report's template is filled in with, but for style and layout."""
     days = sorted({day.day for day in report.days})
     by_day = {(day.day, day.population): day for day in report.days}
     shares = {(one.population, one.source): one for one in report.source_shares}

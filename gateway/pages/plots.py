@@ -1,16 +1,9 @@
-"""The report's figures as SVG to stand inside a page: uplifts (LED paper, Figure 4), sales per day (5), popularity (6).
+"""The report's figures as SVG to stand inside a page: uplifts (LED paper, Figure 4), sales (5), popularity (6)."""
 
-Text stays text and takes the page's colour and fonts; series take the page's colour variables, so that one drawing
-is readable in light and dark.
-"""
-
-import html
-import io
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
@@ -20,34 +13,7 @@ from gateway.experiment.model import METRICS, Comparison, Report, printable
 from gateway.experiment.statistics.moments import LEVEL, NotEstimable
 from gateway.experiment.statistics.normalised import NormalisedUplift
 from gateway.experiment.statistics.uplift import Uplift
-
-INK, FAINT = "#010203", "#040506"
-SERIES = ("#0a0001", "#0a0002", "#0a0003", "#0a0004", "#0a0005", "#0a0006")
-SOURCES = ("#0b0001", "#0b0002", "#0b0003", "#0b0004", "#0b0005", "#0b0006")
-"""Stand-in colours of populations and of sources, replaced by the page's own: see `_themed`."""
-
-MARKERS = ("o", "s", "^", "v", "P", "X")
-DASHES = ("-", "--", "-.", ":")
-_STYLE: dict[Any, Any] = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "tandem",
-    "font.size": 10,
-    "text.parse_math": False,
-    "text.color": INK,
-    "axes.labelcolor": INK,
-    "axes.edgecolor": FAINT,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.titlesize": 11,
-    "axes.titlelocation": "left",
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "legend.frameon": False,
-    "figure.facecolor": "none",
-    "axes.facecolor": "none",
-    "savefig.facecolor": "none",
-}
-
+from gateway.pages.drawing import DASHES, FAINT, INK, MARKERS, SERIES, SOURCES, legend, svg
 
 _Estimate = tuple[Uplift | NormalisedUplift | NotEstimable | None, float | None]
 """A figure with its interval, and the true value of a simulation."""
@@ -65,10 +31,10 @@ def uplift_plot(report: Report) -> str:
         _intervals(axes, shown, 0, 0.05)
         axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
         axes.set_ylabel(f"uplift over {printable(report.baseline, 20)}")
-        _legend(axes)
+        legend(axes)
 
     title = f"Relative uplift over population {report.baseline}"
-    return _svg(f"uplift-{_slug(report)}", title, _told(shown, "{:+.1%}"), draw, (7.6, 3.6), report)
+    return svg(f"uplift-{_slug(report)}", title, _told(shown, "{:+.1%}"), draw, (7.6, 3.6), report.mark)
 
 
 def normalised_plot(report: Report) -> str | None:
@@ -87,10 +53,10 @@ def normalised_plot(report: Report) -> str | None:
         )  # fmt: skip
         _intervals(axes, shown, 1, 1.0)
         axes.set_ylabel(f"uplift, in units of {printable(reference, 20)}'s")
-        _legend(axes)
+        legend(axes)
 
     title = f"Uplift over {report.baseline} in units of the uplift of {reference}"
-    return _svg(f"normalised-{_slug(report)}", title, _told(shown, "{:.2f}"), draw, (7.6, 3.2), report)
+    return svg(f"normalised-{_slug(report)}", title, _told(shown, "{:.2f}"), draw, (7.6, 3.2), report.mark)
 
 
 def sales_plot(report: Report) -> str:
@@ -107,7 +73,7 @@ def sales_plot(report: Report) -> str:
             dash, colour = DASHES[number % len(DASHES)], SERIES[number % len(SERIES)]
             axes.plot(days, sales, dash, color=colour, marker=MARKERS[number % len(MARKERS)], markersize=4,
                       label=printable(name, 20))  # fmt: skip
-        _legend(axes)
+        legend(axes)
         axes.set_ylim(bottom=0)
         axes.set_ylabel("sales per 1,000 users and day")
         first = next((1000 * day.sales / users[day.population] for day in report.days
@@ -119,7 +85,7 @@ def sales_plot(report: Report) -> str:
         axes.margins(x=0.03)
 
     told = f"Attributed sales per day, {len(days)} days; the same figures are in the table below."
-    return _svg(f"sales-{_slug(report)}", "Sales per day and 1,000 users", told, draw, (7.6, 3.2), report)
+    return svg(f"sales-{_slug(report)}", "Sales per day and 1,000 users", told, draw, (7.6, 3.2), report.mark)
 
 
 def popularity_plot(report: Report) -> str | None:
@@ -148,13 +114,13 @@ def popularity_plot(report: Report) -> str | None:
         if mean > 0:
             scaled = axes.secondary_xaxis("top", functions=_times(1 / mean))
             scaled.set_xlabel("mean of gbo = 1, as per month or in all")
-        _legend(axes)
+        legend(axes)
 
     told = "; ".join(
         f"{one.source}: mean {one.mean_views:,.0f} views, median {one.median_views:,.0f}" for one in report.popularity
     )
-    return _svg(
-        f"popularity-{_slug(report)}", "Popularity of the shown items by source", told, draw, (7.6, 3.2), report
+    return svg(
+        f"popularity-{_slug(report)}", "Popularity of the shown items by source", told, draw, (7.6, 3.2), report.mark
     )
 
 
@@ -221,10 +187,6 @@ def _cut_long_bars(axes: Axes, shown: Sequence[_Estimate], least: float) -> None
     axes.set_ylim(max(low, -reach), min(high, reach))
 
 
-def _legend(axes: Axes) -> None:
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 1.0), ncols=5, handletextpad=0.5, borderaxespad=0)
-
-
 def _told(shown: _Shown, form: str) -> str:
     """The plot in words, for who does not see it."""
     parts = []
@@ -239,37 +201,3 @@ def _told(shown: _Shown, form: str) -> str:
 
 def _slug(report: Report) -> str:
     return re.sub(r"[^a-z0-9]+", "-", report.experiment.lower()).strip("-") or "experiment"
-
-
-def _svg(
-    name: str, title: str, told: str, draw: Callable[[Figure], None], size: Sequence[float], report: Report
-) -> str:
-    with rc_context(_STYLE):
-        figure = Figure(figsize=(size[0], size[1]), layout="constrained")
-        draw(figure)
-        if report.mark:
-            figure.text(0.995, 0.99, report.mark, ha="right", va="top", fontsize=9, fontweight="bold", color=INK)
-        drawn = io.StringIO()
-        figure.savefig(drawn, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
-    return _themed(_named(drawn.getvalue(), name, printable(title, 200), printable(told, 2000)))
-
-
-def _named(svg: str, name: str, title: str, told: str) -> str:
-    """The svg element alone, with a title and description for screen readers and ids that are unique in a page."""
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r'\bid="', f'id="{name}-', svg)
-    svg = svg.replace("url(#", f"url(#{name}-").replace('href="#', f'href="#{name}-')
-    head, body = svg.split(">", 1)
-    head = re.sub(r' (width|height)="[^"]*"', "", head)
-    labels = f' role="img" aria-labelledby="{name}-title {name}-desc"'
-    words = f'<title id="{name}-title">{html.escape(title)}</title><desc id="{name}-desc">{html.escape(told)}</desc>'
-    return f"{head}{labels}>{words}{body}"
-
-
-def _themed(svg: str) -> str:
-    svg = svg.replace(INK, "currentColor").replace(FAINT, "var(--line)")
-    for name, colours in (("population", SERIES), ("source", SOURCES)):
-        for number, colour in enumerate(colours):
-            svg = svg.replace(colour, f"var(--{name}-{number})")
-    return re.sub(r"'DejaVu Sans'[^;\"]*", "system-ui, sans-serif", svg)

@@ -9,17 +9,19 @@ from pydantic import Field, field_validator, model_validator
 
 from data.settings import Count, Settings
 
-Method = Literal["banner", "candidates", "similar", "rank", "track"]
+Method = Literal["banner", "candidates", "similar", "rank", "track", "ui"]
 METHODS: tuple[Method, ...] = ("banner", "candidates", "similar", "rank", "track")
+"""Of a token that names none: the pages of `/ui` are for tokens that say so."""
+
 Port = Annotated[int, Field(ge=0, le=65535)]
 ITEM = "{item_id}"
 
 
 class Token(Settings):
-    """A client of `/v1`. `tandem gateway token` makes a token and prints its digest.
+    """A client of `/v1`, or a person who may see `/ui`. `tandem gateway token` makes a token and prints its digest.
 
     Attributes:
-        sha256: of the token, in hexadecimal. methods: what the client may call.
+        sha256: of the token, in hexadecimal. methods: what the client may call; `ui`: the pages of `/ui`.
     """
 
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
@@ -33,12 +35,13 @@ class WebSettings(Settings):
         host, port: where it listens. channels: connections to the gRPC gateway.
         gateway: the address of the gRPC gateway; by default the one that these settings describe.
         shop: also serve the catalog as an example shop, at /shop.
-        ui: also serve pages about banners and the report, at /ui; they show users' histories, to this machine only.
+        ui: also serve pages about banners, the report, models and traffic, at /ui, to holders of a token.
         public_url: the address browsers reach this server at, if a proxy stands before it; by default the request's.
         item_url: the page of an item, with `{item_id}` in it. item_urls: the same for single merchants.
         currency: printed before prices.
         origins: web pages that may call from a browser, such as https://shop.example.
-        tokens: clients of `/v1`, by name. Without any, `/v1` is open, and the server listens on this machine only.
+        tokens: clients of `/v1` and `/ui`, by name. Without any, `/v1` is open, and the server listens on this machine
+            only; `/ui` then asks for the token that it keeps in the workspace's `ui.token`.
         certificate, key: PEM files; with both the server speaks TLS.
         body_bytes: of a request at most. in_flight: requests at once; one more gets status 503.
         timeout_ms: of a call to the gateway.
@@ -94,8 +97,9 @@ class WebSettings(Settings):
     def _guarded(self) -> Self:
         if (self.certificate is None) != (self.key is None):
             raise ValueError("certificate and key: expected both files or neither")
-        if self.ui and not is_loopback(self.host):
-            raise ValueError(f"host {self.host}: expected one of this machine only, for ui shows users' histories")
+        if self.ui and not is_loopback(self.host) and not any("ui" in one.methods for one in self.tokens.values()):
+            told = "expected one of this machine only, or a token of method ui, for ui shows users' histories"
+            raise ValueError(f"host {self.host}: {told}")
         if not self.tokens and not is_loopback(self.host):
             raise ValueError(f"host {self.host}: expected tokens for clients of /v1, or a host of this machine only")
         return self

@@ -2,7 +2,7 @@
 
 import contextlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from importlib.resources import files
 
 from starlette.applications import Starlette
@@ -25,7 +25,7 @@ from gateway.web.responses import WebRefusal, bad_request, on_refusal, refusal_r
 from gateway.web.shop import Shop
 from gateway.web.signing import Signer
 from gateway.web.tokens import Tokens
-from gateway.web.ui import Ui
+from gateway.web.ui.pages import Ui
 from gateway.web.upstream import Upstream
 from gateway.wire import Reason
 from proto.tandem.v1 import tandem_pb2 as pb
@@ -35,15 +35,15 @@ logger = logging.getLogger(__name__)
 _SCRIPT_SECONDS = 300
 
 
-def make_app(settings: WebSettings, key: bytes, workspace: Workspace) -> Starlette:
+def make_app(settings: WebSettings, key: bytes, workspace: Workspace, upstream: Upstream, ui: Ui | None) -> Starlette:
     """The whole application.
 
     Args:
-        key: of click addresses. workspace: its catalog is the example shop's.
+        key: of click addresses. workspace: its catalog is the example shop's. upstream: the gateway. ui: the pages of
+            `/ui`.
     Raises:
-        DataError: shop or ui is asked for and the workspace holds no catalog.
+        DataError: the shop is asked for and the workspace holds no catalog.
     """
-    upstream = Upstream(settings.gateway, settings.channels, settings.timeout_ms)
     tokens, signer = Tokens(settings.tokens), Signer(key)
     banner, clicks = BannerPage(settings, upstream, signer), Clicks(settings, upstream, signer)
     described = openapi.document(bool(settings.tokens))
@@ -78,7 +78,7 @@ def make_app(settings: WebSettings, key: bytes, workspace: Workspace) -> Starlet
             Route("/openapi.json", give_description),
             Route("/health", health),
             *(Shop(CatalogView(workspace), settings.public_url).routes() if settings.shop else []),
-            *(Ui(workspace, upstream).routes() if settings.ui else []),
+            *(ui.routes() if ui else []),
         ],
         middleware=[
             Middleware(
@@ -89,6 +89,22 @@ def make_app(settings: WebSettings, key: bytes, workspace: Workspace) -> Starlet
             ),
             Middleware(Limits, settings=settings),
         ],
+        exception_handlers={RefusalError: on_refusal, HTTPException: _on_http},
+        lifespan=lifespan,
+    )
+
+
+def make_ui_app(settings: WebSettings, ui: Ui, warm: Callable[[], None]) -> Starlette:
+    """The pages of `/ui` alone. `warm`: called at the start."""
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        warm()
+        yield
+
+    return Starlette(
+        routes=[Route("/", ui.home), *ui.routes()],
+        middleware=[Middleware(Limits, settings=settings)],
         exception_handlers={RefusalError: on_refusal, HTTPException: _on_http},
         lifespan=lifespan,
     )

@@ -62,7 +62,7 @@ class Signer:
 
 
 def read_or_make_key(path: Path) -> bytes:
-    """The key of a file that only its owner reads; made at the first call.
+    """The secret of a file that only its owner reads; made at the first call.
 
     Raises:
         GatewayError: the file cannot be made or read, or holds something else.
@@ -79,7 +79,7 @@ def read_or_make_key(path: Path) -> bytes:
         with path.open("rb") as found:
             key = bytes.fromhex(found.read(4 * _KEY_BYTES).decode("ascii").strip())
     except OSError as error:
-        raise GatewayError(f"{path}: expected a file for the key of click addresses, found {error.strerror}") from None
+        raise GatewayError(f"{path}: expected a file for a secret of this server, found {error.strerror}") from None
     except ValueError:
         key = b""
     if len(key) != _KEY_BYTES:

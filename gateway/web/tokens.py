@@ -1,4 +1,4 @@
-"""Bearer tokens of `/v1`: only their digests are kept."""
+"""Bearer tokens of `/v1` and `/ui`: only their digests are kept."""
 
 import hashlib
 import hmac
@@ -19,9 +19,12 @@ class Tokens:
 
     def check(self, request: Request, method: str) -> None:
         """Raises RefusalError: no known token (UNAUTHENTICATED), or one of other methods (PERMISSION_DENIED)."""
-        if not self._tokens:
-            return
-        kind, _, given = request.headers.get("authorization", "").partition(" ")
+        if self._tokens:
+            self.bearer(request.headers.get("authorization", ""), method)
+
+    def bearer(self, authorization: str, method: str) -> None:
+        """As `check`, of an Authorization header's value."""
+        kind, _, given = authorization.partition(" ")
         digest = hashlib.sha256(given.strip().encode()).hexdigest() if kind.lower() == "bearer" else ""
         found = [(name, one) for name, one in self._tokens.items() if hmac.compare_digest(one.sha256, digest)]
         if not found:

@@ -1,0 +1,75 @@
+"""Curves of the pages: a ranker's calibration, and what a test of so many users shows."""
+
+from collections.abc import Mapping, Sequence
+
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, PercentFormatter
+
+from gateway.experiment.model import printable
+from gateway.pages.drawing import DASHES, FAINT, INK, MARKERS, SERIES, legend, svg
+
+
+def calibration_plot(models: Mapping[str, Sequence[Mapping[str, float]]], mark: str = "") -> str:
+    """Observed over predicted rate of each model's bins, on logarithmic axes; on the diagonal they agree.
+
+    Args:
+        models: name -> bins with `predicted` and `observed`; bins without an event are left out.
+    """
+    shown = {name: [bin for bin in bins if min(bin["predicted"], bin["observed"]) > 0] for name, bins in models.items()}
+    every = [value for bins in shown.values() for bin in bins for value in (bin["predicted"], bin["observed"])]
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        if every:
+            edges = [min(every) / 1.3, max(every) * 1.3]
+            axes.plot(edges, edges, color=FAINT, linewidth=1)
+            axes.set(xscale="log", yscale="log", xlim=edges, ylim=edges)
+        for number, (name, bins) in enumerate(shown.items()):
+            axes.plot(
+                [bin["predicted"] for bin in bins], [bin["observed"] for bin in bins], DASHES[number % len(DASHES)],
+                marker=MARKERS[number % len(MARKERS)], color=SERIES[number % len(SERIES)], markersize=5,
+                label=printable(name, 24),
+            )  # fmt: skip
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.2%}"))
+            axis.set_minor_formatter(FuncFormatter(lambda value, _: ""))
+        axes.set(xlabel="predicted rate of a tenth of the rows", ylabel="observed rate")
+        if shown:
+            legend(axes)
+
+    told = "; ".join(
+        f"{name}: " + ", ".join(f"{bin['predicted']:.2%} predicted, {bin['observed']:.2%} observed" for bin in bins)
+        for name, bins in shown.items()
+    )
+    return svg("calibration", "Observed over predicted rate", told, draw, (5.6, 4.0), mark)
+
+
+def plan_plot(
+    users: Sequence[float], once: Sequence[float], daily: Sequence[float], uplift: float, power: float
+) -> str:
+    """The power to see an uplift over the users of both populations, for one look at the end and for daily looks.
+
+    Args:
+        users: of both populations, ascending. once, daily: fractions of tests. power: the one wanted.
+    """
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        axes.axhline(power, color=FAINT, linewidth=1)
+        for number, (values, label) in enumerate(((once, "one look at the end"), (daily, "daily looks"))):
+            axes.plot(users, values, DASHES[number], color=SERIES[number + 1], linewidth=2, label=label)
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        axes.set(xlabel="users in both populations", ylabel=f"tests that see {uplift:+.1%}", ylim=(0, 1.02))
+        axes.annotate(
+            f"wanted {power:.0%}", (1, power), (-4, 4), ("axes fraction", "data"), "offset points", ha="right",
+            color=INK, fontsize=8,
+        )  # fmt: skip
+        legend(axes)
+
+    told = "; ".join(
+        f"{count:,.0f} users: {a:.0%} in one look, {b:.0%} looking daily"
+        for count, a, b in list(zip(users, once, daily, strict=True))[:: max(1, len(users) // 6)]
+    )
+    return svg("power", f"Power to see an uplift of {uplift:+.1%}", told, draw, (7.6, 3.0))
