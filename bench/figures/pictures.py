@@ -1,32 +1,23 @@
-"""README's pictures, of a demo's workspace: the top of the report's page, and one banner as the terminal shows it."""
+"""README's pictures, of a demo's workspace: the tops of two pages, and one banner as the terminal shows it."""
 
 import re
-import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
+from playwright.sync_api import Browser, Error
 from rich.console import Console
 
+from bench.figures.browser import browsing, opened
 from bench.figures.catalogue import ROOT
 from bench.figures.measure import FigureError
 
 PICTURES = ROOT / "docs" / "pictures"
-CHROMIUM = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--hide-scrollbars",
-]
 PORT = 50977
+PAGES = {"banner": 1250, "experiment": 1450}
+"""Names of pages, and how much of each is shown, in pixels."""
 START_SECONDS = 60.0
 
 
@@ -38,25 +29,43 @@ class _Wrapping(Console):
 
 
 def take_pictures(workspace: Path) -> list[Path]:
-    """Write docs/pictures/report.png and banner.svg; raises FigureError without a browser or a demo's workspace."""
+    """Write docs/pictures/{experiment,banner}.png and banner.svg; raises FigureError without a browser or a demo's
+    workspace."""
     report = workspace / "report.html"
     if not report.exists():
         raise FigureError(f"{report} is missing: run tandem demo -w {workspace} first")
-    return [_report(report), _banner(workspace)]
+    return [*_pages(workspace), _banner(workspace)]
 
 
-def _report(page: Path) -> Path:
-    browser = shutil.which("chromium") or shutil.which("chromium-browser")
-    if browser is None:
-        raise FigureError("no chromium found: install it to take the report's picture")
-    target = PICTURES / "report.png"
-    with tempfile.TemporaryDirectory() as profile:
-        command = [browser, *CHROMIUM, f"--user-data-dir={profile}", "--window-size=1100,1450"]
-        done = subprocess.run(
-            [*command, f"--screenshot={target}", page.resolve().as_uri()], capture_output=True, check=False
-        )
-    if done.returncode or not target.exists():
-        raise FigureError(f"chromium took no picture: {done.stderr.decode(errors='replace')[-200:]}")
+def _pages(workspace: Path) -> list[Path]:
+    """The tops of the pages that `tandem ui` shows."""
+    serve = [sys.executable, "-m", "tandem", "ui", "-w", str(workspace), "--port", str(PORT)]
+    server = subprocess.Popen(serve, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        with browsing() as browser:
+            return [_page(browser, name, height) for name, height in PAGES.items()]
+    except FileNotFoundError as error:
+        raise FigureError(str(error)) from None
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def _page(browser: Browser, name: str, height: int) -> Path:
+    address, target = f"http://127.0.0.1:{PORT}/ui/{name}", PICTURES / f"{name}.png"
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            with opened(browser, address, height=height) as page:
+                status = page.evaluate("performance.getEntriesByType('navigation')[0].responseStatus")
+                if status == 200:
+                    page.screenshot(path=target)
+                    break
+        except Error:  # nothing listens yet
+            status = 0
+        if time.monotonic() > deadline:
+            raise FigureError(f"{address} answers with status {status}; expected 200")
+        time.sleep(1)
     _reduce(target)
     return target
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, PercentFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, PercentFormatter
 
 from gateway.experiment.model import printable
 from gateway.pages.drawing import DASHES, FAINT, INK, MARKERS, SERIES, legend, svg
@@ -31,8 +31,9 @@ def calibration_plot(models: Mapping[str, Sequence[Mapping[str, float]]], mark: 
                 label=printable(name, 24),
             )  # fmt: skip
         for axis in (axes.xaxis, axes.yaxis):
-            axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.2%}"))
-            axis.set_minor_formatter(FuncFormatter(lambda value, _: ""))
+            axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+            axis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g}%"))
+            axis.set_minor_formatter(NullFormatter())
         axes.set(xlabel="predicted rate of a tenth of the rows", ylabel="observed rate")
         if shown:
             legend(axes)

@@ -1,51 +1,35 @@
-"""A headless browser, where one is installed."""
+"""A headless browser, where one is installed, and axe's findings about a page."""
 
-import contextlib
-import os
-import shutil
-import signal
-import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import axe_core_python
 import pytest
+from playwright.sync_api import Browser, Page
 
-_FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
+from bench.figures.browser import browsing, installed_browser, opened
+
+__all__ = ["browser_of_the_machine", "opened", "serious_findings"]
+
+AXE = Path(axe_core_python.__file__).with_name("axe.min.js")
 
 
-def dumped_page(address: str, profile: Path, *flags: str) -> str:
-    """The page's DOM, as HTML, once it is loaded. Skips the test if there is no browser that starts."""
-    command = [_browser(), *_FLAGS, f"--user-data-dir={profile}", *flags, "--dump-dom", address]
-    answer = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    assert answer.returncode == 0 and answer.stdout, answer.stderr[-500:]
-    return answer.stdout
-
-
-@contextlib.contextmanager
-def open_page(address: str, profile: Path) -> Iterator[None]:
-    """The page stays open in a browser meanwhile. Skips the test if there is no browser that starts."""
-    command = [_browser(), *_FLAGS, f"--user-data-dir={profile}", "--remote-debugging-port=0", address]
-    quiet = subprocess.DEVNULL
-    process = subprocess.Popen(command, stdout=quiet, stderr=quiet, start_new_session=True)
-    try:
-        yield
-    finally:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
-
-def _browser() -> str:
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if found is None:
+@contextmanager
+def browser_of_the_machine() -> Iterator[Browser]:
+    """A browser; skips the test if there is none. Its driver is an event loop: a test within runs no other."""
+    if installed_browser() is None:
         pytest.skip("no chromium or chrome is installed, so the page is not opened in a browser")
-    if subprocess.run([found, "--version"], capture_output=True).returncode:
-        pytest.skip(f"{found} is installed but does not start")
-    return found
+    with browsing() as browser:
+        yield browser
+
+
+def serious_findings(page: Page) -> list[str]:
+    """What axe calls serious or critical, in words; axe is run beside the page's own policy of scripts."""
+    page.evaluate(AXE.read_text())
+    found = page.evaluate("axe.run()")["violations"]
+    return [
+        f"{one['id']}: {one['help']}: {one['nodes'][0]['html'][:200]}"
+        for one in found
+        if one["impact"] in ("serious", "critical")
+    ]

@@ -23,7 +23,14 @@ from gateway.wire import Reason
 LISTED = 50
 """The newest bundles."""
 
-_JUDGED = ("auc", "grouped_auc", "log_loss", "normalised_entropy", "calibration_error", "ndcg@10")
+_JUDGED = {
+    "auc": "AUC",
+    "grouped_auc": "AUC per request",
+    "log_loss": "Log loss",
+    "normalised_entropy": "Normalised entropy",
+    "calibration_error": "Calibration error",
+    "ndcg@10": "NDCG@10",
+}
 
 
 @dataclass(frozen=True)

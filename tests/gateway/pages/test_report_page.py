@@ -22,7 +22,7 @@ from gateway.experiment.populations import DEFAULT_POPULATIONS, load_experiment
 from gateway.pages.cli import add_commands
 from gateway.pages.page import render_page, write_page
 from gateway.pages.plots import normalised_plot, popularity_plot, sales_plot, uplift_plot
-from tests.support.browser import dumped_page
+from tests.support.browser import browser_of_the_machine, opened
 
 MADE_UP = Origin("simulated marketplace", simulated=True, fingerprint="f" * 64, events=1, items=1)
 SHARES = {"A": 0.2, "B": 0.3, "C": 0.5}
@@ -176,7 +176,8 @@ def test_the_page_is_written_whole_over_an_old_one(report, page, tmp_path):
 @pytest.mark.slow
 def test_a_browser_shows_every_section_and_figure(report, tmp_path):
     write_page(report, tmp_path / "report.html")
-    shown = dumped_page((tmp_path / "report.html").as_uri(), tmp_path / "profile")
+    with browser_of_the_machine() as browser, opened(browser, (tmp_path / "report.html").as_uri()) as shown_page:
+        shown = shown_page.content()
     seen = Elements(shown)
     headings = re.findall(r"<h2[^>]*>([^<]*)<", shown)
     assert [heading.strip() for heading in headings] == [
