@@ -1,7 +1,7 @@
 """Turn closed write-ahead files into Parquet segments by the hour in which their records came in.
 
-A segment is named by its file: written beside, forced to disk, renamed, and only then is the file deleted. Stopped
-anywhere, the work can simply be done again: it replaces the same segment by the same rows.
+A segment is named by its file: written beside, forced to disk, renamed; then the ledger says so, and only then is the
+file deleted. Stopped anywhere, the work can simply be done again: it replaces the same segment by the same rows.
 """
 
 import logging
@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from data.distinct import first_of_each
 from data.eventlog.errors import EventLogError
 from data.eventlog.framing import HEADER, Scan, frame, scan
+from data.eventlog.ledger import Entry, adopt, append, read_ledger
 from data.eventlog.tables import tables_of
 from data.files import force_to_disk, replaced_file
 from data.locks import lock_if_free, locked
@@ -65,28 +66,33 @@ def _compact_all(folder: Path, salvage: bool, done: Compacted) -> None:
         for part in ("displays", "tracked"):
             for left_over in (folder / part).glob("*/.*"):  # of a compaction that was killed
                 left_over.unlink(missing_ok=True)
+        adopt(folder)
+        listed = {entry.name for entry in read_ledger(folder).entries}
         for path in sorted((folder / "wal").glob("*.wal")):
             with _closed(path) as content:
                 if content is None:
                     done.in_use += 1
-                else:
-                    _compact_file(folder, path, scan(content), salvage, done)
+                elif (entry := _compact_file(folder, path, scan(content), salvage, done)) is not None:
+                    if entry.name not in listed:  # it is, if a compaction was killed here
+                        append(folder, [entry])
+                    _put_away(folder, path, damaged=path.name in done.damaged)
 
 
-def damage_sentence(path: Path, found: Scan) -> str:
+def damage_sentence(path: Path, found: Scan, then: str = "") -> str:
     start, end = found.damage[0]
-    return (
-        f"{path}: bytes {start} to {end} do not fit their checksum although whole records follow; "
-        "`tandem gateway compact --salvage` keeps the whole ones and puts the file aside"
-    )
+    more = f" (and {len(found.damage) - 1} more places)" if len(found.damage) > 1 else ""
+    then = then or "`tandem gateway compact --salvage` keeps the whole records and puts the file aside"
+    return f"{path}: bytes {start} to {end}{more} are damaged, for they fit no checksum; {then}"
 
 
-def _compact_file(folder: Path, path: Path, found: Scan, salvage: bool, done: Compacted) -> None:
+def _compact_file(folder: Path, path: Path, found: Scan, salvage: bool, done: Compacted) -> Entry | None:
+    """The segments of a file; None if it is damaged and is to stay."""
     if found.damage:
         done.damaged.append(path.name)
+        kept = f"its whole records are kept, and the file is put aside as {folder / 'damaged' / path.name}"
+        logger.error(damage_sentence(path, found, kept if salvage else ""))
         if not salvage:
-            logger.error(damage_sentence(path, found))
-            return
+            return None
     if found.torn:
         logger.info("%s: its last %d bytes are half a record, as a crash leaves them; cut", path.name, found.torn)
     rows = tables_of(found.payloads)
@@ -98,17 +104,22 @@ def _compact_file(folder: Path, path: Path, found: Scan, salvage: bool, done: Co
             _write_segment(folder / part / hour / f"{path.stem}.parquet", table)
     if rows.unknown:
         _keep_aside(folder / "unknown" / path.name, rows.unknown)
-    if found.damage:
+    done.files += 1
+    done.displays += len(displays)
+    done.tracked += len(tracked)
+    done.unknown += len(rows.unknown)
+    return Entry(path.stem, len(displays), len(tracked), len(rows.unknown))
+
+
+def _put_away(folder: Path, path: Path, damaged: bool) -> None:
+    """A file whose segments are in place."""
+    if damaged:
         aside = folder / "damaged"
         aside.mkdir(exist_ok=True)
         path.rename(aside / path.name)
     else:
         path.unlink()
     force_to_disk(path.parent)
-    done.files += 1
-    done.displays += len(displays)
-    done.tracked += len(tracked)
-    done.unknown += len(rows.unknown)
 
 
 def _write_segment(path: Path, table: pa.Table) -> None:

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data.eventlog.errors import EventLogError
-from data.eventlog.readers import pending
+from data.eventlog.readers import pending, say_what_is_damaged
 from data.schema import DISPLAY_SCHEMA, EVENT_SCHEMA
 
 BATCH_ROWS = 65_536
@@ -58,6 +58,7 @@ def logged_events(folder: Path) -> LoggedRows:
 
 def _logged(folder: Path, part: str, schema: pa.Schema) -> LoggedRows:
     """Files before segments: see `readers`."""
+    say_what_is_damaged(folder)
     waiting = {path.stem: pending(path)[part] for path in sorted((folder / "wal").glob("*.wal"))}
     segments = tuple(sorted((folder / part).glob("*/*.parquet")))
     for path in segments:

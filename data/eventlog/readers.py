@@ -41,6 +41,7 @@ def read_tracked(folder: Path) -> pa.Table:
 
 def _read(folder: Path, part: str, key: str, schema: pa.Schema) -> pa.Table:
     tables = dict(_pieces(folder, part, schema))
+    say_what_is_damaged(folder)
     if not tables:
         return schema.empty_table()
     merged = pa.concat_tables([tables[name] for name in sorted(tables)])
@@ -64,6 +65,13 @@ def _pieces(folder: Path, part: str, schema: pa.Schema) -> Iterator[tuple[str, p
         yield path.stem, pending(path)[part]
     for path in sorted((folder / part).glob("*/*.parquet")):
         yield path.stem, segment(path, schema)
+
+
+def say_what_is_damaged(folder: Path) -> None:
+    """A line about files that were put aside: what is read may lack records of theirs."""
+    aside = len(list((folder / "damaged").glob("*.wal")))
+    if aside:
+        logger.warning("%s holds damaged files: %d; records of theirs may be missing", folder / "damaged", aside)
 
 
 def pending(path: Path) -> dict[str, pa.Table]:

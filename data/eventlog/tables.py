@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, chain
+from itertools import accumulate, chain, islice
 
 import numpy as np
 import pyarrow as pa
@@ -29,8 +29,23 @@ class Rows:
     unknown: list[bytes]
 
 
+_AT_ONCE = 10_000
+"""So many records are messages at once: a message is ten times as large as the row that it becomes."""
+
+
 def tables_of(payloads: Iterable[bytes]) -> Rows:
     """The displays and the tracked events among serialised `LogRecord`s, and what is neither."""
+    left, parts = iter(payloads), [_rows_of(())]
+    while some := list(islice(left, _AT_ONCE)):
+        parts.append(_rows_of(some))
+    return Rows(
+        pa.concat_tables([part.displays for part in parts]),
+        pa.concat_tables([part.tracked for part in parts]),
+        [one for part in parts for one in part.unknown],
+    )
+
+
+def _rows_of(payloads: Iterable[bytes]) -> Rows:
     displays: list[DisplayRecord] = []
     tracked: list[TrackedEvent] = []
     unknown: list[bytes] = []

@@ -98,8 +98,7 @@ class _File:
                 file.seek(self.offset)
                 content = file.read(most)
                 found = scan(content if self.offset == 0 else HEADER + content)
-                payloads = list(found.payloads)
-                if len(content) < most or most > 2 * PAYLOAD_LIMIT or (payloads and not found.damage):
+                if len(content) < most or most > 2 * PAYLOAD_LIMIT or (len(found) and not found.damage):
                     break
                 # A record larger than what was read, or damage, whose end is to be found.
                 most = 4 * most if not found.damage else 1 << 30
@@ -107,7 +106,7 @@ class _File:
             self._told_damage = True
             logger.error("%s: bytes that do not fit their checksum are passed over; `tandem logs check`", self.path)
         self.offset += len(content) - found.torn
-        rows = tables_of(payloads)
+        rows = tables_of(found.payloads)
         return {"displays": self._new("displays", rows.displays), "tracked": self._new("tracked", rows.tracked)}
 
     def _new(self, part: str, rows: pa.Table) -> pa.Table:

@@ -34,11 +34,11 @@ class Compaction:
             self.child = fork_child(self._nicely, let_go())
 
     def now(self) -> None:
-        """Compact the log in this process."""
+        """Compact the log in this process; damaged files are put aside."""
         from data.eventlog import compact
 
         try:
-            compact(self._log)
+            compact(self._log, salvage=True)
         except TandemError as error:
             logger.error("%s", error)
 

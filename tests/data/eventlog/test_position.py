@@ -16,6 +16,7 @@ from data.eventlog import (
     compact,
     read_displays,
     read_displays_after,
+    read_ledger,
 )
 from proto.tandem.v1.log_pb2 import DisplayRecord
 from proto.tandem.v1.tandem_pb2 import TrackedEvent
@@ -41,6 +42,7 @@ def ids(displays: LoggedDisplays) -> list[str]:
             st.tuples(st.just("close"), st.integers(0, 2), st.just(0)),
             st.tuples(st.just("compact"), st.just(0), st.just(0)),
             st.tuples(st.just("days"), st.integers(1, 80), st.just(0)),
+            st.tuples(st.just("jump"), st.sampled_from([-NOON, -600 * HOUR, 600_000 * HOUR]), st.just(0)),
         ),
         max_size=40,
     )
@@ -48,7 +50,7 @@ def ids(displays: LoggedDisplays) -> list[str]:
 def test_every_display_is_taken_once_by_a_reader_that_stops_anywhere(
     tmp_path_factory: pytest.TempPathFactory, steps: list[tuple]
 ) -> None:
-    """Three writers whose clocks disagree, closing, compaction and days passing in any order."""
+    """Three writers whose clocks disagree, closing, compaction, days passing and clocks that jump, in any order."""
     folder = tmp_path_factory.mktemp("log")
     clock = [float(NOON)]
     writers = [LogWriter(folder, clock=lambda: clock[0]) for _ in range(3)]
@@ -76,6 +78,8 @@ def test_every_display_is_taken_once_by_a_reader_that_stops_anywhere(
             writers[value].close()
         elif kind == "compact":
             compact(folder)
+        elif kind == "jump":
+            clock[0] = max(clock[0] + value, 0.0)
         else:
             clock[0] += value * HOUR
     read(1.0)
@@ -109,9 +113,43 @@ def test_a_long_read_log_is_not_listed_file_by_file(tmp_path: Path) -> None:
     writer.close()
     compact(tmp_path)
     found = read_displays_after(tmp_path)
-    assert len(found.position_after(200).taken) <= 50
-    assert len(found.position_after(100).taken) == 0, "what was read is told by the hour of what was not"
+    assert len(found.position_after(200).taken) == 0
+    assert len(found.position_after(100).taken) == 0, "what was read is told by its number in the ledger"
     assert ids(read_displays_after(tmp_path, found.position_after(100))) == [f"d{k}" for k in range(100, 200)]
+
+
+@pytest.mark.parametrize("then", [4_070_908_800, 86_400])
+def test_a_clock_that_jumped_hides_nothing_that_came_later(tmp_path: Path, then: int) -> None:
+    """To 2099, or back to 1970, and then right again."""
+    clock, taken, position = [float(NOON)], list[str](), LogPosition()
+    for name, now in (("before", NOON), ("while", then), ("after", NOON + 1), ("later", NOON + 100 * HOUR)):
+        clock[0] = now
+        writer = LogWriter(tmp_path, clock=lambda: clock[0])
+        show(writer, name, now)
+        writer.close()
+        compact(tmp_path)
+        found = read_displays_after(tmp_path, position)
+        taken += ids(found)
+        position = found.position_after(len(found))
+        assert not position.taken
+    assert taken == ["before", "while", "after", "later"]
+
+
+def test_a_position_of_an_earlier_version_is_read_on_from(tmp_path: Path) -> None:
+    clock = [float(NOON)]
+    for name in ("old", "new"):
+        writer = LogWriter(tmp_path, clock=lambda: clock[0])
+        show(writer, name)
+        writer.close()
+        compact(tmp_path)
+        clock[0] += 100 * HOUR
+    old, new = read_ledger(tmp_path).entries
+    found = read_displays_after(tmp_path, LogPosition.of_json({"before": new.name[:11], "taken": {}}))
+    assert ids(found) == ["new"] and old.name < new.name
+    (tmp_path / "ledger.jsonl").unlink()  # as an earlier version left the log
+    assert ids(read_displays_after(tmp_path, LogPosition.of_json({"before": new.name[:11], "taken": {}}))) == ["new"]
+    compact(tmp_path)
+    assert read_ledger(tmp_path).entries == (old, new)
 
 
 def test_an_empty_log_is_no_displays_and_tracked_events_are_none(tmp_path: Path) -> None:
