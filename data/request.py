@@ -33,6 +33,46 @@ NO_HISTORY = History(_NO_ITEMS, np.empty(0, np.int8), np.empty(0, np.int64))
 
 
 @dataclass(frozen=True, slots=True)
+class ItemFilter:
+    """Conditions on items, all of which hold for what is proposed.
+
+    Attributes:
+        categories: paths; an item passes that is in one of them or below. None: every category.
+        min_price, max_price: in the merchant's currency, both included; an item without a price passes neither.
+    """
+
+    categories: tuple[str, ...] = ()
+    min_price: float | None = None
+    max_price: float | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self.categories) or self.min_price is not None or self.max_price is not None
+
+
+NO_FILTER = ItemFilter()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Allowed:
+    """Which items of one merchant pass a filter (`data.filters`).
+
+    Attributes:
+        asked: the filter. start: the merchant's first position.
+        mask: bool [n], of the merchant's items: it passes, and is available.
+        items: int32 [a], the positions of those that do, ascending.
+    """
+
+    asked: ItemFilter
+    start: int
+    mask: NDArray[np.bool_]
+    items: NDArray[np.int32]
+
+    def passes(self, positions: NDArray[np.integer]) -> NDArray[np.bool_]:
+        """bool [len(positions)], of positions of the merchant's items."""
+        return self.mask[positions - self.start]
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """Who is to be shown something of which merchant, when and where.
 
@@ -44,6 +84,7 @@ class Request:
         history: what the user did before `ts`.
         publisher, device: where the banner appears; "" if not told.
         exclude: int32 [E], item positions that must not be proposed.
+        allowed: what may be proposed at all; None: every available item.
     """
 
     user_id: str
@@ -54,3 +95,4 @@ class Request:
     publisher: str = ""
     device: str = ""
     exclude: NDArray[np.int32] = field(default_factory=lambda: _NO_ITEMS)
+    allowed: Allowed | None = None

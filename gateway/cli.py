@@ -43,6 +43,11 @@ def request(
         list[str] | None,
         typer.Option("--exclude-kind", help="Leave out items the history holds as view, click, landing or sale."),
     ] = None,
+    category: Annotated[
+        list[str] | None, typer.Option(help="Items of this category or below alone, such as shoes/boots. Repeatable.")
+    ] = None,
+    min_price: Annotated[float | None, typer.Option(help="Items that cost so much at least.")] = None,
+    max_price: Annotated[float | None, typer.Option(help="Items that cost so much at most.")] = None,
     population: Annotated[str, typer.Option(help="See what this population would get.")] = "",
     log: Annotated[
         bool, typer.Option("--log", help="Log a display, which reports count; without it the banner is a preview.")
@@ -63,6 +68,7 @@ def request(
         country=asker.country,
         history=asker.history,
         exclude_kinds=[kind.upper() for kind in excluded],
+        filter=pb.Filter(categories=category or [], min_price=min_price, max_price=max_price),
     )
     with GatewayClient(address) as client:
         response = client.get_banner(context, slots, preview=not log, population=population)

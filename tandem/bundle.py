@@ -14,7 +14,8 @@ from candidates.led.source import Led
 from candidates.models.vectors import write_item_vectors
 from candidates.retrieval.questions import Asker, InService
 from data import bundle as sealed
-from data.request import History, Request
+from data.filters import item_filter
+from data.request import NO_FILTER, History, ItemFilter, Request
 from data.schema import EventKind
 from data.workspace import Workspace
 from gateway.banner.assembly import assemble, candidates_per_source
@@ -107,6 +108,9 @@ class Bundle:
         sources: Sequence[str] | None = None,
         country: str | None = None,
         exclude_kinds: Sequence[str] = (),
+        categories: Sequence[str] = (),
+        min_price: float | None = None,
+        max_price: float | None = None,
     ) -> list[Recommended]:
         """The banner of k slots that the gateway would give: sources, pool and ranker, without deadlines.
 
@@ -117,12 +121,13 @@ class Bundle:
             sources: by default all of the bundle's.
             country: by default the user's.
             exclude_kinds: leave out items that the history holds with such a kind ("sale": what was bought).
+            categories: items of these alone, or below one. min_price, max_price: items at these prices or between.
 
         Raises:
-            CandidatesError: an unknown user, merchant, item, source or kind; k below 1; a history that is not in order.
+            TandemError: an unknown user, merchant, item, source or kind; a history out of order; a wrong k or price.
         """
         _require_some(k)
-        request = self._request(user, merchant, country, exclude_kinds)
+        request = self._request(user, merchant, country, exclude_kinds, item_filter(categories, min_price, max_price))
         names = self.sources if sources is None else tuple(self._known_source(one) for one in sources)
         banner = assemble(self._runtime, request, names, k, candidates_per_source(k))
         return [self._recommended(slot.item, slot.score, slot.sources) for slot in banner.slots]
@@ -181,12 +186,13 @@ class Bundle:
         merchant: str | None,
         country: str | None,
         exclude_kinds: Sequence[str],
+        asked: ItemFilter = NO_FILTER,
     ) -> Request:
         excluded = [_kind(one) for one in exclude_kinds]
         if user is None or isinstance(user, str):
-            return self._service.request(Asker(user, None, merchant, country, excluded))
+            return self._service.request(Asker(user, None, merchant, country, excluded, asked))
         told = self._history(user if isinstance(user, UserHistory) else UserHistory(user))
-        return self._service.request(Asker(None, told, merchant, country, excluded))
+        return self._service.request(Asker(None, told, merchant, country, excluded, asked))
 
     def _history(self, told: UserHistory) -> History:
         _refuse_unreadable(told)

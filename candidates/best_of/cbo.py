@@ -192,9 +192,12 @@ class CboCountry:
         if not len(listed):
             return self.best_of.propose(request, k)
         wanted = k + len(request.exclude)
+        if request.allowed is not None:
+            passing = request.allowed.passes(listed)
+            listed, scores = listed[passing], scores[passing]
         listed, scores = listed[:wanted], scores[:wanted]
         if len(listed) < wanted:
-            rest = self.best_of.best(request.merchant, wanted + len(listed))
+            rest = self.best_of.best(request.merchant, wanted + len(listed), request.allowed)
             rest = rest[keep_mask(rest, listed)]
             scores = np.concatenate([scores, np.zeros(len(rest), np.float32)])
             listed = np.concatenate([listed, rest])

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from candidates.proposals import NOTHING, Proposal
 from data.ids import load_array
 from data.items import ItemTable
-from data.request import Request
+from data.request import Allowed, Request
 
 if TYPE_CHECKING:
     from candidates.cold_start.extension import Extension
@@ -42,17 +42,19 @@ class GlobalBestOf:
         np.cumsum(np.bincount(items.merchant[order], minlength=len(items.merchants)), out=offsets[1:])
         return cls(order, offsets, scores.astype(np.float32))
 
-    def best(self, merchant: int, count: int) -> NDArray[np.int32]:
-        """The first `count` of the merchant's order."""
+    def best(self, merchant: int, count: int, allowed: Allowed | None = None) -> NDArray[np.int32]:
+        """The first `count` of the merchant's order; of those that pass a filter, if there is one."""
         if not 0 <= merchant < len(self.offsets) - 1:
             return NOTHING.items
         start, end = self.offsets[merchant : merchant + 2].tolist()
-        return self.order[start : min(end, start + count)]
+        if allowed is None:
+            return self.order[start : min(end, start + count)]
+        return first_allowed(self.order[start:end], count, allowed)
 
     def propose(self, request: Request, k: int) -> Proposal:
         if k < 1:
             return NOTHING
-        best = self.best(request.merchant, k + len(request.exclude))
+        best = self.best(request.merchant, k + len(request.exclude), request.allowed)
         if len(request.exclude):
             best = best[keep_mask(best, request.exclude)][:k]
         return Proposal(best, self.scores[best])
@@ -65,6 +67,18 @@ class GlobalBestOf:
     @classmethod
     def load(cls, folder: Path) -> "GlobalBestOf":
         return cls(*(load_array(folder / f"{name}.npy") for name in _ARRAYS))
+
+
+def first_allowed(order: NDArray[np.int32], count: int, allowed: Allowed) -> NDArray[np.int32]:
+    """int32 [<= count]: the first item positions of `order` [n] that pass a filter; as little of it is looked at as
+    holds enough."""
+    look = 64 + 2 * count * max(len(order), 1) // max(len(allowed.items), 1)
+    while True:
+        part = order[:look]
+        found = part[allowed.passes(part)][:count]
+        if len(found) == count or look >= len(order):
+            return found
+        look *= 4
 
 
 def keep_mask(positions: NDArray[np.int32], excluded: NDArray[np.int32]) -> NDArray[np.bool_]:

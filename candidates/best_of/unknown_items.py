@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from candidates.best_of.gbo import GlobalBestOf, keep_mask
+from candidates.best_of.gbo import GlobalBestOf, first_allowed, keep_mask
 from candidates.encoder import CountryItems
 from candidates.proposals import Proposal
 from data.ids import load_array
+from data.request import Allowed
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,11 @@ class UnknownItems:
         before = np.concatenate([[0], np.cumsum(unknown)]).astype(np.int64)
         return cls(best_of.order[unknown], before[best_of.offsets])
 
-    def completed(self, found: Proposal, merchant: int, k: int, excluded: NDArray[np.int32]) -> Proposal:
-        """`found` and, behind it, as many of the merchant's unknown items as make k.
+    def completed(
+        self, found: Proposal, merchant: int, k: int, excluded: NDArray[np.int32], allowed: Allowed | None = None
+    ) -> Proposal:
+        """`found` and, behind it, as many of the merchant's unknown items as make k; of those that pass a filter, if
+        there is one.
 
         They score 0, what an item without vector and bias scores, or as little as the last found one.
         """
@@ -44,7 +48,9 @@ class UnknownItems:
         start, end = int(self.offsets[merchant]), int(self.offsets[merchant + 1])
         if start == end:
             return found
-        rest = self.order[start : min(end, start + missing + len(excluded))]
+        wanted = missing + len(excluded)
+        own = self.order[start:end]
+        rest = own[:wanted] if allowed is None else first_allowed(own, wanted, allowed)
         rest = rest[keep_mask(rest, excluded)][:missing]
         least = np.minimum(found.scores[-1:].min(initial=0), 0).astype(np.float32)
         return Proposal(

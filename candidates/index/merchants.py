@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from candidates.index.exact import cosine_search, exact_search, highest_biases, inverse_norms
+from candidates.index.filtered import RowFilter, filtered_search
 from candidates.index.graph import GraphIndex
 from candidates.proposals import NOTHING, Proposal
 from data.ids import load_array
@@ -35,14 +36,29 @@ class MerchantIndexes:
         self._highest = highest or {}
 
     def search(
-        self, merchant: int, start: int, end: int, query: NDArray[np.float32], k: int, excluded: NDArray[np.int32]
+        self,
+        merchant: int,
+        start: int,
+        end: int,
+        query: NDArray[np.float32],
+        k: int,
+        excluded: NDArray[np.int32],
+        allowed: RowFilter | None = None,
     ) -> Proposal:
-        """The best k rows of start .. end - 1, without the `excluded` rows; row numbers in the proposal."""
+        """The best k rows of start .. end - 1, without the `excluded` rows; row numbers in the proposal.
+
+        Args:
+            allowed: which of them may be found, counted from `start`; None: all.
+        """
         if k < 1 or start == end:
             return NOTHING
         if len(excluded):
             excluded = excluded[(excluded >= start) & (excluded < end)] - start
         graph = self.graphs.get(merchant)
+        if allowed is not None:
+            known = graph if query[0] or query[:-1].any() else None
+            rows, scores = filtered_search(known, self.vectors[start:end], query, k, excluded, allowed)
+            return Proposal((rows + start).astype(np.int32), scores)
         if graph is None:
             found = None
         elif query[0] or query[:-1].any():

@@ -19,7 +19,22 @@ from candidates.led.vectors import LedVectors
 from candidates.proposals import NOTHING, Proposal
 from data.ids import load_array
 from data.items import ItemTable
-from data.request import Request
+from data.request import Allowed, Request
+
+
+class _AllowedRows:
+    """A request's filter by the rows of a country's model (`RowFilter`), counted from the merchant's first."""
+
+    def __init__(self, allowed: Allowed, items: CountryItems, start: int) -> None:
+        self._allowed, self._items, self._start = allowed, items, start
+        self.count = len(allowed.items)
+
+    def passes(self, rows: NDArray[np.integer]) -> NDArray[np.bool_]:
+        return self._allowed.passes(self._items.items[rows + self._start])
+
+    def rows(self) -> NDArray[np.int32]:
+        found: NDArray[np.int32] = self._items.rows[self._allowed.items] - np.int32(self._start)
+        return found[found >= 0]
 
 
 class LedCountry:
@@ -65,9 +80,10 @@ class LedCountry:
     def propose(self, request: Request, k: int) -> Proposal:
         start, end = self.items.slice_of(request.merchant)
         excluded = self.items.rows_of(request.exclude) if len(request.exclude) else request.exclude
-        found = self.indexes.search(request.merchant, start, end, self.query(request), k, excluded)
+        allowed = None if request.allowed is None else _AllowedRows(request.allowed, self.items, start)
+        found = self.indexes.search(request.merchant, start, end, self.query(request), k, excluded, allowed)
         known = Proposal(self.items.items[found.items], found.scores)
-        return self.unknown.completed(known, request.merchant, k, request.exclude)
+        return self.unknown.completed(known, request.merchant, k, request.exclude, request.allowed)
 
     def explain(self, request: Request, positions: NDArray[np.int32]) -> Explanation:
         """What every item of the request's history adds to the score of these item positions."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,10 @@ from candidates.explanation import ExplainingSource, Explanation
 from candidates.retrieval.similar import SimilarItems
 from candidates.sources import load_sources
 from data.bundle import Bundle
+from data.filters import ItemFilters
 from data.ids import UNKNOWN
 from data.items import ItemTable
-from data.request import HISTORY_LIMIT, NO_HISTORY, History, Request
+from data.request import HISTORY_LIMIT, NO_FILTER, NO_HISTORY, History, ItemFilter, Request
 from data.schema import EventKind
 from data.tables import load_events
 from data.timelines import Timelines
@@ -31,6 +33,7 @@ class Asker:
         history: item ids viewed, oldest first, or events, in the place of the user's.
         merchant: by default that of the newest item of the history. country: by default the user's.
         exclude_kinds: items that the history holds with one of these kinds are not proposed.
+        filter: what is proposed at all.
     """
 
     user: str | None = None
@@ -38,6 +41,7 @@ class Asker:
     merchant: str | None = None
     country: str | None = None
     exclude_kinds: Sequence[EventKind] = ()
+    filter: ItemFilter = NO_FILTER
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,13 @@ class InService:
         exclude = np.unique(history.items[np.isin(history.kinds, [int(kind) for kind in asker.exclude_kinds])])
         newest = slice(-HISTORY_LIMIT, None)
         history = History(history.items[newest], history.kinds[newest], history.ts[newest])
-        return Request(asker.user or "", position, asker.country or country, ts, history, exclude=exclude)
+        allowed = self._filters.allowed(position, asker.filter)
+        where = asker.country or country
+        return Request(asker.user or "", position, where, ts, history, exclude=exclude, allowed=allowed)
+
+    @cached_property
+    def _filters(self) -> ItemFilters:
+        return ItemFilters(self.items)
 
     def _history(self, asker: Asker) -> tuple[History, str, int]:
         """(all of the user's events, oldest first; their country; the moment after the newest)."""

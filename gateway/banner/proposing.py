@@ -51,6 +51,10 @@ class Propose(Stage[ProposingT]):
         own, places = self._items.slice_of(state.request.merchant), kept.items.tolist()
         if places and not (own.start <= min(places) and max(places) < own.stop):
             raise LeftOut("proposed another merchant's items")
+        allowed = state.request.allowed
+        if allowed is not None and places:  # a source that knows of no filters
+            passing = allowed.passes(kept.items)
+            kept = kept if passing.all() else Proposal(kept.items[passing], kept.scores[passing])
         state = state.copied()
         state.proposals = {**state.proposals, self.name: kept}
         return state

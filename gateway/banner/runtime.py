@@ -12,6 +12,7 @@ from candidates.merge_order import ROUND_ROBIN, MergeOrder
 from candidates.proposals import CandidateSource
 from candidates.retrieval.similar import SimilarItems
 from data.bundle import Bundle
+from data.filters import ItemFilters
 from data.items import ItemTable
 from data.request import Request
 from gateway.banner.item_bytes import ItemBytes
@@ -57,6 +58,11 @@ class Runtime:
     def item_bytes(self) -> ItemBytes:
         """What responses and log records say of the items."""
         return ItemBytes(self.items)
+
+    @cached_property
+    def filters(self) -> ItemFilters:
+        """Which items pass what a request's filter asks."""
+        return ItemFilters(self.items)
 
     @classmethod
     def load(cls, path: Path | str, verify: bool = True) -> "Runtime":

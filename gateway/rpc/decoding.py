@@ -8,9 +8,11 @@ from collections.abc import Collection, Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from data.errors import DataError
+from data.filters import ItemFilters, item_filter
 from data.ids import UNKNOWN
 from data.items import ItemTable
-from data.request import HISTORY_LIMIT, NO_HISTORY, History, Request
+from data.request import HISTORY_LIMIT, NO_HISTORY, History, ItemFilter, Request
 from data.schema import EVENT_KINDS, EventKind
 from gateway.errors import RefusalError
 from gateway.rpc.refusals import invalid
@@ -38,11 +40,13 @@ def request_of(
     replay: bool,
     user_required: bool = True,
     exclude_kinds: Collection[int] = (),
+    filters: ItemFilters | None = None,
 ) -> Request:
     """The request in positions. Items the bundle does not know are left out of history and exclusions.
 
     Args:
         exclude_kinds: `EventKind` codes; what the history holds so is excluded, as by the request's own.
+        filters: of these items; None: made if the request asks for some.
 
     Raises:
         RefusalError: a field beyond its limit (INVALID_ARGUMENT), a merchant the bundle does not know (NOT_FOUND).
@@ -61,7 +65,20 @@ def request_of(
     exclude = excluded_positions("context.exclude_item_ids", context.exclude_item_ids, items)
     if context.exclude_kinds or exclude_kinds:
         exclude = np.union1d(exclude, _taken_as(context, exclude_kinds, items))
-    return Request(context.user_id, merchant, context.country, ts, history, context.publisher, context.device, exclude)
+    allowed = None
+    if context.HasField("filter"):
+        allowed = (filters or ItemFilters(items)).allowed(merchant, filter_of("context.filter", context.filter))
+    about = (context.publisher, context.device, exclude, allowed)
+    return Request(context.user_id, merchant, context.country, ts, history, *about)
+
+
+def filter_of(field: str, asked: pb.Filter) -> ItemFilter:
+    """Conditions on items. Raises RefusalError: see `data.filters.item_filter`."""
+    low, high = (getattr(asked, name) if asked.HasField(name) else None for name in ("min_price", "max_price"))
+    try:
+        return item_filter(asked.categories, low, high, f"{field}.")
+    except DataError as error:
+        raise invalid(str(error)) from None
 
 
 def similar_to_position(item_id: str, country: str, items: ItemTable) -> int:

@@ -37,7 +37,8 @@ class Serving:
 
     def request_of(self, context: pb.Context, user_required: bool = True) -> Request:
         """The context in positions. Raises RefusalError: see `gateway.rpc.decoding.request_of`."""
-        return request_of(context, self.runtime.items, self.replay, user_required, self.exclude_kinds)
+        runtime = self.runtime
+        return request_of(context, runtime.items, self.replay, user_required, self.exclude_kinds, runtime.filters)
 
     def recalled(
         self, context: pb.Context, request: Request, stages: tuple[Stage[ProposingT], ...], seen_seconds: float = 0.0

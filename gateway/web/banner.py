@@ -64,12 +64,14 @@ class BannerPage:
 
 
 def banner_request(query: QueryParams) -> pb.GetBannerRequest:
-    """A request from an address's query: merchant, user, slots, country, publisher, device, history, exclude.
+    """A request from an address's query: merchant, user, slots, country, publisher, device, history, exclude, category,
+    min_price, max_price.
 
     Raises:
-        WebRefusal: an unknown or repeated parameter, or slots that are no number from 1 to 12.
+        WebRefusal: an unknown or repeated parameter, slots that are no number from 1 to 12, a price that is no number.
     """
-    given = parameters(query, ("merchant", "user", "slots", "country", "publisher", "device", "history", "exclude"))
+    known = ("merchant", "user", "slots", "country", "publisher", "device", "history", "exclude")
+    given = parameters(query, (*known, "category", "min_price", "max_price"))
     slots = given.get("slots", "4")
     if not (slots.isascii() and slots.isdigit() and 1 <= int(slots[:4]) <= MOST_SLOTS):
         raise bad_request(f"slots is {slots!r:.40}; expected 1 to {MOST_SLOTS}")
@@ -81,6 +83,11 @@ def banner_request(query: QueryParams) -> pb.GetBannerRequest:
         device=given.get("device", ""),
         history=pb.History(item_ids=_ids(given.get("history", ""))),
         exclude_item_ids=_ids(given.get("exclude", "")),
+        filter=pb.Filter(
+            categories=_ids(given.get("category", "")),
+            min_price=_price(given, "min_price"),
+            max_price=_price(given, "max_price"),
+        ),
     )
     return pb.GetBannerRequest(context=context, slots=int(slots))
 
@@ -99,3 +106,11 @@ def parameters(query: QueryParams, known: tuple[str, ...]) -> dict[str, str]:
 
 def _ids(text: str) -> list[str]:
     return [one for one in text.split(",") if one]
+
+
+def _price(given: dict[str, str], name: str) -> float | None:
+    text = given.get(name, "")
+    try:
+        return float(text) if text else None
+    except ValueError:
+        raise bad_request(f"{name} is {text!r:.40}; expected a price") from None

@@ -31,6 +31,9 @@ def test_it_recommends_by_a_history_and_to_somebody_new(bundle: tandem.Bundle, t
     assert item not in [one.item_id for one in bundle.recommend(taken, k=30, exclude_kinds=["sale"])]
     assert len(bundle.recommend(None, bundle.merchants[1], k=3)) == len(bundle.similar_items(item, k=3)) == 3
     assert [one.sources for one in bundle.candidates("led", [item], k=2)] == [("led",)] * 2
+    assert not bundle.recommend(None, max_price=10.0)  # no item has a price
+    with pytest.raises(tandem.TandemError, match="min_price is 3; expected at most max_price, which is 2"):
+        bundle.recommend(None, min_price=3.0, max_price=2.0)
 
 
 def test_what_it_cannot_answer_is_one_sentence(bundle: tandem.Bundle) -> None:

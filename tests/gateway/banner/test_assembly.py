@@ -3,6 +3,7 @@
 import time
 from dataclasses import replace
 from itertools import permutations
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from candidates.merge_order import MergeOrder, MergeRule
 from candidates.pool import pool_proposals
 from candidates.proposals import Proposal
+from data.filters import item_filter
 from data.items import ItemTable
 from data.request import Request
 from gateway.banner.assembly import assemble, candidate_stages
@@ -223,3 +225,27 @@ def test_without_a_late_stage_what_was_done_is_kept_and_its_result_counts_for_no
     assert further.degraded == ("led: late",) and list(further.state.proposals) == ["gbo"]
     assert list(before.state.proposals) == ["gbo"] and before.next is not None  # nothing was changed in place
     assert list(further.stage_us) == ["gbo", "led"]
+
+
+@given(
+    st.sampled_from(["books", "shoes", "tiny", "empty"]),
+    st.lists(st.sampled_from(["books", "books/1", "Shoes/2", "none"]), max_size=2),
+    st.none() | st.sampled_from([0.0, 9.0, 30.0]),
+    st.integers(1, 12),
+)
+def test_nothing_outside_a_filter_is_shown_and_a_banner_is_full_where_enough_items_pass(
+    merchant: str, categories: list[str], low: float | None, slots: int
+) -> None:
+    """Whatever the sources know: one of them here has never heard of filters."""
+    items = ItemTable.of(catalog())
+    deaf = StepSource("led", items, 8, Faults())
+    deaf_to_filters = SimpleNamespace(name="led", propose=lambda one, k: deaf.propose(replace(one, allowed=None), k))
+    sources = {"gbo": StepSource("gbo", items, 0, Faults()), "led": deaf_to_filters}
+    made = Runtime("v", True, items, sources, PriceScorer(items, Faults()))
+    asked = _request(made, merchant)
+    allowed = made.filters.allowed(asked.merchant, item_filter(categories, low))
+    banner = assemble(made, replace(asked, allowed=allowed), ("gbo", "led"), slots)
+    own = np.arange(len(items))[items.slice_of(asked.merchant)]
+    possible = own[items.available[own]] if allowed is None else allowed.items
+    assert {slot.item for slot in banner.slots} <= set(possible.tolist())
+    assert len(banner.slots) == min(slots, len(possible))

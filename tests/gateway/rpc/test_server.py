@@ -220,3 +220,16 @@ def test_nobody_there_is_said_with_what_to_do() -> None:
     said = r"nothing answers at 127\.0\.0\.1:1; `tandem gateway serve`"
     with GatewayClient("127.0.0.1:1", timeout=1, retry=False) as client, pytest.raises(GatewayError, match=said):
         client.get_banner(context(), slots=1)
+
+
+def test_a_filter_holds_for_every_answer_and_one_that_makes_no_sense_is_refused(client: GatewayClient) -> None:
+    asked = context(filter=pb.Filter(categories=["Books / 2"], min_price=10, max_price=30))
+    shown = client.get_banner(asked, slots=6, preview=True).slots
+    assert len(shown) == 6 and all(slot.category == "books/2" and 10 <= slot.price <= 30 for slot in shown)
+    proposed = client.get_candidates(asked, k=50).sources
+    passing = {f"books-{k:03d}" for k in range(2, 40, 3) if 10 <= 5 + k <= 30}
+    assert all(set(one.item_ids) == passing for one in proposed)
+    nothing = client.get_banner(context(filter=pb.Filter(categories=["hats"])), slots=6)
+    assert not nothing.slots and not nothing.display_id
+    with pytest.raises(RefusalError, match=r"context\.filter\.min_price is 9; expected at most max_price, which is 8"):
+        client.get_banner(context(filter=pb.Filter(min_price=9, max_price=8)), slots=6)

@@ -153,7 +153,7 @@ def test_what_the_history_holds_as_bought_is_left_out_even_beyond_its_newest_par
         assert set(before.item_ids) - set(more.item_ids) == {"bikes-01", "bikes-02", "bikes-03"}
     banner = client.get_banner(context(merchant="bikes", history=history, exclude_kinds=[pb.SALE]), 40, preview=True)
     assert "bikes-01" not in {slot.item_id for slot in banner.slots} and len(banner.slots) == 38
-    with pytest.raises(RefusalError, match=r"context\.exclude_kinds\[0\] is 7; expected 0 to 3"):
+    with pytest.raises(RefusalError, match=r"context\.exclude_kinds\[0\] is 7; expected 1 "):
         client.get_candidates(context(merchant="bikes", exclude_kinds=[7]), 5)
     with pytest.raises(RefusalError, match=r"context\.exclude_kinds has 5 entries; expected at most 4"):
         client.get_candidates(context(merchant="bikes", exclude_kinds=[0] * 5), 5)

@@ -95,7 +95,10 @@ class StepSource:
         self._faults.strike(self.name)
         own = self._items.slice_of(request.merchant)
         positions = np.roll(np.arange(own.start, own.stop, dtype=np.int32), -self._start)
-        positions = positions[self._items.available[positions] & ~np.isin(positions, request.exclude)][:k]
+        possible = self._items.available[positions] & ~np.isin(positions, request.exclude)
+        if request.allowed is not None:
+            possible &= request.allowed.passes(positions)
+        positions = positions[possible][:k]
         if not len(positions):
             return NOTHING
         return Proposal(positions, np.linspace(1, 0, len(positions), dtype=np.float32))
