@@ -1,11 +1,15 @@
-"""`tandem logs`: the gateway's log, sent on."""
+"""`tandem logs`: the gateway's log, sent on and checked."""
 
+import dataclasses
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
-from data.console import console
+from data.console import DEFAULT_WORKSPACE, JsonOption, console, table, write_figures
+from data.console import WorkspaceOption as PlainWorkspaceOption
 from data.eventlog.following import stop_signal
+from data.workspace import Workspace
 from gateway.errors import GatewayError
 from gateway.serving_cli import ConfigOption, SetOption, WorkspaceOption
 from gateway.settings.reading import read_gateway_settings, set_options
@@ -32,3 +36,39 @@ def send(
     follower.run(stop_signal(), once)
     if once:
         console.print(f"{follower.rows:,} rows of the log sent", highlight=False)
+
+
+@app.command()
+def check(workspace: PlainWorkspaceOption = DEFAULT_WORKSPACE, json_path: JsonOption = None) -> None:
+    """Read the whole log, every checksum of it: is anything missing, doubled or damaged? Changes nothing.
+
+    Exit code 2 if so. A gateway may write meanwhile.
+    """
+    from data.eventlog.checking import check_log
+
+    folder = Workspace(workspace).log
+    found = check_log(folder)
+    lines = {
+        "displays": found.displays,
+        **{f"events: {kind}": count for kind, count in found.events.items()},
+        "events sent more than once (counted once)": found.sent_twice,
+        "clicks and landings on displays that are not in the log": found.unshown,
+        "records of kinds that this version does not know": found.unknown,
+        "files being written or waiting": sum(file.state == "wal" for file in found.files),
+        "files compacted": sum(file.state == "segments" for file in found.files),
+        "files removed by retention": found.removed,
+        "bytes of records cut short by a crash": sum(file.torn for file in found.files),
+        **{f"rows that {name} has yet to take": rows for name, rows in found.behind.items()},
+    }
+    shown = table(f"{escape(str(folder))}", "", "")
+    for name, count in lines.items():
+        shown.add_row(name, f"{count:,}")
+    console.print(shown)
+    for fault in found.faults:
+        console.print(fault, style="red", markup=False, soft_wrap=True)
+    write_figures(json_path, {**dataclasses.asdict(found), "sound": not found.faults})
+    if found.faults:
+        raise GatewayError(
+            f"{folder}: {len(found.faults)} faults found; expected a log without a gap, a double or damage"
+        )
+    console.print("nothing is missing, nothing doubled, nothing damaged")

@@ -4,7 +4,7 @@ framing (a record and its checksum) -> writer (each worker's own write-ahead fil
 -> tables (records become rows)
 -> compaction (closed files become Parquet segments by hour, which ledger lists) -> readers (both together, second
 copies dropped) -> lazy (the same batch by batch, for reports) -> position (only what came in since somebody last read)
--> tail (all that comes in, while it does).
+-> tail (all that comes in, while it does) -> following (handed on, at least once) -> checking (is it whole?).
 
     log/wal/<hour>-<nanoseconds>-<pid>.wal       being written, or closed and not yet compacted
     log/displays/<hour>/<name of its file>.parquet
