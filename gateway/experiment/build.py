@@ -13,6 +13,7 @@ from data.workspace import Origin
 from gateway.experiment import aggregates, health
 from gateway.experiment.aggregates import Served, user_values
 from gateway.experiment.comparisons import ACTIVITY, Comparer
+from gateway.experiment.diversity import diversity_check, diversity_of, guarded
 from gateway.experiment.logs import Window, open_window
 from gateway.experiment.model import (
     METRICS,
@@ -54,6 +55,7 @@ def build_report(
     expected_users: int | None = None,
     activity: Views = None,
     by: str | None = None,
+    catalog: pa.Table | None = None,
 ) -> Report:
     """Measure one experiment.
 
@@ -76,6 +78,7 @@ def build_report(
         activity: user_id and ACTIVITY, what users did before the test, or what gives it for the moment of the first
             display: for CUPED.
         by: segments: device, country, merchant or day.
+        catalog: of CATALOG_SCHEMA, with which diversity is measured, if views are given too; None: it is not.
 
     Raises:
         ReportError: no display to report, or an unknown experiment, baseline or metric.
@@ -106,7 +109,11 @@ def build_report(
     over_baseline, increments = comparer.over_baseline(), comparer.increments()
     checks = _checks(window, users, populations, served, log_end, shares, configured)
     questions = (*increments, *over_baseline)
+    diversity = None if catalog is None or views is None else diversity_of(window, catalog, views, names)
     verdict = verdict_of(checks, populations, questions, metric, expected_users)
+    if diversity is not None and verdict is not None:
+        guard = diversity_check(diversity, *verdict.pair)
+        checks, verdict = (*checks, guard), guarded(verdict, guard)
     segments = () if by is None or verdict is None else segments_of(window, by, names, sources, verdict.pair)
     return Report(
         experiment=window.experiment,
@@ -134,6 +141,7 @@ def build_report(
         configs=served.versions("config_hash"),
         bundles=served.versions("bundle_version"),
         segments=segments,
+        diversity=diversity,
         users=users,
     )
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime as dt
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -101,4 +102,4 @@ def as_json(value: Any) -> Any:
         return [as_json(one) for one in value]
     if isinstance(value, dt.date):
         return value.isoformat()
-    return None if isinstance(value, float) and value in (float("inf"), float("-inf")) else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -10,6 +10,7 @@ import pyarrow as pa
 from data.attribution import Attribution
 from data.workspace import Origin
 from gateway.errors import GatewayError
+from gateway.experiment.diversity_measures import Diversity
 from gateway.experiment.statistics.moments import LEVEL, Mean, NotEstimable
 from gateway.experiment.statistics.normalised import NormalisedUplift
 from gateway.experiment.statistics.tails import Tails
@@ -257,6 +258,7 @@ class Report:
     configs: tuple[Version, ...]
     bundles: tuple[Version, ...]
     segments: tuple[SegmentRow, ...]  # empty unless asked for
+    diversity: Diversity | None  # None unless asked for
     users: pa.Table = field(repr=False, compare=False)  # one row per user: see `aggregates.per_user`
 
     @property

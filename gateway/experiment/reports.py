@@ -9,6 +9,7 @@ from data.attribution import DEFAULT, Attribution
 from data.engine import collect, connect, read_table
 from data.eventlog import LoggedRows, logged_displays, logged_events
 from data.relations import item_counts
+from data.tables import load_catalog
 from data.workspace import Workspace
 from gateway.experiment.build import build_report
 from gateway.experiment.comparisons import ACTIVITY
@@ -30,6 +31,7 @@ def report_of(
     metric: str = DECIDING,
     expected_users: int | None = None,
     by: str | None = None,
+    diversity: bool = False,
 ) -> Report:
     """Measure an experiment from a workspace's log.
 
@@ -44,6 +46,7 @@ def report_of(
         metric: key of the metric that decides the verdict: landed_clicks, sales or order_value.
         expected_users: of the two populations compared, as planned.
         by: segments: device, country, merchant or day.
+        diversity: also measure what users are shown: coverage, popularity, variety and more.
 
     Raises:
         ReportError: no display to report, or an unknown experiment, baseline or metric.
@@ -74,6 +77,7 @@ def report_of(
         expected_users=expected_users,
         by=by,
         activity=lambda first: activity_before(place, first),
+        catalog=load_catalog(place) if diversity else None,
     )
 
 

@@ -7,6 +7,7 @@ from rich.table import Table
 
 from data.console import console
 from gateway.experiment import formatting
+from gateway.experiment.diversity_measures import MEASURES
 from gateway.experiment.model import METRICS, Comparison, Report, Status, printable
 from gateway.experiment.planning import Planned
 from gateway.experiment.statistics.moments import LEVEL, NotEstimable
@@ -33,6 +34,7 @@ def print_report(report: Report) -> None:
         _normalised(report),
         _sources(report),
         _popularity(report),
+        _diversity(report),
         _latency(report),
         _versions(report),
     ):
@@ -147,6 +149,19 @@ def _popularity(report: Report) -> Table:
     for one in report.popularity:
         views = f"{one.mean_views:,.1f}", f"{one.median_views:,.0f}", formatting.percent(one.unseen)
         table.add_row(_safe(one.source), f"{one.slots:,.0f}", *views)
+    return table
+
+
+def _diversity(report: Report) -> Table:
+    """What users are shown; without rows where it was not asked for."""
+    names = [_safe(one.name) for one in report.populations]
+    table = _table(report, "What users are shown, with standard errors", "", *names, "better")
+    if report.diversity is not None:
+        found = report.diversity.populations
+        for one in MEASURES:
+            mine = [found[name.name][one.key] for name in report.populations]
+            told = [f"{estimate.value:.3g} ± {estimate.standard_error:.2g}" for estimate in mine]
+            table.add_row(one.title, *told, one.better)
     return table
 
 

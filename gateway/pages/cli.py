@@ -44,6 +44,9 @@ def report(
         int | None, typer.Option(min=2, help="Users planned, of the two populations compared (see `tandem plan`).")
     ] = None,
     by: Annotated[str | None, typer.Option(help="Also by segment: device, country, merchant or day.")] = None,
+    diversity: Annotated[
+        bool, typer.Option("--diversity", help="Also coverage, popularity and variety of what users are shown.")
+    ] = False,
     csv: Annotated[Path | None, typer.Option(help="Also write the comparisons as CSV.")] = None,
     users: Annotated[Path | None, typer.Option(help="Also write one row per user as Parquet.")] = None,
     html: Annotated[Path | None, typer.Option(help="Also write the report as one HTML page.")] = None,
@@ -67,6 +70,7 @@ def report(
         metric=metric,
         expected_users=expected_users,
         by=by,
+        diversity=diversity,
     )
     print_report(found)
     if csv is not None:

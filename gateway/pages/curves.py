@@ -1,11 +1,12 @@
 """Curves of the pages: a ranker's calibration, and what a test of so many users shows."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, PercentFormatter
 
-from gateway.experiment.model import printable
+from gateway.experiment.model import Report, printable
 from gateway.pages.drawing import DASHES, FAINT, INK, MARKERS, SERIES, legend, svg
 
 
@@ -74,3 +75,35 @@ def plan_plot(
         for count, a, b in list(zip(users, once, daily, strict=True))[:: max(1, len(users) // 6)]
     )
     return svg("power", f"Power to see an uplift of {uplift:+.1%}", told, draw, (7.6, 3.0))
+
+
+def diversity_plot(report: Report) -> str | None:
+    """Coverage of the catalogue by day and population; None with fewer than two days."""
+    assert report.diversity is not None
+    days: Any = sorted({one.day for one in report.diversity.days})  # matplotlib takes dates, its types do not say so
+    if len(days) < 2:
+        return None
+    names = list(report.diversity.populations)
+    lines = {name: [one for one in report.diversity.days if one.population == name] for name in names}
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        for number, name in enumerate(names):
+            when: Any = [one.day for one in lines[name]]
+            axes.plot(
+                when, [one.values["coverage"] for one in lines[name]], DASHES[number % len(DASHES)],
+                color=SERIES[number % len(SERIES)], marker=MARKERS[number % len(MARKERS)], markersize=4,
+                label=printable(name, 20),
+            )  # fmt: skip
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+        axes.set_ylabel("of the catalogue")
+        figure.autofmt_xdate(rotation=0, ha="center")
+        axes.margins(x=0.03)
+        legend(axes)
+
+    told = "; ".join(
+        f"{name}: {line[0].values['coverage']:.2%} on the first day, {line[-1].values['coverage']:.2%} on the last"
+        for name, line in lines.items()
+        if line
+    )
+    return svg("diversity", "Coverage of the catalogue by day", told, draw, (7.6, 2.8), report.mark)

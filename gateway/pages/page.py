@@ -8,10 +8,12 @@ from markupsafe import Markup
 
 from data.files import write_text_atomically
 from gateway.experiment import formatting
+from gateway.experiment.diversity_measures import MEASURES, SURE
 from gateway.experiment.model import METRICS, Report, printable
 from gateway.experiment.statistics.moments import LEVEL
 from gateway.experiment.statistics.uplift import DEFAULT_METHOD
 from gateway.pages import plots
+from gateway.pages.curves import diversity_plot
 from gateway.pages.environment import environment_of
 
 COLOURS = 6
@@ -39,6 +41,7 @@ def report_environment(*packages: str) -> Environment:
         mean=formatting.mean,
         p_value=formatting.p_value,
         mean_interval=formatting.mean_interval,
+        mean3=lambda value: formatting.DASH if value != value else f"{value:.3g}",
         milliseconds=formatting.milliseconds,
         moment=lambda value: value.strftime("%Y-%m-%d %H:%M"),
     )
@@ -57,6 +60,7 @@ def report_context(report: Report) -> dict[str, Any]:
         "normalised": plots.normalised_plot(report),
         "sales": plots.sales_plot(report) if report.days else None,
         "popularity": plots.popularity_plot(report),
+        "diversity": diversity_plot(report) if report.diversity is not None else None,
     }
     return {
         "report": report,
@@ -78,4 +82,22 @@ def report_context(report: Report) -> dict[str, Any]:
         "method": DEFAULT_METHOD,
         "window_days": report.attribution.window_days,
         "dash": formatting.DASH,
+        "measures": MEASURES,
+        "drifts": _drifts(report),
     }
+
+
+def _drifts(report: Report) -> list[tuple[str, str, float, float, str]]:
+    """Measure, population, means of the first and the last third of the days, and what that says."""
+    if report.diversity is None:
+        return []
+    rows = []
+    for one in MEASURES:
+        for name in report.diversity.populations:
+            found = report.diversity.drift(one.key, name)
+            if found is not None:
+                first, last, z = found
+                worse = (z < 0) == (one.better == "more")
+                told = f"z = {z:+.1f}: " + ("no clear trend" if abs(z) < SURE else "narrower" if worse else "wider")
+                rows.append((one.title, name, first, last, told))
+    return rows

@@ -89,7 +89,7 @@ class ExperimentView:
         return self._measurements.ask(tuple(sorted(given.items())), partial(self._measure, given), patience)
 
     def _measure(self, given: dict[str, str]) -> Measured:
-        wanted: dict[str, Any] = dict(given)
+        wanted: dict[str, Any] = given | {"diversity": True}
         for name in ("since", "until"):
             if name in given:
                 wanted[name] = datetime.fromisoformat(given[name])
