@@ -1,7 +1,8 @@
 """What a candidate source is, and what it answers."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,4 +47,17 @@ class CandidateSource(Protocol):
         A user without history is answered too. An unknown merchant (a position outside the bundle) or k < 1 gives
         nothing.
         """
+        ...
+
+
+Told = Callable[[str, float], None]
+"""Hears a step's name and the seconds that it took, on the thread that took them."""
+
+
+@runtime_checkable
+class TellingSource(Protocol):
+    """A source that can tell how long its steps take, as Table 4 of the LED paper has them."""
+
+    def watch(self, told: Told) -> None:
+        """Tell from now on."""
         ...

@@ -26,6 +26,7 @@ def add_commands(app: typer.Typer) -> None:
     """`serve` and `web`."""
     app.command()(serve)
     app.command()(web)
+    app.command(hidden=True)(metrics)
 
 
 def serve(
@@ -53,6 +54,7 @@ def serve(
         bool | None,
         typer.Option("--timelines", help="Remember what users do and see, for requests without a history."),
     ] = None,
+    metrics: Annotated[int | None, typer.Option(help="Figures for Prometheus at /metrics, at this port.")] = None,
     http: Annotated[int | None, typer.Option(help="Also answer browsers over HTTP, at this port.")] = None,
     shop: ShopOption = None,
     ui: UiOption = None,
@@ -62,7 +64,7 @@ def serve(
 
     A newly published bundle and a changed populations file are taken up without a restart.
     """
-    from gateway.server.beside import companions
+    from gateway.server.beside import Beside
     from gateway.server.start import run_gateway
 
     options = {
@@ -79,13 +81,21 @@ def serve(
         "limits.total_ms": total_ms,
         "limits.in_flight": in_flight,
         "timelines.store": "embedded" if timelines else None,
+        "metrics.port": metrics,
         "http.port": http,
         "http.shop": shop,
         "http.ui": ui,
         **set_options(change or []),
     }
     settings = read_gateway_settings(config, options)
-    run_gateway(settings, companions(settings, config, as_environment(options)))
+    run_gateway(settings, Beside.of(settings, config, as_environment(options)))
+
+
+def metrics(config: ConfigOption = None) -> None:
+    """Serve what a gateway counts: started by it."""
+    from gateway.server.metrics_page import run_metrics
+
+    run_metrics(read_gateway_settings(config, {}))
 
 
 def web(

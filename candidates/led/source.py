@@ -5,6 +5,7 @@ items are like another."""
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from candidates.errors import CandidatesError
 from candidates.explanation import Explanation
 from candidates.index import NEVER, MerchantIndexes, inverse_norms, load_graphs, save_graphs
 from candidates.led.vectors import LedVectors
-from candidates.proposals import NOTHING, Proposal
+from candidates.proposals import NOTHING, Proposal, Told
 from data.ids import load_array
 from data.items import ItemTable
 from data.request import Allowed, Request
@@ -42,6 +43,7 @@ class LedCountry:
 
     Attributes:
         scales: float32 [R], by which an item's vector becomes its input vector; None: 1.
+        told: hears how long the user's vector and the search take (Table 4 of the LED paper); None: nobody asks.
         biases: float32 [R], of the items that are not available, too; None: these were not kept.
     """
 
@@ -58,6 +60,7 @@ class LedCountry:
         biases: NDArray[np.float32] | None = None,
     ) -> None:
         self.items, self.indexes, self.length_power, self.unknown = items, indexes, length_power, unknown
+        self.told: Told | None = None
         self.scales, self.biases = scales, biases
 
     @classmethod
@@ -81,7 +84,13 @@ class LedCountry:
         start, end = self.items.slice_of(request.merchant)
         excluded = self.items.rows_of(request.exclude) if len(request.exclude) else request.exclude
         allowed = None if request.allowed is None else _AllowedRows(request.allowed, self.items, start)
-        found = self.indexes.search(request.merchant, start, end, self.query(request), k, excluded, allowed)
+        began = perf_counter()
+        query = self.query(request)
+        between = perf_counter()
+        found = self.indexes.search(request.merchant, start, end, query, k, excluded, allowed)
+        if self.told is not None:
+            self.told("user vector", between - began)
+            self.told("search", perf_counter() - between)
         known = Proposal(self.items.items[found.items], found.scores)
         return self.unknown.completed(known, request.merchant, k, request.exclude, request.allowed)
 
@@ -149,6 +158,11 @@ class Led:
 
     def __init__(self, countries: dict[str, LedCountry], largest: str) -> None:
         self._countries, self._largest = countries, largest
+
+    def watch(self, told: Told) -> None:
+        """Tell how long the user's vector and the search take, from now on."""
+        for country in self._countries.values():
+            country.told = told
 
     def propose(self, request: Request, k: int) -> Proposal:
         return self.country(request.country).propose(request, k) if self._countries else NOTHING

@@ -75,6 +75,6 @@ class BannerService(rpc.BannerServiceServicer):
                 assigned,
                 banner_stages(runtime, sources, limits, log),
                 banner_stages(runtime, sources, limits),
-                partial(banner_response, runtime, known_beforehand(assigned, runtime)),
+                self._serving.watched(partial(banner_response, runtime, known_beforehand(assigned, runtime)), name),
             )
         return way

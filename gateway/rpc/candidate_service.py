@@ -36,7 +36,9 @@ class CandidateService(rpc.CandidateServiceServicer):
         stages = candidate_stages(runtime, self._source_names(message.sources), serving.limits, explain)
         progress = start(asked, serving.recalled(message.context, asked.request, stages), arrived).lap("parse")
 
-        return await serving.runner.run(progress, partial(candidates_response, runtime), serving.ends(context))
+        return await serving.runner.run(
+            progress, serving.watched(partial(candidates_response, runtime)), serving.ends(context)
+        )
 
     async def GetSimilarItems(
         self, message: pb.GetSimilarItemsRequest, context: grpc.aio.ServicerContext
@@ -52,7 +54,9 @@ class CandidateService(rpc.CandidateServiceServicer):
         asked = Comparing(position, message.country, k, exclude)
         progress = start(asked, similar_stages(runtime, serving.limits), arrived).lap("parse")
 
-        return await serving.runner.run(progress, partial(similar_response, runtime), serving.ends(context))
+        return await serving.runner.run(
+            progress, serving.watched(partial(similar_response, runtime)), serving.ends(context)
+        )
 
     def _source_names(self, asked: Sequence[str]) -> list[str]:
         known = self._serving.runtime.sources

@@ -79,7 +79,7 @@ class Refusals(CallInterceptor):
                 refusal = RefusalError("INTERNAL", f"{method} failed: {type(error).__name__}", Reason.INTERNAL)
             return await refuse(context, refusal)
 
-        return _handler(call, handler.request_deserializer, handler)
+        return handler_of(call, handler.request_deserializer)
 
 
 class Admission(CallInterceptor):
@@ -130,7 +130,7 @@ class Admission(CallInterceptor):
             finally:
                 self.leave()
 
-        return _handler(call, handler.request_deserializer, handler)
+        return handler_of(call, handler.request_deserializer)
 
 
 class Reading(CallInterceptor):
@@ -154,7 +154,7 @@ class Reading(CallInterceptor):
                 raise RefusalError("INVALID_ARGUMENT", sentence, Reason.UNREADABLE_MESSAGE) from None
             return await inner(message, context)
 
-        return _handler(call, None, handler)
+        return handler_of(call, None)
 
 
 def keep_quiet_about_bytes() -> None:
@@ -164,7 +164,8 @@ def keep_quiet_about_bytes() -> None:
     )
 
 
-def _handler(call: Call, read: Read | None, handler: Handler) -> Handler:
+def handler_of(call: Call, read: Read | None) -> Handler:
+    """A handler of calls with one message each way."""
     return grpc.unary_unary_rpc_method_handler(call, read, _serialised)
 
 

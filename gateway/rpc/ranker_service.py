@@ -42,4 +42,4 @@ class RankerService(rpc.RankerServiceServicer):
             return pb.RankResponse(bundle_version=runtime.version, scores=scores.tolist())
 
         progress = start(asked, ranking_stages(runtime, serving.limits), arrived)
-        return await serving.runner.run(progress, encode, serving.ends(context))
+        return await serving.runner.run(progress, serving.watched(encode), serving.ends(context))

@@ -11,9 +11,11 @@ from data.eventlog import LogWriter
 from gateway.experiment.populations import WatchedExperiment
 from gateway.log.display_log import DisplayLog
 from gateway.log.rate_limited import RateLimitedLog
+from gateway.metrics import Metrics
 from gateway.rpc.banner_service import BannerService
 from gateway.rpc.candidate_service import CandidateService
 from gateway.rpc.interceptors import Admission, Reading, Refusals, keep_quiet_about_bytes
+from gateway.rpc.observing import Counting
 from gateway.rpc.ranker_service import RankerService
 from gateway.rpc.serving import Serving
 from gateway.rpc.tracking_service import TrackingService
@@ -22,18 +24,24 @@ from proto.tandem.v1 import tandem_pb2_grpc as rpc
 
 
 async def make_server(
-    serving: Serving, experiment: WatchedExperiment, writer: LogWriter, options: Sequence[tuple[str, object]]
+    serving: Serving,
+    experiment: WatchedExperiment,
+    writer: LogWriter,
+    options: Sequence[tuple[str, object]],
+    metrics: Metrics | None = None,
 ) -> tuple[grpc.aio.Server, HealthServicer]:
     """The server, which has no port yet, and its health service."""
     keep_quiet_about_bytes()
     log_failures, admission = RateLimitedLog(), Admission(serving.limits.in_flight)
     serving.runner.inline.others_arrive = admission.others_arrive
-    server = grpc.aio.server(interceptors=[Refusals(log_failures), admission, Reading()], options=options)
+    counting = [Counting(metrics, serving.watch)] if metrics is not None and serving.watch is not None else []
+    interceptors = [Refusals(log_failures), *counting, admission, Reading()]
+    server = grpc.aio.server(interceptors=interceptors, options=options)
     displays = DisplayLog(writer, serving.limits.log_ms / 1e3)
     rpc.add_BannerServiceServicer_to_server(BannerService(serving, experiment, displays, log_failures), server)
     rpc.add_CandidateServiceServicer_to_server(CandidateService(serving), server)
     rpc.add_RankerServiceServicer_to_server(RankerService(serving), server)
-    rpc.add_TrackingServiceServicer_to_server(TrackingService(writer, admission, serving.replay), server)
+    rpc.add_TrackingServiceServicer_to_server(TrackingService(writer, admission, serving.replay, serving.watch), server)
     names = [service.full_name for service in pb.DESCRIPTOR.services_by_name.values()]
     servicer = HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)

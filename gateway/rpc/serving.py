@@ -12,8 +12,10 @@ from gateway.banner.proposing import ProposingT
 from gateway.banner.recall import Timelines
 from gateway.banner.running import Runner
 from gateway.banner.runtime import Runtime
-from gateway.banner.stages import Stage
+from gateway.banner.stages import Stage, StateT
+from gateway.banner.worker_threads import AnswerT, Encode
 from gateway.rpc.decoding import request_of
+from gateway.rpc.observing import Watch
 from gateway.settings.limits import Limits
 from proto.tandem.v1 import tandem_pb2 as pb
 
@@ -26,6 +28,7 @@ class Serving:
         replay: take the times that requests name.
         exclude_kinds: `EventKind` codes; items that a request's history holds so are not proposed, whatever it asks.
         timelines: what users did, for requests that do not say; None: nothing is remembered.
+        watch: counts answers; None: nobody asks.
     """
 
     runtime: Runtime
@@ -34,6 +37,11 @@ class Serving:
     replay: bool = False
     exclude_kinds: Collection[int] = ()
     timelines: Timelines | None = None
+    watch: Watch | None = None
+
+    def watched(self, encode: Encode[StateT, AnswerT], population: str = "") -> Encode[StateT, AnswerT]:
+        """`encode`, looked at if anybody counts. `population`: of a banner."""
+        return encode if self.watch is None else self.watch.encoding(encode, population)
 
     def request_of(self, context: pb.Context, user_required: bool = True) -> Request:
         """The context in positions. Raises RefusalError: see `gateway.rpc.decoding.request_of`."""

@@ -8,6 +8,7 @@ import grpc
 from data.eventlog import LogWriter
 from gateway.rpc.decoding import checked_events
 from gateway.rpc.interceptors import Admission
+from gateway.rpc.observing import Watch
 from proto.tandem.v1 import tandem_pb2 as pb
 from proto.tandem.v1 import tandem_pb2_grpc as rpc
 
@@ -18,8 +19,8 @@ _SYNC_THREADS = 8
 class TrackingService(rpc.TrackingServiceServicer):
     """Clicks, landings and sales."""
 
-    def __init__(self, writer: LogWriter, admission: Admission, replay: bool) -> None:
-        self._writer, self._admission, self._replay = writer, admission, replay
+    def __init__(self, writer: LogWriter, admission: Admission, replay: bool, watch: Watch | None = None) -> None:
+        self._writer, self._admission, self._replay, self._watch = writer, admission, replay, watch
         self._disk = ThreadPoolExecutor(_SYNC_THREADS, thread_name_prefix="disk")
 
     async def Track(self, message: pb.TrackRequest, context: grpc.aio.ServicerContext) -> pb.TrackResponse:
@@ -30,7 +31,10 @@ class TrackingService(rpc.TrackingServiceServicer):
         durable = loop.run_in_executor(self._disk, self._writer.append_tracked, events)
         self._admission.enter()
         durable.add_done_callback(self._left)
-        return pb.TrackResponse(durable=await asyncio.shield(durable))
+        count = await asyncio.shield(durable)
+        if self._watch is not None:
+            self._watch.tracked(events)
+        return pb.TrackResponse(durable=count)
 
     def _left(self, written: "asyncio.Future[int]") -> None:
         self._admission.leave()

@@ -22,6 +22,7 @@ class Child:
         heard, started: time.monotonic of its last sign of life and of its birth.
         ready: it has said that it answers requests.
         kill_at: when a draining child has had its time.
+        cause: why another takes its place, if one does.
     """
 
     pid: int
@@ -30,6 +31,7 @@ class Child:
     started: float
     ready: bool = False
     kill_at: float = float("inf")
+    cause: str = ""
     _unread: str = ""
 
     def read_lines(self) -> list[str]:

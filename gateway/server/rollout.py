@@ -34,6 +34,7 @@ class Generation:
         """A worker has ended: another may start, later and later while they keep ending before they are ready and
         others answer."""
         self.workers.remove(worker)
+        worker.cause = worker.cause or "ended"
         now = time.monotonic()
         if worker.ready:
             self._back_off = _FIRST_BACK_OFF
@@ -49,6 +50,7 @@ class Rollout:
 
     Attributes:
         serving: None until the first generation is up. coming: None unless a bundle is being brought up.
+        refusals: bundles that could not be served, so far.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class Rollout:
         self._start, self._retire = start, retire
         self.serving: Generation | None = None
         self.coming: Generation | None = None
+        self.refusals = 0
         self._refused: Path | None = None  # a bundle that failed; not tried again until the link names another
 
     @property
@@ -116,6 +119,7 @@ class Rollout:
         if self.serving is None:
             raise GatewayError(sentence)
         self._refused = coming.bundle
+        self.refusals += 1
         logger.error("%s; bundle %s stays in service", sentence, self.serving.bundle.name)
 
     def try_again(self) -> None:
@@ -129,8 +133,10 @@ class Rollout:
         for worker in [one for generation in self.generations for one in generation.workers]:
             if worker.ready and now - worker.heard > silence_seconds:
                 logger.error("worker %d has given no sign of life for %.0f s; killed", worker.pid, now - worker.heard)
+                worker.cause = "silent"
             elif not worker.ready and now - worker.started > start_seconds:
                 logger.error("worker %d is not ready after %.0f s; killed", worker.pid, now - worker.started)
+                worker.cause = "not ready"
             else:
                 continue
             worker.kill()

@@ -2,16 +2,15 @@
 
 import logging
 import os
-from collections.abc import Sequence
 
 from data.bundle import Bundle
 from gateway.experiment.populations import DEFAULT_POPULATIONS, WatchedExperiment
-from gateway.server.companion import Companion
+from gateway.server.beside import Beside
 from gateway.server.supervisor import Supervisor
 from gateway.settings.gateway import GatewaySettings
 
 
-def run_gateway(config: GatewaySettings, beside: Sequence[Companion] = ()) -> None:
+def run_gateway(config: GatewaySettings, beside: Beside | None = None) -> None:
     """Serve a workspace's bundle until SIGTERM or SIGINT.
 
     Libraries that compute are loaded here once, so that every worker, and every one that replaces another, starts at

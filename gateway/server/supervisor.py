@@ -8,11 +8,11 @@ import os
 import selectors
 import signal
 import time
-from collections.abc import Sequence
 
 from gateway.experiment.populations import WatchedExperiment
+from gateway.server.beside import Beside
 from gateway.server.compaction import Compaction
-from gateway.server.companion import Companion
+from gateway.server.counts import Counts
 from gateway.server.processes import Child, fork_child, reserve_port
 from gateway.server.rollout import Generation, Rollout
 from gateway.server.worker import FAILED, GROWN, READY, LoadRuntime, Task, work
@@ -29,20 +29,18 @@ class Supervisor:
     """Runs a gateway until SIGTERM or SIGINT."""
 
     def __init__(
-        self,
-        config: GatewaySettings,
-        load: LoadRuntime,
-        experiment: WatchedExperiment,
-        beside: Sequence[Companion] = (),
+        self, config: GatewaySettings, load: LoadRuntime, experiment: WatchedExperiment, beside: Beside | None = None
     ) -> None:
         """`load`: `Runtime.load`, or what stands in for it; `beside`: runs beside the workers. Raises GatewayError: the
         port is taken."""
-        self._config, self._load, self._beside, self._experiment = config, load, beside, experiment
+        self._config, self._load, self._experiment = config, load, experiment
+        self._beside = beside or Beside()
         self._socket = reserve_port(config.host, config.port)
         self.port: int = self._socket.getsockname()[1]
         self._lifeline, self._lifeline_end = os.pipe()
         address = f"{config.host}:{self.port}"
         self._rollout = Rollout(config.link, config.workers, address, self._start, self._retire)
+        self._counts = Counts(self._beside.regions, config.workers)
         self._leaving: list[Child] = []
         self._compaction = Compaction(config.log, config.compact_seconds)
         self._stopping = self._hung_up = False
@@ -67,11 +65,10 @@ class Supervisor:
                 self._rollout.advance()
                 if self._rollout.serving is not None:
                     self._compaction.advance(self._own_descriptors)
-                    for process in self._beside:
-                        process.look()
+                    self._beside.look()
+                self._counts.look(self._rollout, self._leaving)
         finally:
-            for process in self._beside:
-                process.stop()
+            self._beside.stop()
             self._drain()
         self._compaction.now()
         logger.info("stopped: every worker has finished what it had begun, and the log is compacted")
@@ -93,8 +90,10 @@ class Supervisor:
             experiment=self._experiment,
             lifeline=self._lifeline,
             load=self._load,
+            metrics=self._counts.begin(),
         )
         generation.workers.append(fork_child(lambda report: work(task, report), self._own_descriptors()))
+        self._counts.follow(generation.workers[-1])
 
     def _own_descriptors(self) -> list[int]:
         """What no child may hold: other workers' pipes, the reserved socket, our end of the lifeline."""
@@ -139,6 +138,7 @@ class Supervisor:
         if serving is not None and worker in serving.workers:
             logger.warning("worker %d has grown by more than %.0f MiB; replaced", worker.pid, self._config.memory_mib)
             serving.workers.remove(worker)
+            worker.cause = "grown"
             self._retire(worker)
 
     def _bury(self, generation: Generation, worker: Child, status: int) -> None:

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from candidates.proposals import TellingSource
 from data.errors import TandemError
 from data.request import Request
 from data.schema import EventKind
@@ -26,6 +27,7 @@ from gateway.banner.running import Runner
 from gateway.banner.runtime import Runtime
 from gateway.banner.worker_threads import WorkerThreads
 from gateway.experiment.populations import WatchedExperiment
+from gateway.metrics import Metrics
 from gateway.server.bundle_checks import check_runtime
 from gateway.server.processes import connections, stop_listening
 from gateway.server.warm_up import warm_up, warm_up_threads
@@ -56,6 +58,7 @@ class Task:
         bundle: the folder of one version, not the `current` link.
         verify: check the bundle's digests before loading it.
         lifeline: a pipe that ends when the supervisor dies.
+        metrics: where this worker counts; None: nobody asks.
     """
 
     config: GatewaySettings
@@ -65,6 +68,7 @@ class Task:
     experiment: WatchedExperiment
     lifeline: int
     load: LoadRuntime
+    metrics: Metrics | None = None
 
 
 def work(task: Task, report: int) -> int:
@@ -103,6 +107,7 @@ def one_thread_each() -> None:
 
 async def _serve(task: Task, runtime: Runtime, tried: list[Request], report: int) -> int:
     from data.eventlog import LogWriter
+    from gateway.rpc.observing import Watch
     from gateway.rpc.registration import make_server
     from gateway.rpc.serving import Serving
 
@@ -117,9 +122,13 @@ async def _serve(task: Task, runtime: Runtime, tried: list[Request], report: int
         ("grpc.max_connection_age_ms", round(config.connection_seconds * 1000)),
         ("grpc.max_connection_age_grace_ms", round(config.drain_seconds * 1000)),
     ]
+    watch = None if task.metrics is None else Watch(task.metrics)
+    for source in runtime.sources.values():
+        if watch is not None and isinstance(source, TellingSource):
+            source.watch(watch.told)
     excluded = [EventKind[kind] for kind in config.exclude_kinds]
-    serving = Serving(runtime, runner, config.limits, config.replay, excluded, timelines)
-    server, health = await make_server(serving, task.experiment, writer, options)
+    serving = Serving(runtime, runner, config.limits, config.replay, excluded, timelines, watch)
+    server, health = await make_server(serving, task.experiment, writer, options, task.metrics)
     host = f"[{config.host}]" if ":" in config.host else config.host
     server.add_insecure_port(f"{host}:{task.port}")
     loop = asyncio.get_running_loop()
@@ -130,7 +139,11 @@ async def _serve(task: Task, runtime: Runtime, tried: list[Request], report: int
     gc.freeze()  # what lives as long as the worker is not looked through again and again
     await server.start()
     _tell(report, READY)
-    duties = (_stay_alive(report, config.memory_mib), _follow(task.experiment), _retire(task, retiring, stopping))
+    duties = (
+        _stay_alive(report, config.memory_mib, task.metrics),
+        _follow(task.experiment),
+        _retire(task, retiring, stopping),
+    )
     keepers = [asyncio.create_task(duty) for duty in duties]
     await stopping.wait()
     await health.enter_graceful_shutdown()
@@ -150,10 +163,14 @@ def _timelines(config: GatewaySettings) -> Timelines | None:
     return Timelines(store, WorkerThreads(config.limits), settings.limit_ms / 1e3, settings.use == "always")
 
 
-async def _stay_alive(report: int, memory_mib: float) -> None:
+async def _stay_alive(report: int, memory_mib: float, metrics: Metrics | None) -> None:
     at_first = _private_mib()
+    size = None if metrics is None else metrics.gauge("tandem_worker_bytes")
     while True:
-        _tell(report, GROWN if _private_mib() - at_first > memory_mib else ALIVE)
+        now = _private_mib()
+        _tell(report, GROWN if now - at_first > memory_mib else ALIVE)
+        if size is not None:
+            size.set(now * 2**20)
         await asyncio.sleep(1)
 
 

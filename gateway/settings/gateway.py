@@ -8,6 +8,7 @@ from pydantic import ConfigDict, Field
 from data.settings import Positive, Settings
 from data.workspace import Workspace
 from gateway.settings.limits import Limits
+from gateway.settings.metrics import MetricsSettings
 from gateway.settings.web import WebSettings
 from gateway.sinks.settings import KafkaSettings
 from gateway.timelines.settings import TimelineSettings
@@ -33,6 +34,7 @@ class GatewaySettings(Settings):
         start_seconds: a worker that is not ready by then is killed, and a bundle that was coming up with it refused.
         silence_seconds: a worker that gives no sign of life for so long is killed and replaced.
         limits: of one worker, for each stage and for all it does at once.
+        metrics: figures for Prometheus; nothing is counted without this section.
         http: the HTTP server beside the workers; none without this section.
         timelines: what users did, remembered for requests that do not say.
         kafka: where the log is sent on to.
@@ -55,6 +57,7 @@ class GatewaySettings(Settings):
     start_seconds: Positive = 600.0
     silence_seconds: Positive = 15.0
     limits: Limits = Limits()
+    metrics: MetricsSettings | None = None
     http: WebSettings | None = None
     timelines: TimelineSettings = TimelineSettings()
     kafka: KafkaSettings = KafkaSettings()

@@ -16,11 +16,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from data.workspace import Workspace
 from gateway.errors import RefusalError
+from gateway.metrics import Metrics
 from gateway.settings.web import WebSettings
 from gateway.web import api, openapi
 from gateway.web.banner import BannerPage
 from gateway.web.catalog_view import CatalogView
 from gateway.web.clicks import Clicks
+from gateway.web.counting import Counted
 from gateway.web.responses import WebRefusal, bad_request, on_refusal, refusal_response
 from gateway.web.shop import Shop
 from gateway.web.signing import Signer
@@ -46,6 +48,7 @@ def make_app(settings: WebSettings, key: bytes, workspace: Workspace, upstream: 
     """
     tokens, signer = Tokens(settings.tokens), Signer(key)
     banner, clicks = BannerPage(settings, upstream, signer), Clicks(settings, upstream, signer)
+    metrics = Metrics.of_this_process()
     described = openapi.document(bool(settings.tokens))
     script = (files("gateway.web") / "static" / "tandem.js").read_text()
 
@@ -88,6 +91,7 @@ def make_app(settings: WebSettings, key: bytes, workspace: Workspace, upstream: 
                 allow_headers=["Authorization", "Content-Type"],
             ),
             Middleware(Limits, settings=settings),
+            *([Middleware(Counted, metrics=metrics)] if metrics is not None else []),
         ],
         exception_handlers={RefusalError: on_refusal, HTTPException: _on_http},
         lifespan=lifespan,

@@ -13,7 +13,7 @@ from data.eventlog import LogWriter
 from data.workspace import Workspace
 from gateway.banner.runtime import Runtime
 from gateway.experiment.populations import WatchedExperiment
-from gateway.server.beside import companions
+from gateway.server.beside import Beside
 from gateway.server.supervisor import Supervisor
 from gateway.settings.limits import Limits
 from gateway.settings.reading import as_environment, read_gateway_settings, set_options
@@ -49,7 +49,7 @@ def main() -> int:
     try:
         config = read_gateway_settings(None, options)
         experiment = WatchedExperiment(files.root / "populations.yaml", ("gbo", "cbo", "led"))
-        Supervisor(config, load, experiment, companions(config, environment=as_environment(options))).run()
+        Supervisor(config, load, experiment, Beside.of(config, None, as_environment(options))).run()
     except TandemError as error:
         print(error, file=sys.stderr)
         return 2
