@@ -50,7 +50,9 @@ def sample_ratio_check(
         told = f"users do not split as the populations file says (p = {found.p_value:.2g}), but that file never served"
         return Check(name, "look", f"{told}: {split}")
     if found.alarm:
-        sentence = f"the split is not the configured one (p = {found.p_value:.2g}): {split}; do not read the uplifts"
+        size = f"off by {found.imbalance:.2%} of all users"
+        sentence = f"the split is not the configured one (p = {found.p_value:.2g}; {size}): {split}; "
+        sentence += "do not read the uplifts"
         return Check(name, "alarm", sentence)
     return Check(name, "ok", f"users split as configured (p = {found.p_value:.2f}): {split}")
 

@@ -43,10 +43,12 @@ def cuped(
     left = np.concatenate(list(linear.values()))
     theta = np.linalg.lstsq(within, left, rcond=None)[0]
     middle = np.concatenate([x[name] for name in numerators]).mean(axis=0)
-    moments = {
-        name: RatioMoments.of(values - scale[name] * ((x[name] - middle) @ theta), below[name])
-        for name, values in numerators.items()
-    }
+    moments = {}
+    for name in numerators:  # the linearised values are adjusted, so that the variance is that of the adjusted ratio
+        mean = x[name].mean(axis=0)
+        adjusted = ratios[name] - (mean - middle) @ theta
+        values = adjusted * below[name] + scale[name] * (linear[name] - (x[name] - mean) @ theta)
+        moments[name] = RatioMoments.of(values, below[name])
     remaining = left - within @ theta
     spread = float(left @ left)
     return Adjusted(moments, 1 - float(remaining @ remaining) / spread if spread else 0.0)

@@ -50,14 +50,33 @@ def relative_uplift(
     """
     if problem := _pair_problem(treated, baseline):
         return NotEstimable(problem)
-    log_ratio = math.log(treated.ratio) - math.log(baseline.ratio)
     parts = treated.relative_error**2, baseline.relative_error**2
-    log_error, sequential = math.sqrt(sum(parts)), always_valid_factor(treated.users + baseline.users, tuned_for)
-    freedom = _degrees_of_freedom(parts, (treated.users, baseline.users))
+    return uplift_of(treated.ratio, baseline.ratio, parts, (treated.users, baseline.users), tuned_for, method)
+
+
+def uplift_of(
+    treated: float,
+    baseline: float,
+    parts: tuple[float, float],
+    users: tuple[int, int],
+    tuned_for: int = TUNED_FOR_USERS,
+    method: Method = DEFAULT_METHOD,
+    shared: float = 0.0,
+) -> "Uplift | NotEstimable":
+    """The uplift of two means above 0.
+
+    Args:
+        parts: squared relative errors of both. users: of both. shared: the covariance of both over their product.
+    """
+    log_ratio = math.log(treated) - math.log(baseline)
+    log_error = math.sqrt(max(0.0, sum(parts) - 2 * shared))
+    if log_error == 0:
+        return NotEstimable("users do not differ")
+    sequential, freedom = always_valid_factor(sum(users), tuned_for), _degrees_of_freedom(parts, users)
     quantile = float(student.isf((1 - LEVEL) / 2, freedom))
     if abs(log_ratio) + max(quantile, sequential) * log_error > LARGEST_EXPONENT:
         return NotEstimable("the populations' outcomes are too unlike to compare")
-    ratio = treated.ratio / baseline.ratio
+    ratio = treated / baseline
     error = ratio * log_error
 
     def interval(errors: float) -> tuple[float, float]:
