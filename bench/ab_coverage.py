@@ -27,12 +27,12 @@ from data.console import JsonOption, SeedOption, console, progress_bar, set_up_l
 from data.simulator import AffinityPolicy, Experiment, Marketplace, PopularPolicy, preset
 from gateway.experiment.aggregates import metric_moments, per_user
 from gateway.experiment.comparisons import true_uplift
-from gateway.experiment.logs import open_window
 from gateway.experiment.model import METRICS
 from gateway.experiment.statistics.moments import LEVEL, NotEstimable, RatioMoments, normal_quantile
 from gateway.experiment.statistics.normalised import NormalisedUplift, normalised_uplift
 from gateway.experiment.statistics.sample_ratio import sample_ratio
 from gateway.experiment.statistics.uplift import DEFAULT_METHOD, Method, Uplift, relative_uplift
+from gateway.experiment.window import open_window
 
 SHARES = {"A": 0.2, "B": 0.3, "C": 0.5}
 USERS_PER_ARM = 20_000

@@ -29,7 +29,7 @@ from gateway.off_policy.plackett_luce import conditional, draw, expected_score
 from gateway.off_policy.reward_model import PlaceScores, cross_fitted
 from gateway.off_policy.slates import ESTIMATORS, Slates
 
-MOST, PLACES, TEMPERATURE = 8, 3, 1.0
+MOST, PLACES, TEMPERATURE = 8, 3, 2.0
 METRICS = ("landed_clicks", "sales")
 
 

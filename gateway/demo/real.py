@@ -22,10 +22,10 @@ from gateway.demo.place import POPULATIONS, Clock
 from gateway.demo.server import running_gateway
 from gateway.errors import GatewayError
 from gateway.experiment import aggregates
-from gateway.experiment.logs import open_window
-from gateway.experiment.model import SourceShare
+from gateway.experiment.figures import SourceShare
 from gateway.experiment.populations import load_experiment
 from gateway.experiment.reports import read_log
+from gateway.experiment.window import open_window
 from gateway.wire import EXCLUDE_LENGTH
 from pipeline.training import TrainingPlan, train_bundle
 from proto.tandem.v1 import tandem_pb2 as pb

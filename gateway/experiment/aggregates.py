@@ -16,9 +16,10 @@ import pyarrow.compute as pc
 from ibis.expr.types import Table
 
 from data.attribution import user_outcomes
-from gateway.experiment.logs import Window
-from gateway.experiment.model import METRICS, Day, Popularity, SourceShare, StageLatency, Version
+from gateway.experiment.figures import Day, Popularity, SourceShare, StageLatency, Version
+from gateway.experiment.model import METRICS
 from gateway.experiment.statistics.moments import RatioMoments
+from gateway.experiment.window import Window
 
 NO_SOURCE = "(none)"
 """The source of a slot whose log names none."""

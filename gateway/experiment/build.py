@@ -12,26 +12,18 @@ from data.eventlog import LoggedRows
 from data.workspace import Origin
 from gateway.experiment import aggregates, health
 from gateway.experiment.aggregates import Served, user_values
-from gateway.experiment.comparisons import ACTIVITY, Comparer
+from gateway.experiment.comparisons import ACTIVITY, ORDINARY, Comparer, Intervals
+from gateway.experiment.cumulative import cumulative_uplift
 from gateway.experiment.diversity import diversity_check, diversity_of, guarded
-from gateway.experiment.logs import Window, open_window
-from gateway.experiment.model import (
-    METRICS,
-    Check,
-    Logged,
-    Population,
-    Report,
-    ReportError,
-    SourceShare,
-    Traffic,
-    Truth,
-    printable,
-)
+from gateway.experiment.figures import Logged, SourceShare, Traffic
+from gateway.experiment.logs import BANNERS
+from gateway.experiment.model import METRICS, Check, Population, Report, ReportError, Truth, printable
 from gateway.experiment.populations import DEFAULT_POPULATIONS, Experiment, load_experiment
 from gateway.experiment.segments import segments_of
+from gateway.experiment.sources import overlaps, source_values
 from gateway.experiment.statistics.moments import RatioMoments, mean_with_interval
-from gateway.experiment.statistics.uplift import TUNED_FOR_USERS
 from gateway.experiment.verdict import DECIDING, verdict_of
+from gateway.experiment.window import Window, open_window
 
 Views: TypeAlias = pa.Table | Callable[[datetime], pa.Table] | None
 """item_id, views before the test, or what gives them for the moment of the first display."""
@@ -52,7 +44,9 @@ def build_report(
     until: datetime | None = None,
     attribution: Attribution = DEFAULT,
     metric: str = DECIDING,
-    expected_users: int | None = None,
+    intervals: Intervals = ORDINARY,
+    first_days: int | None = None,
+    surface: str | None = BANNERS,
     activity: Views = None,
     by: str | None = None,
     catalog: pa.Table | None = None,
@@ -73,8 +67,9 @@ def build_report(
         since, until: displays with since <= ts < until, and what they earned, whenever that was.
         attribution: which click earns a sale.
         metric: key of the metric that decides the verdict.
-        expected_users: of the two populations compared, as planned: where always-valid intervals are tightest, and
-            from when on the ordinary interval decides.
+        intervals: which are wanted, and how many users are planned: from then on the ordinary one decides.
+        first_days: of every user since their first banner, which alone count; since and until choose that banner.
+        surface: of the displays: "" banners; None: all that was logged.
         activity: user_id and ACTIVITY, what users did before the test, or what gives it for the moment of the first
             display: for CUPED.
         by: segments: device, country, merchant or day.
@@ -85,10 +80,9 @@ def build_report(
     """
     if metric not in (one.key for one in METRICS):
         raise ReportError(f"metric {metric!r}: expected one of {', '.join(one.key for one in METRICS)}")
-    window = open_window(displays, tracked, experiment, since, until, attribution)
+    window = open_window(displays, tracked, experiment, since, until, attribution, first_days, surface)
     logged = tuple(Logged(row["experiment"], row["displays"]) for row in window.log.experiments)
-    moments = [row["last"] for row in window.log.experiments] + [window.log.newest_event]
-    log_end = max(moment for moment in moments if moment is not None)
+    log_end = window.log.end
     closed_before = log_end - timedelta(days=attribution.window_days)
     served = aggregates.served(window, closed_before)
     if not served.rows:
@@ -105,12 +99,12 @@ def build_report(
     sources = _sources(names, configured, source_shares)
     populations = tuple(_population(one, users, shares, served, sources[one]) for one in names)
     with_activity = users if before is None else _with_activity(users, before)
-    comparer = Comparer(with_activity, names, sources, truth, expected_users or TUNED_FOR_USERS)
+    comparer = Comparer(with_activity, names, sources, truth, intervals)
     over_baseline, increments = comparer.over_baseline(), comparer.increments()
-    checks = _checks(window, users, populations, served, log_end, shares, configured)
+    checks = _checks(window, with_activity, populations, served, log_end, shares, configured)
     questions = (*increments, *over_baseline)
     diversity = None if catalog is None or views is None else diversity_of(window, catalog, views, names)
-    verdict = verdict_of(checks, populations, questions, metric, expected_users)
+    verdict = verdict_of(checks, populations, questions, metric, intervals.expected_users)
     if diversity is not None and verdict is not None:
         guard = diversity_check(diversity, *verdict.pair)
         checks, verdict = (*checks, guard), guarded(verdict, guard)
@@ -120,6 +114,7 @@ def build_report(
         logged=logged,
         origin=origin,
         attribution=attribution,
+        first_days=first_days,
         baseline=names[0],
         reference=names[1] if len(names) > 1 else None,
         first=served.first,
@@ -133,7 +128,10 @@ def build_report(
         traffic=Traffic(len(users), max(1.0, (served.last - served.first) / timedelta(days=1))),
         truth=truth,
         days=aggregates.sales_per_day(window, served, log_end),
+        cumulative=() if verdict is None else cumulative_uplift(window, users, verdict.pair, intervals.tuned_for),
         source_shares=source_shares,
+        source_overlaps=overlaps(slots),
+        source_values=source_values(window, slots),
         popularity_edges=edges,
         popularity=popularity,
         degraded=served.degraded,
@@ -219,10 +217,12 @@ def _checks(
         *health.window_check(window),
         health.exposure_check({name: found["displays"] for name, found in values.items()}),
         health.tails_check(values),
+        *health.before_check(users, list(values)),
         *health.left_out_checks(window),
+        *health.interaction_checks(window, users),
         health.degraded_check(served.displays, served.count(empty=True), served.degraded),
         health.configuration_check(configs, file_hash),
-        health.maturity_check(served.count(closed=True), served.displays, log_end, window.attribution.window_days),
+        health.maturity_check(window, served.count(closed=True), served.displays, log_end),
     )
 
 

@@ -27,8 +27,8 @@ from gateway.experiment.diversity_measures import (
     gini,
     jackknifed,
 )
-from gateway.experiment.logs import Window
 from gateway.experiment.model import Check, Verdict
+from gateway.experiment.window import Window
 
 GROUPS = 20
 LEAST_SLOTS = 50

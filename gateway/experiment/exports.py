@@ -54,8 +54,9 @@ def write_users(report: Report, path: Path) -> None:
 
 
 _COLUMNS = ("segment", "metric", "population", "over", "added", "uplift", "low", "high", "p", "always_valid_low",
-            "always_valid_high", "winsorised", "without_largest", "permutation_p", "cuped", "difference",
-            "difference_low", "difference_high", "conclusion", "meaning")  # fmt: skip
+            "always_valid_high", "winsorised", "without_largest", "permutation_p", "cuped", "post_stratified",
+            "look_low", "look_high", "bootstrap_low", "bootstrap_high", "difference", "difference_low",
+            "difference_high", "conclusion", "meaning")  # fmt: skip
 _TYPES = {name: pa.string() for name in ("segment", "metric", "population", "over", "added", "conclusion", "meaning")}
 
 
@@ -71,12 +72,16 @@ def _row(report: Report, segment: str | None, one: Comparison) -> dict[str, Any]
         "without_largest": None if tails is None else _value(tails.without_largest),
         "permutation_p": None if tails is None else tails.permutation_p,
         "cuped": _value(one.adjusted),
+        "post_stratified": _value(one.stratified),
         "conclusion": one.conclusion,
         "meaning": meaning(report, one),
     }
     if isinstance(one.uplift, Uplift):
         row |= {"uplift": one.uplift.value, "low": one.uplift.low, "high": one.uplift.high, "p": one.uplift.p_value}
         row |= dict(zip(("always_valid_low", "always_valid_high"), one.uplift.always_valid, strict=True))
+    for name, interval in (("look", one.group_sequential), ("bootstrap", one.bootstrap)):
+        if isinstance(interval, tuple):
+            row |= {f"{name}_low": interval[0], f"{name}_high": interval[1]}
     if isinstance(one.difference, Difference):
         found = one.difference
         row |= {"difference": found.value, "difference_low": found.low, "difference_high": found.high}

@@ -28,6 +28,9 @@ class UpliftRow:
     always_valid: str
     winsorised: str
     adjusted: str
+    stratified: str
+    at_look: str
+    bootstrap: str
     true: str
     missing: str
     meaning: str
@@ -126,6 +129,11 @@ def normalised_rows(report: Report) -> list[NormalisedRow]:
     return rows
 
 
+def count(number: int, of: str) -> str:
+    """ "1 user", "2,000 users"."""
+    return f"{number:,} {of}" if number == 1 else f"{number:,} {of}s"
+
+
 def metric_title(key: str) -> str:
     return next(metric.title for metric in METRICS if metric.key == key)
 
@@ -172,6 +180,9 @@ def _uplift_row(report: Report, one: Comparison, baseline: Mean | NotEstimable, 
         *cells,
         winsorised=DASH if tails is None or isinstance(tails.winsorised, NotEstimable) else _short(tails.winsorised),
         adjusted=_short(one.adjusted) if isinstance(one.adjusted, Uplift) else DASH,
+        stratified=_short(one.stratified) if isinstance(one.stratified, Uplift) else DASH,
+        at_look=_interval_or_why(one.group_sequential),
+        bootstrap=_interval_or_why(one.bootstrap),
         true=DASH if one.true_uplift is None else signed(one.true_uplift),
         missing=str(found) if isinstance(found, NotEstimable) else "",
         meaning=meaning(report, one),
@@ -182,6 +193,12 @@ def _short(found: Uplift | NotEstimable) -> str:
     if isinstance(found, NotEstimable):
         return str(found)
     return f"{signed(found.value)} ({interval_words((found.low, found.high))})"
+
+
+def _interval_or_why(found: tuple[float, float] | NotEstimable | None) -> str:
+    if found is None:
+        return DASH
+    return found.reason if isinstance(found, NotEstimable) else interval_words(found)
 
 
 def _number(value: float) -> str:

@@ -1,23 +1,32 @@
 """Whether a test may be believed: checks that a reader should see before any uplift."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
+from itertools import product
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from gateway.experiment.formatting import signed
-from gateway.experiment.logs import Window
-from gateway.experiment.model import METRICS, Check, Status, Version
+from gateway.experiment.comparisons import ACTIVITY
+from gateway.experiment.figures import Version
+from gateway.experiment.formatting import count, signed
+from gateway.experiment.model import METRICS, Check, Status, printable
+from gateway.experiment.statistics.interaction import Interaction, interaction
 from gateway.experiment.statistics.moments import NotEstimable, RatioMoments
+from gateway.experiment.statistics.multiple import holm
 from gateway.experiment.statistics.sample_ratio import SAMPLE_RATIO_ALARM, sample_ratio
 from gateway.experiment.statistics.tails import largest
-from gateway.experiment.statistics.uplift import Uplift, relative_uplift
+from gateway.experiment.statistics.uplift import Difference, Uplift, absolute_difference, relative_uplift
+from gateway.experiment.window import Window
 
 FAR = 0.5
 """Displays per user that differ by more than this part are no chance that a reader should call fine."""
+
+LEAST_SHARED = 200
+"""Users that two experiments must share to ask whether they change each other."""
+INTERACTION_LOOK = 0.01
 
 DEGRADED_ALARM = 0.05
 """The fraction of degraded displays from which the test is no longer of what was configured."""
@@ -111,6 +120,66 @@ def tails_check(values: Mapping[str, Mapping[str, NDArray[np.float64]]]) -> Chec
     return Check("Large outcomes", "ok", "no metric rests on one user")
 
 
+def before_check(users: pa.Table, names: Sequence[str]) -> list[Check]:
+    """Did the populations differ before the test? A fair split leaves what users did before as it was, up to chance.
+
+    Args:
+        users: with ACTIVITY, if that is known; else there is no check. names: the baseline first.
+    """
+    if ACTIVITY[0] not in users.column_names or len(names) < 2:
+        return []
+    found: dict[str, float] = {}
+    for column in ACTIVITY:
+        groups = {one: RatioMoments.of(users.filter(pc.equal(users["population"], one))[column]) for one in names}
+        for name in names[1:]:
+            difference = absolute_difference(groups[name], groups[names[0]])
+            if isinstance(difference, Difference):
+                found[f"{name}'s {column.replace('_', ' ')} the test"] = difference.p_value
+    adjusted = dict(zip(found, holm(list(found.values())), strict=True))
+    unlike = [f"{one} (p = {p:.2g})" for one, p in adjusted.items() if p < SAMPLE_RATIO_ALARM]
+    if unlike:
+        return [
+            Check("Before the test", "alarm", f"populations differed already: {', '.join(unlike)}; was the split fair?")
+        ]
+    if not adjusted:
+        return [Check("Before the test", "unknown", "no user did anything before the test that the events tell")]
+    return [
+        Check(
+            "Before the test",
+            "ok",
+            f"populations did as much before (least p of {len(adjusted)}: {min(adjusted.values()):.2f})",
+        )
+    ]
+
+
+def interaction_checks(window: Window, users: pa.Table) -> list[Check]:
+    """Does another experiment on the same users change what this one finds? Of its two largest populations."""
+    found: dict[str, float] = {}
+    for other in [row["experiment"] for row in window.log.experiments if row["experiment"] != window.experiment]:
+        there = Window(window.log, other, surface=None).users.select(["user_id", "population"])
+        both = users.join(there.rename_columns(["user_id", "there"]), "user_id", join_type="inner")
+        ours, theirs = _two_largest(both["population"]), _two_largest(both["there"])
+        if len(both) < LEAST_SHARED or not ours or not theirs:
+            continue
+        groups = {}
+        for here, away in product((False, True), repeat=2):
+            mask = pc.and_(pc.equal(both["population"], ours[here]), pc.equal(both["there"], theirs[away]))
+            groups[here, away] = RatioMoments.of(both.filter(mask)[METRICS[0].key])
+        told = interaction(groups)
+        if isinstance(told, Interaction):
+            found[printable(other)] = told.p_value
+    adjusted = dict(zip(found, holm(list(found.values())), strict=True))
+    return [_interaction_check(name, p) for name, p in adjusted.items()]
+
+
+def _interaction_check(other: str, p: float) -> Check:
+    if p < INTERACTION_LOOK:
+        told = f"experiment {other} changes what this one finds (p = {p:.2g}): read it within each of its populations"
+        return Check("Interaction", "look", told)
+    told = f"experiment {other}, on the same users, leaves this one's effect as it is (p = {p:.2f})"
+    return Check("Interaction", "ok", told)
+
+
 def left_out_checks(window: Window) -> list[Check]:
     mixed, nameless, stray = len(window.mixed), window.nameless_displays, window.log.stray_clicks
     faithful = "every user saw one population only"
@@ -146,14 +215,34 @@ def configuration_check(configs: Sequence[Version], file_hash: str | None = None
     return Check(name, "ok", "one configuration served the whole window")
 
 
-def maturity_check(closed: int, displays: int, log_end: datetime, days: int) -> Check:
-    """A display may earn sales for `days`; until then its sales are counted short."""
-    name = "Maturity"
+def maturity_check(window: Window, closed: int, displays: int, log_end: datetime) -> Check:
+    """A display may earn sales for some days; until then its sales are counted short. A user's own first days, which
+    alone may be asked for, are over or the user does not count."""
+    name, days = "Maturity", window.attribution.window_days
+    if window.first_days is not None:
+        counted = len(window.users)
+        waiting = len(pc.unique(window.everyone["user_id"])) - len(window.mixed) - counted
+        told = f"the first {count(window.first_days, 'day')} of {count(counted, 'user')} are over and count"
+        return Check(name, "ok", f"{told}; {count(waiting, 'other')} came later, or outside the window")
     if closed == displays:
         return Check(name, "ok", f"every display is older than the {days} days in which a sale can follow")
     moment = log_end.strftime("%Y-%m-%d %H:%M")
     told = f"{1 - closed / displays:.0%} of displays may still earn sales: their {days} days were not over"
-    return Check(name, "look", f"{told} when the log ended ({moment} UTC); all populations are affected alike")
+    young = pc.greater(
+        window.users["first_shown"], pa.scalar(log_end - timedelta(days=days), pa.timestamp("us", "UTC"))
+    )
+    users = f"{pc.mean(young).as_py() or 0:.0%} of users saw their first banner since"
+    told = f"{told} when the log ended ({moment} UTC); {users}"
+    return Check(
+        name, "look", f"{told}; all populations are affected alike (--first-days counts each user's first days)"
+    )
+
+
+def _two_largest(column: pa.ChunkedArray) -> tuple[str, str] | None:
+    """The names of the two that occur most, in order; None if there are not two."""
+    counts = sorted(pc.value_counts(column).to_pylist(), key=lambda one: (-one["counts"], one["values"]))
+    names = sorted(one["values"] for one in counts[:2])
+    return (names[0], names[1]) if len(names) == 2 else None
 
 
 def _dealt(window: Window) -> pa.Table:

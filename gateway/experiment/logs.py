@@ -1,13 +1,11 @@
-"""The gateway's log of one experiment, as tables of DuckDB that are read batch by batch.
+"""The gateway's log, as tables of DuckDB that are read batch by batch.
 
-What every figure rests on is decided here, once: which displays and users count, and which display earned each click
-and sale. That is decided over all displays of the log, whatever experiment and window are asked for; the window then
-chooses displays, each with all that it earned. So windows, days and users add up.
+What every figure rests on is decided here, once: which display earned each click and sale. That is decided over all
+displays of the log, whatever experiment and window are asked for.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from typing import Any
@@ -15,20 +13,22 @@ from typing import Any
 import duckdb
 import ibis
 import pyarrow as pa
-import pyarrow.compute as pc
 from ibis.expr.types import BooleanColumn, Table
 
 from data import relations
 from data.attribution import DEFAULT, SLOT, Attribution, attributed_sales, banner_clicks
 from data.engine import collect, connect, read_table
 from data.eventlog import EventLogError, LoggedRows
-from gateway.experiment.model import ReportError, printable
 
 MEMORY_LIMIT = "2GB"
 """Of DuckDB; beyond it aggregates go to disk."""
 
 _FIRST = ("ts", "user_id", "population", "merchant_id")
 """Of displays with one id the first by these counts."""
+
+
+BANNERS = ""
+"""The surface of a banner; other answers that are logged name theirs ("candidates", "similar")."""
 
 
 class Log:
@@ -74,11 +74,17 @@ class Log:
         return found
 
     @cached_property
+    def end(self) -> datetime:
+        """The moment of its newest row."""
+        moments = [row["last"] for row in self.experiments] + [self.newest_event]
+        return max(moment for moment in moments if moment is not None)
+
+    @cached_property
     def experiments(self) -> list[dict[str, Any]]:
-        """experiment, displays, first, last of each, the one with most displays first."""
-        displays = self.displays("experiment", "ts")
+        """experiment, displays (banners), first, last of each, the one with most first; those without banners last."""
+        displays = self.displays("experiment", "ts", "surface")
         counted = displays.group_by("experiment").agg(
-            displays=displays.count(), first=displays["ts"].min(), last=displays["ts"].max()
+            displays=shown_at(displays, BANNERS).sum(), first=displays["ts"].min(), last=displays["ts"].max()
         )
         rows: list[dict[str, Any]] = self.collect(counted).to_pylist()
         return sorted(rows, key=lambda row: (-row["displays"], row["experiment"]))
@@ -87,12 +93,21 @@ class Log:
     def clicked_slots(self) -> Table:
         """The slots of every display that an event names: SLOT, and what is known of their display."""
         named = self.events.filter(self.events["display_id"].notnull()).select("display_id").distinct()
-        about = ("display_id", "user_id", "merchant_id", "experiment", "population", "ts", "country", "device")
-        shown = self.displays(*about, "slots.item_id").semi_join(named, "display_id")
+        about = (
+            "display_id",
+            "user_id",
+            "merchant_id",
+            "experiment",
+            "population",
+            "ts",
+            "country",
+            "device",
+            "surface",
+        )
+        shown = self.displays(*about, "slots.item_id", "slots.sources").semi_join(named, "display_id")
         slots = shown.select(*about, slot=shown["slots"].unnest())
-        return self.kept(
-            slots.select(*about, item_id=slots["slot"]["item_id"]).distinct().rename(shown_ts="ts")
-        )  # fmt: skip
+        told = slots.select(*about, item_id=slots["slot"]["item_id"], sources=slots["slot"]["sources"].join("\0"))
+        return self.kept(told.distinct().rename(shown_ts="ts"))
 
     @cached_property
     def stray_clicks(self) -> int:
@@ -108,7 +123,8 @@ class Log:
     def sales(self, attribution: Attribution = DEFAULT) -> Table:
         """Every sale that a click earned, of all experiments, with that click's display's columns."""
         sales = attributed_sales(self.events, self.clicks, attribution)
-        about = self.clicks.select("experiment", "population", "shown_ts", "device", click_event_id="event_id")
+        columns = ("experiment", "population", "shown_ts", "device", "surface", "sources")
+        about = self.clicks.select(*columns, click_event_id="event_id")
         return self.kept(sales.join(about, "click_event_id"))
 
     def _read(self, *columns: str) -> Table:
@@ -126,116 +142,10 @@ class Log:
         return self.collect(ids.filter(ids["n"] > 1).select("display_id"))
 
 
-@dataclass(frozen=True)
-class Window:
-    """The displays of one experiment with since <= ts < until, and the users whose displays they are.
-
-    users: one row per user and population of the whole experiment: user_id, population, displays and slots (in the
-    window), first and config_hash (of the first display of the experiment), first_shown (in the window).
-    """
-
-    log: Log
-    experiment: str
-    attribution: Attribution = DEFAULT
-    since: datetime | None = None
-    until: datetime | None = None
-
-    def within(self, moment: Any) -> BooleanColumn:
-        """Whether a display's moment lies in the window."""
-        inside: BooleanColumn = moment.notnull()
-        if self.since is not None:
-            inside = inside & (moment >= self.since)
-        return inside if self.until is None else inside & (moment < self.until)
-
-    def displays(self, *columns: str, counted: bool = True) -> Table:
-        """The window's displays. `counted`: without those of nameless users and of users of several populations."""
-        away = counted and len(self.left_out)
-        names = [column.partition(".")[0] for column in columns]
-        shown = self.log.displays(*dict.fromkeys([*columns, "experiment", "ts", *(["user_id"] if away else [])]))
-        shown = shown.filter(shown["experiment"] == self.experiment, self.within(shown["ts"]))
-        shown = shown.anti_join(self.log.kept(self.left_out), "user_id") if away else shown
-        return shown.select(*dict.fromkeys(names))
-
-    @cached_property
-    def everyone(self) -> pa.Table:
-        """The users of the whole experiment, those included that are left out or were shown nothing in the window."""
-        shown = self.log.displays("user_id", "population", "experiment", "ts", "config_hash", "slots.position")
-        shown = shown.filter(shown["experiment"] == self.experiment)
-        inside = self.within(shown["ts"])
-        table = self.log.collect(
-            shown.group_by(["user_id", "population"]).agg(
-                displays=inside.cast("int64").sum(),
-                slots=ibis.ifelse(inside, shown["slots"].length(), 0).sum(),
-                first=shown["ts"].min(),
-                first_shown=shown["ts"].min(where=inside),
-                config_hash=shown["config_hash"].argmin(shown["ts"]),
-            )
-        )
-        return table.sort_by([("population", "ascending"), ("user_id", "ascending")])
-
-    @cached_property
-    def mixed(self) -> pa.Array:
-        """The users who saw several populations of the experiment, within the window or before or after it."""
-        counted = self.everyone.group_by("user_id").aggregate([([], "count_all")])
-        found = counted.filter(pc.greater(counted["count_all"], 1))["user_id"].combine_chunks()
-        return found.filter(pc.not_equal(found, ""))
-
-    @cached_property
-    def left_out(self) -> pa.Table:
-        """user_id of who does not count: "" for the nameless, if there are any, and the mixed."""
-        nameless = pa.array([""] if self.nameless_displays else [], pa.string())
-        return pa.table({"user_id": pa.concat_arrays([nameless, self.mixed.cast(pa.string())])})
-
-    @cached_property
-    def nameless_displays(self) -> int:
-        nameless = self.everyone.filter(pc.equal(self.everyone["user_id"], ""))
-        return int(pc.sum(nameless["displays"]).as_py() or 0)
-
-    @cached_property
-    def users(self) -> pa.Table:
-        """Of `everyone`, who counts and was shown a banner in the window."""
-        shown = self.everyone.filter(pc.greater(self.everyone["displays"], 0))
-        return shown.filter(pc.invert(pc.is_in(shown["user_id"], self.left_out["user_id"].combine_chunks())))
-
-    @cached_property
-    def clicks(self) -> Table:
-        """The clicks on counted displays of the window."""
-        return self._earned(self.log.clicks)
-
-    @cached_property
-    def sales(self) -> Table:
-        """The sales that counted displays of the window earned, whenever they were made."""
-        return self._earned(self.log.sales(self.attribution))
-
-    def _earned(self, earned: Table) -> Table:
-        mine = earned.filter(earned["experiment"] == self.experiment, self.within(earned["shown_ts"]))
-        return self.log.kept(mine.anti_join(self.log.kept(self.left_out), "user_id"))
-
-
-def open_window(
-    displays: LoggedRows | pa.Table,
-    tracked: LoggedRows | pa.Table,
-    experiment: str | None = None,
-    since: datetime | None = None,
-    until: datetime | None = None,
-    attribution: Attribution = DEFAULT,
-) -> Window:
-    """The window of an experiment of a log.
-
-    Args:
-        experiment: its name; None: the one with most displays.
-
-    Raises:
-        ReportError: no display at all, or none of that experiment.
-    """
-    log = Log(displays, tracked)
-    found = [row["experiment"] for row in log.experiments]
-    if not found:
-        raise ReportError("the log holds no display yet; send banner requests to the gateway first")
-    if experiment is not None and experiment not in found:
-        told = ", ".join(repr(printable(name)) for name in sorted(found))
-        raise ReportError(f"the log holds no display of experiment {experiment!r}; it holds {told}")
-    return Window(log, experiment or found[0], attribution, since, until)
+def shown_at(table: Table, surface: str) -> BooleanColumn:
+    """Whether a display was on that surface; old logs have banners alone."""
+    found: BooleanColumn = table["surface"].fill_null(BANNERS) == surface
+    return found
 
 
 @contextmanager

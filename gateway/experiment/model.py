@@ -11,6 +11,18 @@ from data.attribution import Attribution
 from data.workspace import Origin
 from gateway.errors import GatewayError
 from gateway.experiment.diversity_measures import Diversity
+from gateway.experiment.figures import (
+    CumulativeDay,
+    Day,
+    Logged,
+    Popularity,
+    SourceOverlap,
+    SourceShare,
+    SourceValue,
+    StageLatency,
+    Traffic,
+    Version,
+)
 from gateway.experiment.statistics.moments import LEVEL, Mean, NotEstimable
 from gateway.experiment.statistics.normalised import NormalisedUplift
 from gateway.experiment.statistics.tails import Tails
@@ -78,6 +90,9 @@ class Comparison:
         metric: key. added: the sources that the population has and the baseline lacks, if it lacks none of the others.
         difference: per user, in the metric's unit.
         adjusted: the uplift by CUPED, from what users did before the test; None if that is not known.
+        stratified: the uplift of means post-stratified by how active users were before the test; None likewise.
+        group_sequential: the interval of the last planned look that has been reached; None if no looks are planned.
+        bootstrap: the interval by drawing users anew; None unless asked for.
         tails: None where a population has no outcome.
         normalised: by the reference population's uplift; None for the reference itself (1 by definition).
     """
@@ -93,6 +108,9 @@ class Comparison:
     normalised: NormalisedUplift | NotEstimable | None
     true_uplift: float | None
     true_normalised: float | None
+    stratified: Uplift | NotEstimable | None = None
+    group_sequential: tuple[float, float] | NotEstimable | None = None
+    bootstrap: tuple[float, float] | None = None
 
     @property
     def conclusion(self) -> Conclusion:
@@ -105,6 +123,12 @@ class Comparison:
         if not isinstance(self.uplift, Uplift) or self.tails is None or not self.tails.enough:
             return "unclear"
         return self._says(self.uplift.always_valid)
+
+    @property
+    def planned_conclusion(self) -> Conclusion:
+        """What the group-sequential interval says."""
+        found = self.group_sequential
+        return "unclear" if found is None or isinstance(found, NotEstimable) else self._says(found)
 
     @property
     def rests_on_one(self) -> bool:
@@ -155,81 +179,6 @@ class SegmentRow:
 
 
 @dataclass(frozen=True, slots=True)
-class SourceShare:
-    """A source's part of a population's displayed slots, as fractions of them.
-
-    split: a slot proposed by k sources counts 1/k for each, so a population's splits add up to 1 (Table 5).
-    proposed: the source is among those that proposed the slot's item. alone: it is the only one.
-    """
-
-    population: str
-    source: str
-    split: float
-    proposed: float
-    alone: float
-
-
-@dataclass(frozen=True, slots=True)
-class Day:
-    """Attributed sales of one UTC day and population. `open`: displays of that day may still earn sales."""
-
-    day: dt.date
-    population: str
-    displays: int
-    sales: int
-    order_value: float
-    open: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Popularity:
-    """How often the items that a source placed had been viewed before; each slot weighs 1 / its sources."""
-
-    source: str
-    slots: float  # weight in all
-    mean_views: float
-    median_views: float
-    unseen: float  # fraction of the weight on items without a view
-    histogram: tuple[float, ...]  # fractions of the weight per bin of Report.popularity_edges
-
-
-@dataclass(frozen=True, slots=True)
-class StageLatency:
-    """Time spent in one stage of a banner, over all displays that logged it."""
-
-    stage: str
-    displays: int
-    p50_us: float
-    p99_us: float
-
-
-@dataclass(frozen=True, slots=True)
-class Version:
-    """A configuration hash or bundle version that the log names, when, and how many displays of each population."""
-
-    name: str
-    first: dt.datetime
-    last: dt.datetime
-    displays: Mapping[str, int]
-
-
-@dataclass(frozen=True, slots=True)
-class Logged:
-    """An experiment of the log, and how many displays it has there in all."""
-
-    experiment: str
-    displays: int
-
-
-@dataclass(frozen=True, slots=True)
-class Traffic:
-    """What one day's full traffic is: `users` counted over `days` (of the window, at least one)."""
-
-    users: int
-    days: float
-
-
-@dataclass(frozen=True, slots=True)
 class Report:
     """Everything that is shown of one experiment, in the order in which it is shown."""
 
@@ -237,6 +186,7 @@ class Report:
     logged: tuple[Logged, ...]  # every experiment of the log, that with most displays first
     origin: Origin
     attribution: Attribution
+    first_days: int | None  # of every user, which alone count; None: the whole window
     baseline: str
     reference: str | None  # whose uplift scales the normalised one; None with fewer than two populations
     first: dt.datetime
@@ -250,7 +200,10 @@ class Report:
     traffic: Traffic
     truth: Truth | None
     days: tuple[Day, ...]
+    cumulative: tuple[CumulativeDay, ...]  # of the verdict's populations
     source_shares: tuple[SourceShare, ...]
+    source_overlaps: tuple[SourceOverlap, ...]
+    source_values: tuple[SourceValue, ...]
     popularity_edges: tuple[float, ...]
     popularity: tuple[Popularity, ...]
     degraded: Mapping[str, Mapping[str, int]]  # what failed open -> population -> displays

@@ -12,9 +12,11 @@ from data.relations import item_counts
 from data.tables import load_catalog
 from data.workspace import Workspace
 from gateway.experiment.build import build_report
-from gateway.experiment.comparisons import ACTIVITY
+from gateway.experiment.comparisons import ACTIVITY, Intervals
+from gateway.experiment.logs import BANNERS
 from gateway.experiment.model import Report, ReportError, Truth
 from gateway.experiment.populations import load_experiment
+from gateway.experiment.statistics.group_sequential import Spending
 from gateway.experiment.verdict import DECIDING
 
 
@@ -27,9 +29,14 @@ def report_of(
     until: datetime | None = None,
     populations: Path | None = None,
     truth: Truth | None = None,
-    attribution: Attribution = DEFAULT,
+    attribution: Attribution | None = None,
     metric: str = DECIDING,
     expected_users: int | None = None,
+    looks: int | None = None,
+    spending: Spending = "obrien-fleming",
+    bootstrap: bool = False,
+    first_days: int | None = None,
+    surface: str | None = BANNERS,
     by: str | None = None,
     diversity: bool = False,
 ) -> Report:
@@ -42,16 +49,21 @@ def report_of(
         populations: the experiment's file, whose shares the split is checked against; None: the one that comes with
             Tandem, if it served.
         truth: of a simulation, population -> metric key -> true mean per user.
-        attribution: which click earns a sale.
+        attribution: which click earns a sale; None: what the workspace's training says, else the paper's rule.
         metric: key of the metric that decides the verdict: landed_clicks, sales or order_value.
-        expected_users: of the two populations compared, as planned.
+        expected_users: of the two populations compared, as planned. looks: so many looks are planned until then, which
+            spend the error as `spending` says. bootstrap: intervals by drawing users anew, too.
+        first_days: count every user's first so many days alone, of users whose days are over.
+        surface: "" banners, "candidates", "similar"; None: all that was logged.
         by: segments: device, country, merchant or day.
         diversity: also measure what users are shown: coverage, popularity, variety and more.
 
     Raises:
-        ReportError: no display to report, or an unknown experiment, baseline or metric.
+        ReportError: no display to report, or an unknown experiment, baseline or metric; looks without a plan.
         EventLogError: a file of the log is damaged.
     """
+    if looks is not None and expected_users is None:
+        raise ReportError("looks are planned for a number of users; expected --expected-users beside --looks")
     place = workspace if isinstance(workspace, Workspace) else Workspace(Path(workspace))
     origin = place.origin()
     displays, tracked = read_log(place)
@@ -72,9 +84,11 @@ def report_of(
         baseline=baseline,
         since=utc(since),
         until=utc(until),
-        attribution=attribution,
+        attribution=attribution or DEFAULT,
         metric=metric,
-        expected_users=expected_users,
+        intervals=Intervals(expected_users, looks, spending, bootstrap),
+        first_days=first_days,
+        surface=surface,
         by=by,
         activity=lambda first: activity_before(place, first),
         catalog=load_catalog(place) if diversity else None,

@@ -10,10 +10,10 @@ from ibis.expr.types import Table
 from data.attribution import user_outcomes
 from gateway.experiment.aggregates import with_outcomes
 from gateway.experiment.comparisons import Comparer
-from gateway.experiment.logs import Window
 from gateway.experiment.model import METRICS, ReportError, SegmentRow
 from gateway.experiment.statistics.multiple import holm
 from gateway.experiment.statistics.uplift import Uplift
+from gateway.experiment.window import Window
 
 By = Literal["device", "country", "merchant", "day"]
 BY: tuple[str, ...] = get_args(By)

@@ -8,10 +8,15 @@ from rich.table import Table
 from data.console import console
 from gateway.experiment import formatting
 from gateway.experiment.diversity_measures import MEASURES
+from gateway.experiment.formatting import DASH
 from gateway.experiment.model import METRICS, Comparison, Report, Status, printable
 from gateway.experiment.planning import Planned
 from gateway.experiment.statistics.moments import LEVEL, NotEstimable
 from gateway.experiment.statistics.power import Plan
+from gateway.experiment.statistics.uplift import Uplift
+
+LAST_DAYS = 7
+"""Of the cumulative uplift, in the terminal."""
 
 STATUS_STYLES: dict[Status, str] = {"ok": "green", "look": "yellow", "alarm": "bold red", "unknown": "dim"}
 
@@ -30,9 +35,12 @@ def print_report(report: Report) -> None:
         _uplifts(report, report.subject, formatting.question(report)),
         _meanings(report),
         _uplifts(report, report.rest, f"Uplift over {report.baseline}"),
+        _cumulative(report),
         _segments(report),
         _normalised(report),
         _sources(report),
+        _overlaps(report),
+        _values(report),
         _popularity(report),
         _diversity(report),
         _latency(report),
@@ -76,7 +84,7 @@ def _populations(report: Report) -> Table:
     titles = (metric.title.lower() for metric in METRICS)
     table = _table(report, "Populations", "population", "share", "users", "displays", *titles, "degraded")
     for one in report.populations:
-        share = formatting.DASH if one.share is None else formatting.percent(one.share, 0)
+        share = DASH if one.share is None else formatting.percent(one.share, 0)
         totals = (f"{one.totals[metric.key]:,.0f}" for metric in METRICS)
         name = _safe(formatting.label(one))
         table.add_row(name, share, f"{one.users:,}", f"{one.displays:,}", *totals, f"{one.degraded:,}")
@@ -101,9 +109,29 @@ def _uplifts(report: Report, comparisons: Sequence[Comparison], title: str) -> T
 
 def _meanings(report: Report) -> Table:
     """A sentence per figure of the verdict's comparison, and the same figure by other methods."""
-    table = _table(report, "What it means", "in words", "winsorised", "CUPED", numbers=9)
-    for row in formatting.uplift_rows(report, report.subject):
-        table.add_row(_safe(row.meaning, 600), row.winsorised, row.adjusted)
+    rows = formatting.uplift_rows(report, report.subject)
+    methods = {"winsorised": "winsorised", "CUPED": "adjusted", "post-stratified": "stratified"}
+    asked = {"at the last look": "at_look", "bootstrap": "bootstrap"}
+    methods |= {title: name for title, name in asked.items() if any(getattr(row, name) != DASH for row in rows)}
+    table = _table(report, "What it means", "in words", *methods, numbers=9)
+    for row in rows:
+        table.add_row(_safe(row.meaning, 600), *(getattr(row, name) for name in methods.values()))
+    return table
+
+
+def _cumulative(report: Report) -> Table:
+    """The metric that decides, as it stood at the ends of the last days."""
+    metric = report.verdict.metric if report.verdict else ""
+    days = [one for one in report.cumulative if one.metric == metric][-LAST_DAYS:]
+    title = f"{formatting.metric_title(metric)} as it stood at the end of each day" if days else ""
+    table = _table(report, title, "day", "users", "uplift", formatting.INTERVAL, "always valid")
+    for one in days:
+        cells = [DASH, str(one.uplift), DASH]
+        if isinstance(one.uplift, Uplift):
+            found = one.uplift
+            intervals = (found.low, found.high), found.always_valid
+            cells = [formatting.signed(found.value), *(formatting.interval_words(one) for one in intervals)]
+        table.add_row(one.day.isoformat(), f"{one.users:,}", *cells)
     return table
 
 
@@ -114,7 +142,7 @@ def _segments(report: Report) -> Table:
     rows = formatting.uplift_rows(report, [one.comparison for one in report.segments])
     last = ""
     for one, row in zip(report.segments, rows, strict=True):
-        p_value = formatting.DASH if one.adjusted_p is None else formatting.p_value(one.adjusted_p)
+        p_value = DASH if one.adjusted_p is None else formatting.p_value(one.adjusted_p)
         metric, last = "" if row.metric == last else row.metric, row.metric
         table.add_row(metric, _safe(one.segment), f"{one.users:,}", row.uplift, row.missing or row.interval, p_value)
     return table
@@ -137,9 +165,30 @@ def _sources(report: Report) -> Table:
         cells = []
         for source in report.sources:
             one = shares.get((population.name, source))
-            told = f"{one.split:.1%} ({one.proposed:.0%}; {one.alone:.0%})" if one else formatting.DASH
+            told = f"{one.split:.1%} ({one.proposed:.0%}; {one.alone:.0%})" if one else DASH
             cells.append(told)
         table.add_row(_safe(population.name), *cells)
+    return table
+
+
+def _overlaps(report: Report) -> Table:
+    """Who proposes what the others do not: of each source's slots, the part that each other proposed too."""
+    table = _table(report, "Of a source's slots, also proposed by", "population", "source", *report.sources, numbers=2)
+    shared = {(one.population, one.source, one.other): one.share for one in report.source_overlaps}
+    for population, source in dict.fromkeys((one.population, one.source) for one in report.source_overlaps):
+        cells = [shared.get((population, source, other)) for other in report.sources]
+        told = [DASH if share is None else f"{share:.0%}" for share in cells]
+        table.add_row(_safe(population), _safe(source), *told)
+    return table
+
+
+def _values(report: Report) -> Table:
+    title = "Slots that one source alone proposed (an observation: C over B is the experiment)"
+    columns = ("population", "source", "slots", "landed clicks per 1,000", "sales per 1,000", "order value per 1,000")
+    table = _table(report, title, *columns, numbers=2)
+    for one in report.source_values:
+        per = [f"{value / one.slots * 1000:,.1f}" for value in (one.landed_clicks, one.sales, one.order_value)]
+        table.add_row(_safe(one.population), _safe(one.source), f"{one.slots:,}", *per)
     return table
 
 
@@ -189,11 +238,11 @@ def print_plan(planned: Sequence[Planned], uplift: float, power: float) -> None:
     for column in ("users now", "new a day", "seen now", "needed", "days left", "to look daily", "days left"):
         table.add_column(column, justify="right", overflow="fold")
     for one in planned:
-        days = [formatting.DASH if left is None else f"{left:,}" for left in (one.days_left, one.sequential_days_left)]
-        needed = [str(one.plan), formatting.DASH]
+        days = [DASH if left is None else f"{left:,}" for left in (one.days_left, one.sequential_days_left)]
+        needed = [str(one.plan), DASH]
         if isinstance(one.plan, Plan):
             needed = [f"{one.plan.users:,}", f"{one.plan.sequential_users:,}"]
-        seen = formatting.DASH if isinstance(one.detectable, NotEstimable) else formatting.signed(one.detectable)
+        seen = DASH if isinstance(one.detectable, NotEstimable) else formatting.signed(one.detectable)
         now = f"{one.users:,}", f"{one.new_users:,.0f}"
         table.add_row(formatting.metric_title(one.metric), *now, seen, needed[0], days[0], needed[1], days[1])
     console.print(table)

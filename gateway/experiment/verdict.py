@@ -8,7 +8,8 @@
 
 A gain or a loss is an interval that excludes zero also without its largest user, and that the permutation test does not
 explain. It is the always-valid interval, so that one may look every day, and counts from ENOUGH effective users on.
-Once the users planned (`expected_users`) are there, it is the ordinary one. Guardrails are looked at with the ordinary
+Once the users planned (`expected_users`) are there, it is the ordinary one; if looks were planned, it is the last one's
+that was reached. Guardrails are looked at with the ordinary
 interval: better one test too many stopped.
 """
 
@@ -16,7 +17,7 @@ from collections.abc import Sequence
 
 from gateway.experiment.formatting import interval_words, metric_title, signed, told_uplift
 from gateway.experiment.model import Check, Comparison, Population, Verdict
-from gateway.experiment.statistics.moments import LEVEL
+from gateway.experiment.statistics.moments import LEVEL, NotEstimable
 from gateway.experiment.statistics.multiple import holm
 from gateway.experiment.statistics.tails import ENOUGH
 from gateway.experiment.statistics.uplift import Uplift
@@ -57,7 +58,9 @@ def verdict_of(
     reasons = [_looked_at(subject, planned, users, expected_users)]
     lost = _lost(guardrails)
     reasons += [f"Guardrail {metric_title(one.metric).lower()} lost: {told_uplift(one)}." for one in lost]
-    conclusion = subject.conclusion if planned else subject.lasting_conclusion
+    running = subject.lasting_conclusion if subject.group_sequential is None else subject.planned_conclusion
+    looked = subject.group_sequential is not None
+    conclusion = subject.conclusion if planned and not looked else running
     if conclusion == "loss" or lost:
         return told("roll back", *reasons)
     if guardrails:
@@ -67,7 +70,7 @@ def verdict_of(
         return told("ship", *reasons)
     if subject.rests_on_one:
         reasons.append("The figure rests on one user.")
-    if not planned and subject.tails is not None and not subject.tails.enough:
+    if not planned and not looked and subject.tails is not None and not subject.tails.enough:
         reasons.append(f"Its outcomes are worth fewer than {ENOUGH:.0f} users with equal ones: too few to look daily.")
     if planned:
         reasons.append("The planned number of users is there: more looking is a new plan.")
@@ -86,6 +89,10 @@ def _looked_at(subject: Comparison, planned: bool, users: int, expected: int | N
         return f"{metric} of {subject.population} over {subject.baseline}: {subject.uplift}."
     kind = "ordinary" if planned else "always-valid"
     interval = (subject.uplift.low, subject.uplift.high) if planned else subject.uplift.always_valid
+    if isinstance(subject.group_sequential, NotEstimable):
+        return f"{metric} of {subject.population} over {subject.baseline}: {subject.group_sequential.reason}."
+    if subject.group_sequential is not None:
+        kind, interval = "planned look's", subject.group_sequential
     where = "above" if interval[0] > 0 else "below" if interval[1] < 0 else "on both sides of"
     told = f"{metric} of {subject.population} over {subject.baseline}: {signed(subject.uplift.value)}, "
     told += f"the {kind} interval {interval_words(interval)} lies {where} zero"

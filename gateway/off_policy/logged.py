@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from data.attribution import DEFAULT, Attribution, clicked_slots
 from data.eventlog import LoggedRows
 from gateway.errors import GatewayError
-from gateway.experiment.logs import Window, open_window
+from gateway.experiment.window import Window, open_window
 from gateway.off_policy.estimates import Floats, Users
 
 METRICS = ("landed_clicks", "sales", "order_value")

@@ -14,7 +14,7 @@ from data.attribution import DEFAULT, Attribution
 from data.console import console
 from data.workspace import Workspace
 from gateway.experiment.exports import as_json
-from gateway.experiment.formatting import DASH, INTERVAL, interval_words, metric_title, signed
+from gateway.experiment.formatting import DASH, INTERVAL, count, interval_words, metric_title, signed
 from gateway.experiment.reports import read_log, utc
 from gateway.experiment.statistics.moments import LEVEL, NotEstimable
 from gateway.off_policy.diagnostics import LEAST_EFFECTIVE
@@ -96,8 +96,8 @@ def print_policy(report: PolicyReport) -> None:
     """The estimators of every metric, and what the weights are worth."""
     mark = f" [bold red]{report.mark}[/]" if report.mark else ""
     console.print(f"\n[bold]What would this have brought?[/]{mark}  {escape(report.policy)}")
-    told = f"{_count(report.displays, 'display')} drawn at random, {report.left_out:,} others; "
-    console.print(f"{told}per display, its first {_count(report.places, 'place')}", highlight=False)
+    told = f"{count(report.displays, 'display')} drawn at random, {report.left_out:,} others; "
+    console.print(f"{told}per display, its first {count(report.places, 'place')}", highlight=False)
     table = Table(box=None, padding=(0, 2, 0, 0))
     for number, column in enumerate(("per display", "estimator", "value", INTERVAL, "over the log", INTERVAL, "worth")):
         table.add_column(column, justify="left" if number < 2 else "right", overflow="fold")
@@ -147,10 +147,6 @@ def _cells(found: Found) -> tuple[str, ...]:
     few = " (few)" if found.outcomes < FEW_OUTCOMES else ""
     worth = DASH if found.outcomes != found.outcomes else f"{found.outcomes:,.0f} users{few}"
     return f"{found.value:.5f}", f"{found.low:.5f} to {found.high:.5f}", *over, worth
-
-
-def _count(number: int, of: str) -> str:
-    return f"{number:,} {of}" if number == 1 else f"{number:,} {of}s"
 
 
 def policy_figures(report: PolicyReport) -> dict[str, Any]:

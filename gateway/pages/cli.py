@@ -43,6 +43,17 @@ def report(
     expected_users: Annotated[
         int | None, typer.Option(min=2, help="Users planned, of the two populations compared (see `tandem plan`).")
     ] = None,
+    looks: Annotated[
+        int | None, typer.Option(min=1, max=100, help="Looks planned, evenly until the expected users are there.")
+    ] = None,
+    pocock: Annotated[bool, typer.Option("--pocock", help="Looks spend the error evenly, not late.")] = False,
+    first_days: Annotated[
+        int | None, typer.Option(min=1, help="Count each user's first so many days alone, once they are over.")
+    ] = None,
+    bootstrap: Annotated[bool, typer.Option("--bootstrap", help="Intervals by drawing users anew, too.")] = False,
+    surface: Annotated[
+        str, typer.Option(help="Which answers: banners, candidates or similar (items); all.")
+    ] = "banners",
     by: Annotated[str | None, typer.Option(help="Also by segment: device, country, merchant or day.")] = None,
     diversity: Annotated[
         bool, typer.Option("--diversity", help="Also coverage, popularity and variety of what users are shown.")
@@ -69,6 +80,11 @@ def report(
         ),
         metric=metric,
         expected_users=expected_users,
+        looks=looks,
+        spending="pocock" if pocock else "obrien-fleming",
+        first_days=first_days,
+        bootstrap=bootstrap,
+        surface={"banners": "", "all": None}.get(surface, surface),
         by=by,
         diversity=diversity,
     )

@@ -30,6 +30,11 @@ class Uplift:
     always_valid: tuple[float, float]
     method: Method
 
+    def interval(self, errors: float) -> tuple[float, float]:
+        """Of so many standard errors, on the log scale."""
+        middle, half = math.log1p(self.value), errors * self.standard_error / (1 + self.value)
+        return math.expm1(middle - half), math.expm1(min(middle + half, LARGEST_EXPONENT))
+
 
 def relative_uplift(
     treated: RatioMoments,

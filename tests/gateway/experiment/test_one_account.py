@@ -13,7 +13,7 @@ from data.attribution import Attribution
 from data.eventlog import EventLogError, logged_displays, logged_events
 from data.schema import DISPLAY_SCHEMA, EVENT_SCHEMA
 from gateway.experiment import aggregates
-from gateway.experiment.logs import open_window
+from gateway.experiment.window import open_window
 from tests.conftest import SHARED
 from tests.support.gateway.log_rows import START, display, event, report_of, slot, tables
 

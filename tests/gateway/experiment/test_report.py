@@ -12,10 +12,10 @@ from data.errors import TandemError
 from gateway.experiment import aggregates
 from gateway.experiment.build import build_report
 from gateway.experiment.exports import report_figures
-from gateway.experiment.logs import open_window
 from gateway.experiment.model import METRICS, ReportError, printable
 from gateway.experiment.statistics.moments import NotEstimable
 from gateway.experiment.tables import print_report
+from gateway.experiment.window import open_window
 from tests.support.gateway.log_rows import REAL, START, display, event, report_of, slot, tables
 
 SOURCES = {"A": ("gbo",), "B": ("gbo", "cbo"), "C": ("gbo", "cbo", "led")}

@@ -6,6 +6,7 @@ import json
 import pyarrow.parquet as pq
 import pytest
 
+from gateway.experiment.comparisons import Intervals
 from gateway.experiment.exports import report_figures, uplift_table, write_csv, write_users
 from gateway.experiment.formatting import meaning, question
 from gateway.experiment.model import ReportError
@@ -52,8 +53,8 @@ def test_at_the_planned_end_the_ordinary_interval_decides():
     one = looked.subject[0]
     assert one.conclusion == "gain" and one.lasting_conclusion == "unclear"
     assert looked.verdict.decision == "keep looking"
-    assert report_of(*rows, expected_users=600).verdict.decision == "ship"
-    assert report_of(*rows, expected_users=100_000).verdict.decision == "keep looking"
+    assert report_of(*rows, intervals=Intervals(expected_users=600)).verdict.decision == "ship"
+    assert report_of(*rows, intervals=Intervals(expected_users=100_000)).verdict.decision == "keep looking"
 
 
 def test_every_figure_has_a_sentence_with_the_effect_on_a_day():
