@@ -143,8 +143,9 @@ def main(
                         found[name, metric, method].append((one.value, one.standard_error, held))
             bar.advance()
     rows = [_row(key, values, world, refused, effective) for key, values in found.items()]
-    _print(rows, logs)
+    rows.sort(key=lambda row: (METRICS.index(row["metric"]), list(world.policies).index(row["policy"])))
     write_figures(json, {"logs": logs, "users": users, "seed": seed, "rows": rows})
+    _print(rows, logs)
 
 
 def _row(key: tuple[str, str, str], values: Any, world: World, refused: Any, effective: Any) -> dict[str, Any]:
@@ -174,7 +175,9 @@ def _print(rows: list[dict[str, Any]], logs: int) -> None:
     for name in ("truth", "bias", "deviation", "its error", "coverage", "refused", "effective"):
         table.add_column(name, justify="right")
     for row in rows:
-        figures = [f"{row[name]:.1%}" for name in ("bias", "deviation", "error", "coverage")]
+        figures = [
+            "" if row[name] is None else f"{row[name]:.1%}" for name in ("bias", "deviation", "error", "coverage")
+        ]
         table.add_row(
             row["policy"], row["metric"], row["method"] + (" *" if row["misses"] else ""), f"{row['truth']:.5f}",
             *figures, str(row["not_estimable"]), f"{row['effective']:,.0f}",
