@@ -8,15 +8,16 @@ limit all the same goes to the worker threads for a while, where its limit is ke
 machine may take the processor away once, and twice as long each time that it overruns again (pages that left the
 memory).
 
-What has arrived while the loop was busy is taken together, without waiting for more: each answer goes on alone up to a
-stage that shares something with others (`Stage.together`), such as the log, and takes that in one step with them.
+What has arrived is taken together, and where requests came several at a time lately, the first waits a moment for the
+others: one stage of all answers after the other, for a stage that has just run is quicker the next time, and a stage
+that shares something with others (`Stage.together`), such as the log, in one step.
 """
 
 import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, NoReturn, cast
 
@@ -35,7 +36,13 @@ LONGEST_SECONDS = 10.0
 STRANGERS_SECONDS = 0.001
 """How long a request waits at most for those that are answered together with it."""
 
+GATHER_SECONDS = 0.0005
+"""Where several came together lately, the first waits so long for the others; event loops count in milliseconds."""
+
 _MOST = 16
+_NEWEST = 0.3
+"""How much the newest company counts in how many are waited for."""
+
 _MEMORY = 0.1
 """How much the newest measurement counts in what an answer takes."""
 
@@ -58,17 +65,15 @@ class _Arrived(Generic[StateT, AnswerT]):
 
 
 class InlinePath:
-    """Which answers need no thread, and those answers. Everything here runs on the event loop's thread.
-
-    Attributes:
-        others_arrive: whether requests will be here in a moment.
-    """
+    """Which answers need no thread, and those answers. Everything here runs on the event loop's thread."""
 
     def __init__(self) -> None:
         self._bars: dict[str, _Bar] = {}
         self._arrived: deque[_Arrived[Any, Any]] = deque()
         self._seconds_each = STRANGERS_SECONDS
-        self.others_arrive: Callable[[], bool] = lambda: False
+        self._company = 1.0
+        self._taking: asyncio.Handle | None = None
+        self._waits = False
 
     def takes(self, progress: Progress[StateT]) -> bool:
         """Whether every stage is bounded and kept its limit lately."""
@@ -87,15 +92,22 @@ class InlinePath:
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[AnswerT] = loop.create_future()
         self._arrived.append(_Arrived(progress, encode, answer))
-        if len(self._arrived) == 1:
-            loop.call_soon(self._take)
+        self._gather(loop)
         return await answer
+
+    def _gather(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Take those that have arrived at once if they are as many as came together lately, else a moment later."""
+        if self._taking is not None:
+            if not self._waits or len(self._arrived) < self._company - 0.5:
+                return
+            self._taking.cancel()
+        self._waits = len(self._arrived) < self._company - 0.5
+        self._taking = loop.call_later(GATHER_SECONDS, self._take) if self._waits else loop.call_soon(self._take)
 
     def _take(self) -> None:
         """Answer those that have arrived; as many as do not keep each other waiting for too long."""
-        if self.others_arrive() and len(self._arrived) < _MOST:
-            asyncio.get_running_loop().call_soon(self._take)
-            return
+        self._taking = None
+        self._company += _NEWEST * (len(self._arrived) - self._company)
         most = min(_MOST, 1 + int(STRANGERS_SECONDS / self._seconds_each))
         taken = [self._arrived.popleft() for _ in range(min(most, len(self._arrived)))]
         waiting = [one for one in taken if not one.answer.done()]
@@ -109,7 +121,7 @@ class InlinePath:
             each = (time.perf_counter() - began) / len(waiting)
             self._seconds_each += _MEMORY * (each - self._seconds_each)
         if self._arrived:
-            asyncio.get_running_loop().call_soon(self._take)
+            self._gather(asyncio.get_running_loop())
 
     def run(self, progress: Progress[StateT]) -> Progress[StateT]:
         """Run all stages of one answer."""
@@ -120,12 +132,17 @@ class InlinePath:
         """Run all stages of several answers; what an answer cannot do without may fail, and so the answer."""
         under_way: list[Progress[StateT] | Exception] = list(answers)
         while True:
-            under_way = [self._alone(one, len(answers)) if isinstance(one, Progress) else one for one in under_way]
             groups: dict[int, list[int]] = {}
+            ended = True
             for place, one in enumerate(under_way):
                 if isinstance(one, Progress) and one.stages:
-                    groups.setdefault(id(one.stages[0].together), []).append(place)
-            if not groups:
+                    ended = False
+                    shared = one.stages[0].together
+                    if shared is None:
+                        under_way[place] = self._alone(one, len(answers))
+                    else:
+                        groups.setdefault(id(shared), []).append(place)
+            if ended:
                 return under_way
             for group in groups.values():
                 together = self._together([cast(Progress[StateT], under_way[place]) for place in group])
@@ -133,17 +150,16 @@ class InlinePath:
                     under_way[place] = after
 
     def _alone(self, progress: Progress[StateT], company: int) -> Progress[StateT] | Exception:
-        """One answer up to its next stage that is taken together."""
-        if company > 1 and progress.stages:
+        """The next stage of one answer."""
+        if company > 1:
             progress = progress.lap("wait")
+        stage, began = progress.stages[0], time.perf_counter()
         try:
-            while progress.stages and progress.stages[0].together is None:
-                began = time.perf_counter()
-                stage, progress = progress.stages[0], progress.advanced()
-                self._judge(stage, began)
+            return progress.advanced()
         except Exception as error:
             return error
-        return progress
+        finally:
+            self._judge(stage, began)
 
     def _together(self, answers: list[Progress[StateT]]) -> list[Progress[StateT] | Exception]:
         if len(answers) > 1:

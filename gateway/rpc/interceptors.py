@@ -4,10 +4,8 @@ Health and reflection, which others wrote, are let through as they are.
 """
 
 import logging
-import time
-from abc import abstractmethod
-from collections import deque
-from collections.abc import Awaitable, Callable
+from abc import ABC, abstractmethod
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeAlias, cast
 
 import grpc
@@ -22,44 +20,59 @@ from proto.tandem.v1 import tandem_pb2 as pb
 
 logger = logging.getLogger(__name__)
 
-_MOMENT = 0.0003
-"""Seconds between a call's beginning and its message, on a machine that is busy."""
-
 Context = grpc.aio.ServicerContext
 Handler: TypeAlias = "grpc.RpcMethodHandler[bytes | Message, Message]"
 Call = Callable[[bytes | Message, Context], Awaitable[Message]]
 Read = Callable[[bytes | Message], Message]
 
 
-class CallInterceptor(grpc.aio.ServerInterceptor):
-    """Puts `around` in the way of every call of Tandem's services; each method is wrapped once."""
-
-    def __init__(self) -> None:
-        self._wrapped: dict[str, Handler] = {}
-
-    async def intercept_service(
-        self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler]],
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> Handler:
-        method = str(handler_call_details.method)
-        handler = await continuation(handler_call_details)
-        if handler is None or not method.startswith(f"/{pb.DESCRIPTOR.package}."):
-            return handler
-        if method not in self._wrapped:
-            self._wrapped[method] = self.around(handler, method)
-        return self._wrapped[method]
+class CallInterceptor(ABC):
+    """Puts something in the way of every call of Tandem's services."""
 
     @abstractmethod
     def around(self, handler: Handler, method: str) -> Handler:
         """The handler to be called in the place of `handler`."""
 
 
+class Intercepted:
+    """Stands in for a server while Tandem's services are added to it: each method is wrapped once, from the inside out.
+
+    gRPC asks a server's interceptors for every call anew, each in a coroutine of its own, also for services that they
+    let through.
+    """
+
+    def __init__(self, server: grpc.aio.Server, interceptors: Sequence[CallInterceptor]) -> None:
+        self._server, self._interceptors = server, interceptors
+
+    def add_generic_rpc_handlers(self, handlers: Sequence[grpc.GenericRpcHandler]) -> None:
+        self._server.add_generic_rpc_handlers(tuple(_Wrapped(one, self._interceptors) for one in handlers))
+
+    def add_registered_method_handlers(self, service: str, handlers: dict[str, Handler]) -> None:
+        """As gRPC's asyncio server does: nothing."""
+
+
+class _Wrapped(grpc.GenericRpcHandler):
+    def __init__(self, inner: grpc.GenericRpcHandler, interceptors: Sequence[CallInterceptor]) -> None:
+        self._inner, self._interceptors = inner, interceptors
+        self._wrapped: dict[str, Handler] = {}
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> "Handler | None":
+        method = str(handler_call_details.method)
+        if (known := self._wrapped.get(method)) is not None:
+            return known
+        handler = cast("Handler | None", self._inner.service(handler_call_details))
+        if handler is None:
+            return None
+        for one in reversed(self._interceptors):
+            handler = one.around(handler, method)
+        self._wrapped[method] = handler
+        return handler
+
+
 class Refusals(CallInterceptor):
     """Turns what goes wrong in a call into a status and one sentence."""
 
     def __init__(self, log_failures: RateLimitedLog) -> None:
-        super().__init__()
         self._log_failures = log_failures
 
     def around(self, handler: Handler, method: str) -> Handler:
@@ -90,24 +103,7 @@ class Admission(CallInterceptor):
     """
 
     def __init__(self, limit: int) -> None:
-        super().__init__()
         self._limit, self.in_flight = limit, 0
-        self._begun: deque[float] = deque()
-
-    async def intercept_service(
-        self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler]],
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> Handler:
-        self._begun.append(time.perf_counter())
-        return await super().intercept_service(continuation, handler_call_details)
-
-    def others_arrive(self) -> bool:
-        """Whether calls have just begun whose messages are yet to be read: they will be there in a moment."""
-        begun, since = self._begun, time.perf_counter() - _MOMENT
-        while begun and begun[0] < since:  # of other services, or their messages do not come
-            begun.popleft()
-        return bool(begun)
 
     def enter(self) -> None:
         self.in_flight += 1
@@ -119,8 +115,6 @@ class Admission(CallInterceptor):
         inner = cast(Call, handler.unary_unary)
 
         async def call(message: bytes | Message, context: Context) -> Message:
-            if self._begun:
-                self._begun.popleft()
             if self.in_flight >= self._limit:
                 sentence = f"{self._limit} requests are being answered, the limit; try again later"
                 raise RefusalError("RESOURCE_EXHAUSTED", sentence, Reason.TOO_MANY_REQUESTS)

@@ -1,6 +1,7 @@
 """The server of one worker: the four services behind their interceptors, health and reflection."""
 
 from collections.abc import Sequence
+from typing import cast
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -14,7 +15,7 @@ from gateway.log.rate_limited import RateLimitedLog
 from gateway.metrics import Metrics
 from gateway.rpc.banner_service import BannerService
 from gateway.rpc.candidate_service import CandidateService
-from gateway.rpc.interceptors import Admission, Reading, Refusals, keep_quiet_about_bytes
+from gateway.rpc.interceptors import Admission, Intercepted, Reading, Refusals, keep_quiet_about_bytes
 from gateway.rpc.observing import Counting
 from gateway.rpc.ranker_service import RankerService
 from gateway.rpc.serving import Serving
@@ -33,15 +34,14 @@ async def make_server(
     """The server, which has no port yet, and its health service."""
     keep_quiet_about_bytes()
     log_failures, admission = RateLimitedLog(), Admission(serving.limits.in_flight)
-    serving.runner.inline.others_arrive = admission.others_arrive
     counting = [Counting(metrics, serving.watch)] if metrics is not None and serving.watch is not None else []
-    interceptors = [Refusals(log_failures), *counting, admission, Reading()]
-    server = grpc.aio.server(interceptors=interceptors, options=options)
+    server = grpc.aio.server(options=options)
+    ours = cast(grpc.aio.Server, Intercepted(server, [Refusals(log_failures), *counting, admission, Reading()]))
     displays = DisplayLog(writer, serving.limits.log_ms / 1e3)
-    rpc.add_BannerServiceServicer_to_server(BannerService(serving, experiment, displays, log_failures), server)
-    rpc.add_CandidateServiceServicer_to_server(CandidateService(serving), server)
-    rpc.add_RankerServiceServicer_to_server(RankerService(serving), server)
-    rpc.add_TrackingServiceServicer_to_server(TrackingService(writer, admission, serving.replay, serving.watch), server)
+    rpc.add_BannerServiceServicer_to_server(BannerService(serving, experiment, displays, log_failures), ours)
+    rpc.add_CandidateServiceServicer_to_server(CandidateService(serving), ours)
+    rpc.add_RankerServiceServicer_to_server(RankerService(serving), ours)
+    rpc.add_TrackingServiceServicer_to_server(TrackingService(writer, admission, serving.replay, serving.watch), ours)
     names = [service.full_name for service in pb.DESCRIPTOR.services_by_name.values()]
     servicer = HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)

@@ -7,7 +7,7 @@ import pytest
 
 from gateway.errors import RefusalError
 from gateway.log.rate_limited import RateLimitedLog
-from gateway.rpc.interceptors import Admission, Reading, Refusals
+from gateway.rpc.interceptors import Admission, Intercepted, Reading, Refusals
 from proto.tandem.v1 import tandem_pb2 as pb
 from proto.tandem.v1 import tandem_pb2_grpc as rpc
 
@@ -24,8 +24,9 @@ def test_a_fault_in_a_handler_is_internal_and_leaves_no_call_behind(caplog: pyte
 
     async def serve() -> list[RefusalError]:
         admission = Admission(2)
-        server = grpc.aio.server(interceptors=[Refusals(RateLimitedLog()), admission, Reading()])
-        rpc.add_RankerServiceServicer_to_server(_Broken(), server)
+        server = grpc.aio.server()
+        intercepted = Intercepted(server, [Refusals(RateLimitedLog()), admission, Reading()])
+        rpc.add_RankerServiceServicer_to_server(_Broken(), intercepted)
         port = server.add_insecure_port("127.0.0.1:0")
         await server.start()
 
