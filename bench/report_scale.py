@@ -52,6 +52,7 @@ def segment(random: np.random.Generator, number: int, users: int) -> tuple[pa.Ta
         "score": pa.array(random.random(slots, np.float32)),
         "dense": _lists(pa.array(random.random(DENSE * slots, np.float32)), DENSE),
         "propensity": pa.nulls(slots, pa.float32()),
+        "shadow_score": pa.nulls(slots, pa.float32()),
     }
     shown = pa.StructArray.from_arrays([values[one.name] for one in SLOT_TYPE], fields=list(SLOT_TYPE))
     nothing, one = np.zeros(count + 1, np.int32), np.zeros(count, np.int64)

@@ -1,6 +1,6 @@
 """Merge the sources' proposals into one pool that remembers, for every item, each source that proposed it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import compress
 
@@ -17,7 +17,7 @@ class Pool:
 
     Attributes:
         items: int32 [n], item positions, ascending.
-        names: the S sources' names, sorted.
+        names: the S sources' names, sorted; behind them the names of rules that added items (`joined`).
         proposers: who proposed each of the n items: bit s for source s.
         merit: float64 [n], of the item's places in the proposals (`MergeRule`); more is better.
     """
@@ -41,6 +41,22 @@ class Pool:
                 found[mask] = tuple(compress(self.names, [mask & bit for bit in bits]))
             answer.append(found[mask])
         return answer
+
+    def joined(self, name: str, items: Sequence[int]) -> "Pool":
+        """With items (positions) that no source had to propose: they have less merit than all others, in their order.
+        Those that are in the pool already carry the name too."""
+        bit, least = 1 << len(self.names), 1e-3 * float(self.merit.min(initial=1.0))
+        found = dict(zip(self.items.tolist(), zip(self.proposers, self.merit.tolist(), strict=True), strict=True))
+        for place, item in enumerate(items):
+            proposers, merit = found.get(item, (0, least / (1 + place)))
+            found[item] = (proposers | bit, merit)
+        rows = sorted(found)
+        return Pool(
+            np.array(rows, np.int32),
+            (*self.names, name),
+            tuple([found[item][0] for item in rows]),
+            np.array([found[item][1] for item in rows]),
+        )
 
     def own_order(self) -> NDArray[np.int64]:
         """int64 [n]: rows by the sources' own order: by merit, the higher first, then by item position."""

@@ -58,6 +58,7 @@ SLOT_TYPE = pa.struct(
         pa.field("score", pa.float32(), nullable=False),
         pa.field("dense", pa.list_(pa.float32()), nullable=False),  # the ranker's dense features, as at display time
         pa.field("propensity", pa.float32()),  # P(this item here | the pool, the slots before); null: not known
+        pa.field("shadow_score", pa.float32()),  # of a ranker that scores for the log alone; null: there was none
     ]
 )
 
@@ -85,4 +86,4 @@ DISPLAY_SCHEMA = pa.schema(
         pa.field("rules", pa.list_(pa.string())),  # what rules did: "diversity: 2 moved"; null: a log of before rules
     ]
 )
-"""The last columns, and a slot's last field, are null in logs that were written before Tandem had them."""
+"""The last columns, and a slot's last fields, are null in logs that were written before Tandem had them."""

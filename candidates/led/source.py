@@ -179,6 +179,14 @@ class Led:
                 return found
         return None
 
+    def directions(self, country: str, positions: NDArray[np.int32]) -> NDArray[np.float32]:
+        """float32 [n, d]: the vectors of item positions, of length 1; 0 for an item that the country's model lacks."""
+        model = self.country(country)
+        rows = model.items.rows[positions]
+        found: NDArray[np.float32] = np.where((rows >= 0)[:, None], model.indexes.vectors[rows, :-1], np.float32(0))
+        lengths = np.sqrt(np.einsum("nd,nd->n", found, found))[:, None]
+        return np.divide(found, lengths, where=lengths > 0, out=np.zeros_like(found))
+
     def item_vectors(self, country: str) -> tuple[NDArray[np.int32], LedVectors]:
         """(item positions int32 [R], their vectors) of a country's model; what is not available has the bias NEVER.
 

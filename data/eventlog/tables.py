@@ -103,6 +103,9 @@ def _slots(slots: list[LoggedSlot]) -> pa.StructArray:
         "sources": _string_lists([slot.sources for slot in slots]),
         "score": pa.array([slot.score for slot in slots], pa.float32()),
         "dense": pa.ListArray.from_arrays(_offsets(len(slot.dense) for slot in slots), dense),
+        "shadow_score": pa.array(
+            [slot.shadow_score if slot.HasField("shadow_score") else None for slot in slots], pa.float32()
+        ),
         "propensity": pa.array([slot.propensity or None for slot in slots], pa.float32()),
     }
     fields = [SLOT_TYPE.field(k) for k in range(SLOT_TYPE.num_fields)]

@@ -161,6 +161,7 @@ def _slot_column(
         "score": pa.array(np.zeros(count, np.float32)),
         "dense": pa.ListArray.from_arrays(np.zeros(count + 1, np.int32), pa.array([], pa.float32())),
         "propensity": pa.nulls(count, pa.float32()),
+        "shadow_score": pa.nulls(count, pa.float32()),
     }
     slots = pa.StructArray.from_arrays([values[field.name] for field in SLOT_TYPE], fields=list(SLOT_TYPE))
     return pa.ListArray.from_arrays(_offsets(shown.sum(axis=1)), slots)

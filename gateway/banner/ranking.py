@@ -26,24 +26,27 @@ class Ranking(State):
     Attributes:
         items: int32 [n], distinct item positions, ascending.
         scores: float32 [n], probabilities; None without a ranker's answer, and `features` too but for a shadow.
+        shadow_scores: float32 [n], of a ranker that scores for the log alone.
     """
 
     request: Request
     items: NDArray[np.int32] = field(default_factory=lambda: _NO_ITEMS)
     features: "BannerFeatures | None" = None
     scores: NDArray[np.float32] | None = None
+    shadow_scores: NDArray[np.float32] | None = None
 
 
 RankingT = TypeVar("RankingT", bound=Ranking)
 
 
 class Rank(Stage[RankingT]):
-    """Score all items with the bundle's ranker; a shadow's features are computed for the log, and no scores."""
+    """Score all items with the bundle's ranker; a shadow's features are computed for the log, and no scores; with
+    `aside` the scores are for the log alone."""
 
     name = RANKER
 
-    def __init__(self, scorer: Scorer | None, limit: float, shadow: bool = False) -> None:
-        self._scorer, self.limit, self._shadow = scorer, limit, shadow
+    def __init__(self, scorer: Scorer | None, limit: float, shadow: bool = False, aside: bool = False) -> None:
+        self._scorer, self.limit, self._shadow, self._aside = scorer, limit, shadow, aside
         self.bounded = scorer is None or getattr(scorer, "bounded", False)
 
     def run(self, progress: Progress[RankingT]) -> RankingT:
@@ -61,5 +64,8 @@ class Rank(Stage[RankingT]):
         if scores.shape != (len(state.items),) or not np.isfinite(np.add.reduce(scores)):
             raise LeftOut("gave no finite score to every item")
         state = state.copied()
-        state.features, state.scores = features, scores
+        if self._aside:
+            state.features, state.shadow_scores = features, scores
+        else:
+            state.features, state.scores = features, scores
         return state

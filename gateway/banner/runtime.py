@@ -16,6 +16,7 @@ from data.filters import ItemFilters
 from data.items import ItemTable
 from data.request import Request
 from gateway.banner.item_bytes import ItemBytes
+from gateway.rules.categories import CategoryTree
 
 if TYPE_CHECKING:
     from ranker.banner.scorer import BannerFeatures
@@ -63,6 +64,11 @@ class Runtime:
     def filters(self) -> ItemFilters:
         """Which items pass what a request's filter asks."""
         return ItemFilters(self.items)
+
+    @cached_property
+    def category_tree(self) -> CategoryTree:
+        """The items' categories, as rules compare them."""
+        return CategoryTree(self.items)
 
     @classmethod
     def load(cls, path: Path | str, verify: bool = True) -> "Runtime":

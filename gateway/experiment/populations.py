@@ -16,9 +16,11 @@ from typing import Annotated
 
 from pydantic import Field, field_validator
 
+from data.errors import TandemError
 from data.files import sha256_of_json
 from data.settings import Settings, read_settings
 from gateway.errors import GatewayError
+from gateway.rules.settings import NO_RULES, Rules
 
 logger = logging.getLogger(__name__)
 
@@ -32,11 +34,18 @@ _Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 
 @dataclass(frozen=True)
 class Population:
-    """One arm of an experiment: its share of the users and the sources that serve them."""
+    """One arm of an experiment: its share of the users, the sources that serve them, and the rules on their banners."""
 
     name: str
     share: float
     sources: tuple[str, ...]  # a set: sorted, none twice
+    rules: Rules = NO_RULES
+
+    @property
+    def told(self) -> list[object]:
+        """What the hash is of; without rules as before there were any."""
+        rules = self.rules.model_dump(mode="json", exclude_defaults=True)
+        return [self.name, self.share, self.sources, *([rules] if rules else [])]
 
 
 @dataclass(frozen=True)
@@ -55,7 +64,7 @@ class Experiment:
     _bounds: list[float] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        arms = [[one.name, one.share, one.sources] for one in self.populations]
+        arms = [one.told for one in self.populations]
         object.__setattr__(self, "config_hash", sha256_of_json([self.name, self.salt, arms])[:12])
         object.__setattr__(self, "_bounds", list(accumulate(one.share for one in self.populations))[:-1])
 
@@ -100,6 +109,7 @@ class Assignment:
 class _PopulationModel(Settings):
     share: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
     sources: Annotated[list[_Name], Field(min_length=1)]
+    rules: Rules | None = None
 
     @field_validator("share", mode="before")
     @classmethod
@@ -113,6 +123,7 @@ class _ExperimentModel(Settings):
     experiment: _Name
     salt: Annotated[str, Field(min_length=1, max_length=128)]
     populations: Annotated[dict[_Name, _PopulationModel], Field(min_length=1, max_length=MOST_POPULATIONS)]
+    rules: Rules = NO_RULES
 
 
 def load_experiment(path: Path, known_sources: Collection[str] | None = None) -> Experiment:
@@ -135,9 +146,18 @@ def load_experiment(path: Path, known_sources: Collection[str] | None = None) ->
         name=model.experiment,
         salt=model.salt,
         populations=tuple(
-            Population(name, one.share, tuple(sorted(one.sources))) for name, one in sorted(model.populations.items())
+            Population(name, one.share, tuple(sorted(one.sources)), _rules_of(path, model, name))
+            for name, one in sorted(model.populations.items())
         ),
     )
+
+
+def _rules_of(path: Path, model: _ExperimentModel, name: str) -> Rules:
+    """The experiment's rules, where the population's own say nothing."""
+    try:
+        return model.rules.over(model.populations[name].rules)
+    except TandemError as error:
+        raise GatewayError(f"{path}: populations.{name}.rules beside the experiment's: {error}") from None
 
 
 def _check_sources(path: Path, model: _ExperimentModel, known: Collection[str] | None) -> None:

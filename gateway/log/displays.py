@@ -16,7 +16,7 @@ from gateway.banner.stages import LeftOut, Progress, Stage
 from gateway.experiment.populations import Assignment
 from gateway.log.display_log import DisplayLog, LateLogError
 from gateway.log.rate_limited import RateLimitedLog
-from gateway.message_bytes import FIXED_32, bytes_field, tag, text_field, varint
+from gateway.message_bytes import FIXED_32, bytes_field, float_field, tag, text_field, varint
 from proto.tandem.v1.log_pb2 import DisplayRecord
 
 
@@ -47,7 +47,7 @@ class LogDisplay(Stage[Filling]):
             if not answer.state.slots:
                 continue
             state = answer.state.copied()
-            state.display_id, found[place] = os.urandom(16).hex(), state
+            state.display_id, found[place] = state.seed or os.urandom(16).hex(), state
             try:
                 records[place] = cast(LogDisplay, answer.stages[0]).record(answer, state.display_id)
             except Exception as error:
@@ -94,6 +94,9 @@ def display_record(display_id: str, progress: Progress[Filling], runtime: Runtim
         parts += map(items.recent, recent)
         parts += map(items.recent_category, recent)
         parts.append(_dense_names(features.dense_names))
+    if banner.rules:
+        parts += [bytes_field(19, note.encode()) for note in banner.rules]
+        parts.append(text_field(20, banner.policy))
     parts += [stage_time(16, stage, us) for stage, us in progress.stage_us.items()]
     parts += _slots(banner, items)
     return bytes_field(1, b"".join(parts))
@@ -118,10 +121,15 @@ def _slots(banner: Filling, items: ItemBytes) -> list[bytes]:
     dense = b"" if features is None else np.ascontiguousarray(features.dense[banner.shown], "<f4").tobytes()
     width = len(dense) // max(len(banner.slots), 1)
     of_row = _DENSE + varint(width) if width else b""
+    propensities, aside = banner.propensities, banner.shadow_scores
     for place, slot in enumerate(banner.slots):
         sources, score = sources_bytes(4, slot.sources), _SCORE.pack(slot.score)
         row = dense[place * width : (place + 1) * width]
         content = b"".join((POSITIONS[slot.position], logged(slot.item), sources, _SCORE_TAG, score, of_row, row))
+        if propensities:
+            content += float_field(7, propensities[place])
+        if aside is not None:
+            content += float_field(8, float(aside[banner.shown[place]]))
         parts += (_SLOT, varint(len(content)), content)
     return parts
 

@@ -5,7 +5,7 @@ from functools import partial
 
 import grpc
 
-from gateway.banner.assembly import banner_stages, candidates_per_source
+from gateway.banner.assembly import banner_stages, candidates_per_source, off_stages
 from gateway.banner.filling import Filling
 from gateway.banner.stages import Stage, clock_us, start
 from gateway.banner.worker_threads import Encode
@@ -42,16 +42,17 @@ class BannerService(rpc.BannerServiceServicer):
     ) -> None:
         self._serving, self._experiment = serving, experiment
         self._log, self._log_failures = log, log_failures
-        self._ways: dict[str, _Way] = {}
+        self._ways: dict[tuple[str, str], _Way] = {}
 
     async def GetBanner(self, message: pb.GetBannerRequest, context: grpc.aio.ServicerContext) -> bytes:
         arrived, serving = clock_us(), self._serving
         count = check_count("slots", message.slots, SLOTS)
         request = serving.request_of(message.context)
-        way = self._way(self._assigned(message))
+        way = self._way(self._assigned(message), message.context.merchant_id)
         per_source = candidates_per_source(count, serving.limits.per_source)
         asked = Filling(request=request, per_source=per_source, slot_count=count)
-        stages = serving.recalled(message.context, request, way.preview if message.preview else way.logged)
+        stages = way.preview if message.preview else way.logged
+        stages = serving.recalled(message.context, request, stages, way.assigned.population.rules.seen_seconds)
         progress = start(asked, stages, arrived).lap("parse")
 
         return await serving.runner.run(progress, way.encode, serving.ends(context))
@@ -64,17 +65,19 @@ class BannerService(rpc.BannerServiceServicer):
         except GatewayError as error:
             raise invalid(f"population: {error}") from None
 
-    def _way(self, assigned: Assignment) -> _Way:
+    def _way(self, assigned: Assignment, merchant: str) -> _Way:
         """Made once for each population; anew when the populations file has changed."""
-        name, runtime = assigned.population.name, self._serving.runtime
-        way = self._ways.get(name)
+        population, runtime, limits = assigned.population, self._serving.runtime, self._serving.limits
+        off = population.rules.switched_off.get(merchant, "") if population.rules.switched_off else ""
+        way = self._ways.get((population.name, off))
         if way is None or way.assigned.experiment is not assigned.experiment:
-            sources, limits = assigned.population.sources, self._serving.limits
             log = LogDisplay(self._log, runtime, assigned, self._log_failures)
-            self._ways[name] = way = _Way(
-                assigned,
-                banner_stages(runtime, sources, limits, log),
-                banner_stages(runtime, sources, limits),
-                self._serving.watched(partial(banner_response, runtime, known_beforehand(assigned, runtime)), name),
-            )
+            if off:
+                logged, preview = (off_stages(runtime, off, limits, one) for one in (log, None))
+            else:
+                logged = banner_stages(runtime, population.sources, limits, log, population.rules)
+                preview = logged[:-1]
+            known = known_beforehand(assigned, runtime)
+            encode = self._serving.watched(partial(banner_response, runtime, known), population.name)
+            self._ways[population.name, off] = way = _Way(assigned, logged, preview, encode)
         return way

@@ -35,10 +35,14 @@ def banner_response(runtime: Runtime, known: bytes, done: Progress[Filling]) -> 
     """
     shown = runtime.item_bytes.shown
     parts = [text_field(1, done.state.display_id), known]
-    for slot in done.state.slots:
+    propensities = done.state.propensities
+    for place, slot in enumerate(done.state.slots):
         sources, score = sources_bytes(7, slot.sources), _SCORE.pack(slot.score)
         content = b"".join((POSITIONS[slot.position], shown(slot.item), sources, _SCORE_TAG, score))
+        if propensities:
+            content += float_field(10, propensities[place])
         parts += (_SLOT, varint(len(content)), content)
+    parts += (bytes_field(11, note.encode()) for note in done.state.rules)
     parts += (bytes_field(6, mark.encode()) for mark in done.degraded)
     if done.state.scores is not None and runtime.ranker_share:
         parts.append(float_field(10, runtime.ranker_share))

@@ -52,7 +52,7 @@ class DisplayRecord(_message.Message):
     def __init__(self, display_id: _Optional[str] = ..., ts_us: _Optional[int] = ..., user_id: _Optional[str] = ..., merchant_id: _Optional[str] = ..., country: _Optional[str] = ..., publisher: _Optional[str] = ..., device: _Optional[str] = ..., experiment: _Optional[str] = ..., population: _Optional[str] = ..., config_hash: _Optional[str] = ..., bundle_version: _Optional[str] = ..., degraded: _Optional[_Iterable[str]] = ..., recent_items: _Optional[_Iterable[str]] = ..., recent_categories: _Optional[_Iterable[str]] = ..., dense_names: _Optional[_Iterable[str]] = ..., stage_times: _Optional[_Iterable[_Union[_tandem_pb2.StageTime, _Mapping]]] = ..., slots: _Optional[_Iterable[_Union[LoggedSlot, _Mapping]]] = ..., surface: _Optional[str] = ..., rules: _Optional[_Iterable[str]] = ..., policy: _Optional[str] = ...) -> None: ...
 
 class LoggedSlot(_message.Message):
-    __slots__ = ("position", "item_id", "category", "sources", "score", "dense", "propensity")
+    __slots__ = ("position", "item_id", "category", "sources", "score", "dense", "propensity", "shadow_score")
     POSITION_FIELD_NUMBER: _ClassVar[int]
     ITEM_ID_FIELD_NUMBER: _ClassVar[int]
     CATEGORY_FIELD_NUMBER: _ClassVar[int]
@@ -60,6 +60,7 @@ class LoggedSlot(_message.Message):
     SCORE_FIELD_NUMBER: _ClassVar[int]
     DENSE_FIELD_NUMBER: _ClassVar[int]
     PROPENSITY_FIELD_NUMBER: _ClassVar[int]
+    SHADOW_SCORE_FIELD_NUMBER: _ClassVar[int]
     position: int
     item_id: str
     category: str
@@ -67,7 +68,8 @@ class LoggedSlot(_message.Message):
     score: float
     dense: _containers.RepeatedScalarFieldContainer[float]
     propensity: float
-    def __init__(self, position: _Optional[int] = ..., item_id: _Optional[str] = ..., category: _Optional[str] = ..., sources: _Optional[_Iterable[str]] = ..., score: _Optional[float] = ..., dense: _Optional[_Iterable[float]] = ..., propensity: _Optional[float] = ...) -> None: ...
+    shadow_score: float
+    def __init__(self, position: _Optional[int] = ..., item_id: _Optional[str] = ..., category: _Optional[str] = ..., sources: _Optional[_Iterable[str]] = ..., score: _Optional[float] = ..., dense: _Optional[_Iterable[float]] = ..., propensity: _Optional[float] = ..., shadow_score: _Optional[float] = ...) -> None: ...
 
 class LogRecord(_message.Message):
     __slots__ = ("display", "tracked")

@@ -116,9 +116,9 @@ def test_a_log_of_before_rules_is_read_with_nothing_where_it_says_nothing(tmp_pa
     (path,) = (tmp_path / "displays").glob("*/*.parquet")
     rows = pq.ParquetFile(path).read().drop_columns(["surface", "policy", "rules"]).to_pylist()
     for slot in rows[0]["slots"]:
-        del slot["propensity"]
+        del slot["propensity"], slot["shadow_score"]
     slots = DISPLAY_SCHEMA.field("slots").type.value_type
-    before = pa.list_(pa.struct([field for field in slots if field.name != "propensity"]))
+    before = pa.list_(pa.struct([field for field in slots if field.name not in ("propensity", "shadow_score")]))
     kept = [field for field in DISPLAY_SCHEMA if field.name not in ("surface", "policy", "rules")]
     schema = pa.schema([field.with_type(before) if field.name == "slots" else field for field in kept])
     pq.write_table(pa.Table.from_pylist(rows, schema), path)
