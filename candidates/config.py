@@ -162,7 +162,7 @@ class LedConfig(Settings):
     timeline_limit: Count = 100
     split: Literal["auto", "random", "cut", "none", "next_days"] = "random"
     target_share: Part = 0.5  # of a user's items that "random" hides
-    target_days: Positive = 7.0
+    target_days: Positive = 7.0  # of a user, that "next_days" asks for
     negatives: Count = 512
     negatives_per: Literal["batch", "user"] = "batch"
     unclicked_negatives: Fraction = 0.0

@@ -20,9 +20,15 @@ from pipeline.errors import PipelineError
 
 log = logging.getLogger(__name__)
 
+Check = Callable[[Bundle, Bundle | None], None]
+"""Raises TandemError for a sealed bundle that is not to take the place of the one in service."""
+
 
 def make_bundle(
-    workspace: Workspace, fill: Callable[[BundleDraft, Bundle | None], None], allow: bool = False
+    workspace: Workspace,
+    fill: Callable[[BundleDraft, Bundle | None], None],
+    allow: bool = False,
+    check: Check | None = None,
 ) -> Bundle:
     """A new bundle in service.
 
@@ -32,6 +38,7 @@ def make_bundle(
     Args:
         fill: writes the draft's parts and metrics; it is also given the bundle in service, if there is one.
         allow: publish even what is poorer than the bundle in service.
+        check: the last word before the bundle is published. One that is refused stays, not in service.
 
     Raises:
         PipelineError: another process trains in this workspace, or its events were replaced meanwhile.
@@ -56,6 +63,8 @@ def make_bundle(
                 bundle = draft.seal()
                 if _digest(workspace) != catalog:
                     bundle = _caught_up(workspace, bundle)
+                if check is not None:
+                    check(bundle, now)
                 publish(workspace, bundle, allow=allow)
     return bundle
 

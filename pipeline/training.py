@@ -20,13 +20,15 @@ from candidates.pooling import bootstrap_examples
 from candidates.sources import load_sources_from
 from candidates.training import train_candidates
 from data.bundle import Bundle, BundleDraft
+from data.examples import EXAMPLE_SCHEMA
 from data.files import replaced_file
 from data.items import ItemTable
 from data.learning import EventCounts, LearningEvents, learning_events, write_unclicked
-from data.tables import load_catalog
+from data.tables import load_catalog, read_table_file
 from data.timelines import Timelines
 from data.workspace import Workspace
-from pipeline.publishing import make_bundle
+from pipeline.kept import KeptSteps
+from pipeline.publishing import Check, make_bundle
 from pipeline.settings import TrainingPlan
 from ranker.banner.logged import Log, matured, read_log
 from ranker.banner.rows import slot_labels
@@ -38,7 +40,12 @@ log = logging.getLogger(__name__)
 
 
 def train_bundle(
-    workspace: Workspace, plan: TrainingPlan | None = None, events: pa.Table | None = None, allow: bool = False
+    workspace: Workspace,
+    plan: TrainingPlan | None = None,
+    events: pa.Table | None = None,
+    allow: bool = False,
+    steps: KeptSteps | None = None,
+    check: Check | None = None,
 ) -> Bundle:
     """Train both stages on a workspace's events, write a bundle and put it into service.
 
@@ -49,12 +56,17 @@ def train_bundle(
         events: a part of the workspace's events to train on instead of all of them (EVENT_SCHEMA).
         allow: put the bundle into service even if it is poorer than the one there: a source, a country, a merchant or
             many items less.
+        steps: where what is done stays, so that the same call goes on after it; by default nothing stays.
+        check: as `make_bundle`.
 
     Raises:
         TandemError: no events, or too few to learn from; another process trains in this workspace, its events were
-            replaced meanwhile, or the bundle would be poorer.
+            replaced meanwhile, or the bundle would be poorer, or `check` refused it.
     """
-    return make_bundle(workspace, partial(_both_stages, workspace, plan or TrainingPlan(), events), allow)
+    with tempfile.TemporaryDirectory(prefix="tandem-") as folder:
+        kept = steps or KeptSteps(Path(folder))
+        fill = partial(_both_stages, workspace, plan or TrainingPlan(), events, kept)
+        return make_bundle(workspace, fill, allow, check)
 
 
 def training_events(workspace: Workspace, plan: TrainingPlan, folder: Path, draft: BundleDraft) -> LearningEvents:
@@ -83,32 +95,57 @@ def unclicked_of(workspace: Workspace, plan: TrainingPlan, folder: Path) -> Path
 
 
 def _both_stages(
-    workspace: Workspace, plan: TrainingPlan, events: pa.Table | None, draft: BundleDraft, _: Bundle | None
+    workspace: Workspace,
+    plan: TrainingPlan,
+    events: pa.Table | None,
+    steps: KeptSteps,
+    draft: BundleDraft,
+    _: Bundle | None,
 ) -> None:
-    with tempfile.TemporaryDirectory(prefix="tandem-") as folder:
-        _both_stages_in(workspace, plan, events, draft, Path(folder))
-
-
-def _both_stages_in(
-    workspace: Workspace, plan: TrainingPlan, events: pa.Table | None, draft: BundleDraft, folder: Path
-) -> None:
-    """`folder`: for what is kept on disk meanwhile."""
     if events is None:
-        events = training_events(workspace, plan, folder, draft).table()
+        events = training_events(workspace, plan, steps.folder / "events", draft).table()
     else:
         draft.metrics["events"] = asdict(EventCounts(len(events)))
     items = ItemTable.of(load_catalog(workspace))
     items.save(draft.folder("catalog"))
-    logged = _logged(workspace, plan)
+    pooled = steps.step("pooled", partial(_pooled, events, items, plan))
+    ranker = steps.step("ranker", partial(_stage_two, workspace, plan, events, items, pooled.folder))
+    with replaced_file(workspace.root / EXAMPLES) as beside:
+        shutil.copyfile(pooled.folder / EXAMPLES, beside)
+    unclicked = unclicked_of(workspace, plan, steps.folder / "events")
+    checkpoints = steps.folder / "checkpoints"
+    candidates = steps.step("candidates", partial(_stage_one, items, events, plan, checkpoints, unclicked))
+    for name, step in (("ranker", ranker), ("candidates", candidates)):
+        step.copy_to(draft.folder(name))
+        draft.metrics[name] = step.figures
+
+
+def _pooled(events: pa.Table, items: ItemTable, plan: TrainingPlan, folder: Path) -> dict[str, Any]:
     log.info("stage one, on the earlier events, to pool candidates for the ranker")
-    examples = pool_examples(workspace, events, items, plan)
+    examples = pooled_examples(events, items, plan)
+    pq.write_table(examples, folder / EXAMPLES)
+    return {"examples": len(examples), "positive": positives(examples)}
+
+
+def _stage_two(
+    workspace: Workspace, plan: TrainingPlan, events: pa.Table, items: ItemTable, pooled: Path, folder: Path
+) -> dict[str, Any]:
+    logged, examples = _logged(workspace, plan), read_table_file(pooled / EXAMPLES, EXAMPLE_SCHEMA)
     displays = 0 if logged is None else len(logged.displays)
     log.info("stage two, on %d examples, %d positive, and %d displays", len(examples), positives(examples), displays)
-    draft.metrics["ranker"] = train_ranker(
-        draft.folder("ranker"), items, Timelines.of(events, items), examples, logged, plan.ranker, plan.seed
-    )
-    log.info("stage one, on all %d events", len(events))
-    _train_candidates(draft, items, events, plan, unclicked=unclicked_of(workspace, plan, folder))
+    return train_ranker(folder, items, Timelines.of(events, items), examples, logged, plan.ranker, plan.seed)
+
+
+def _stage_one(
+    items: ItemTable,
+    events: pa.Table | Sequence[Path],
+    plan: TrainingPlan,
+    checkpoints: Path | None,
+    unclicked: Path | None,
+    folder: Path,
+) -> dict[str, Any]:
+    log.info("stage one, on all events")
+    return train_candidates(folder, items, events, plan.candidates, plan.engine, plan.seed, checkpoints, unclicked)
 
 
 def _logged(workspace: Workspace, plan: TrainingPlan) -> Log | None:
@@ -130,22 +167,17 @@ def _logged(workspace: Workspace, plan: TrainingPlan) -> Log | None:
     return Log(displays, found.tracked)
 
 
-def _train_candidates(
-    draft: BundleDraft,
-    items: ItemTable,
-    events: pa.Table | Sequence[Path],
-    plan: TrainingPlan,
-    checkpoints: Path | None = None,
-    unclicked: Path | None = None,
-) -> None:
-    draft.metrics["candidates"] = train_candidates(
-        draft.folder("candidates"), items, events, plan.candidates, plan.engine, plan.seed, checkpoints, unclicked
-    )
-
-
 def pool_examples(workspace: Workspace, events: pa.Table, items: ItemTable, plan: TrainingPlan) -> pa.Table:
-    """Examples from events (`candidates.pooling`), also written to the workspace's examples.parquet."""
-    examples = bootstrap_examples(
+    """`pooled_examples`, also written to the workspace's examples.parquet."""
+    examples = pooled_examples(events, items, plan)
+    with replaced_file(workspace.root / EXAMPLES) as beside:
+        pq.write_table(examples, beside)
+    return examples
+
+
+def pooled_examples(events: pa.Table, items: ItemTable, plan: TrainingPlan) -> pa.Table:
+    """Examples from events (`candidates.pooling`)."""
+    return bootstrap_examples(
         events,
         items,
         plan.candidates,
@@ -155,9 +187,6 @@ def pool_examples(workspace: Workspace, events: pa.Table, items: ItemTable, plan
         engine=plan.engine,
         seed=plan.seed,
     )
-    with replaced_file(workspace.root / EXAMPLES) as beside:
-        pq.write_table(examples, beside)
-    return examples
 
 
 def positives(examples: pa.Table) -> int:
@@ -189,7 +218,8 @@ def train_stage_one(
         items = ItemTable.of(load_catalog(workspace))
         items.save(draft.folder("catalog"))
         unclicked = unclicked_of(workspace, plan, checkpoints / "events")
-        _train_candidates(draft, items, events.files, plan, checkpoints, unclicked)
+        made = _stage_one(items, events.files, plan, checkpoints, unclicked, draft.folder("candidates"))
+        draft.metrics["candidates"] = made
 
     bundle = make_bundle(workspace, fill, allow)
     shutil.rmtree(checkpoints, ignore_errors=True)

@@ -7,6 +7,7 @@ from jinja2 import Environment
 from markupsafe import Markup
 
 from data.files import write_text_atomically
+from data.templates import environment_of
 from gateway.experiment import formatting
 from gateway.experiment.diversity_measures import MEASURES, SURE
 from gateway.experiment.model import METRICS, Report, printable
@@ -14,7 +15,6 @@ from gateway.experiment.statistics.moments import LEVEL
 from gateway.experiment.statistics.uplift import DEFAULT_METHOD
 from gateway.pages import plots
 from gateway.pages.curves import diversity_plot
-from gateway.pages.environment import environment_of
 
 COLOURS = 6
 """Series colours that the style sheet defines; further ones repeat, told apart by marker, dash and words."""

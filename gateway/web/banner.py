@@ -8,7 +8,7 @@ from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from gateway.pages.environment import environment_of
+from data.templates import environment_of
 from gateway.settings.web import WebSettings
 from gateway.web.responses import bad_request, base_of
 from gateway.web.signing import Shown, Signer

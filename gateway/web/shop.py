@@ -7,8 +7,8 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 from starlette.routing import Route
 
+from data.templates import environment_of
 from gateway.errors import RefusalError
-from gateway.pages.environment import environment_of
 from gateway.settings.web import ITEM
 from gateway.web.catalog_view import CatalogView
 from gateway.web.responses import base_of

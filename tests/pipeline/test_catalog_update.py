@@ -236,16 +236,17 @@ def test_what_is_added_while_stage_one_trains_is_in_the_trained_bundle(
 ) -> None:
     from pipeline import training
 
-    train = training._train_candidates
+    train = training._stage_one
     file = rows(workspace.root / "meanwhile.csv", new_item("meanwhile"))
     price = rows(workspace.root / "price.csv", {"item_id": "m0-0001", "price": 77.0})
 
-    def and_meanwhile(*given: Any) -> None:
-        train(*given)
+    def and_meanwhile(*given: Any) -> Any:
+        figures = train(*given)
         for command in (("candidates", "add-items", file), ("catalog", "update", price)):
             assert tandem(*command, "-w", workspace.root)[0] == 0
+        return figures
 
-    monkeypatch.setattr(training, "_train_candidates", and_meanwhile)
+    monkeypatch.setattr(training, "_stage_one", and_meanwhile)
     bundle = training.train_stage_one(workspace, QUICK.changed(seed=5))
     served, items = in_service(workspace)
     assert served.version == bundle.version and bundle.metrics["candidates"]["seed"] == 5 and bundle.has("ranker")

@@ -34,7 +34,7 @@ def test_a_ranker_of_shuffled_labels_is_a_shadow_and_the_socket_answers_in_the_s
     workspace = Workspace(tmp_path / "w")
     marketplace = Marketplace.generate(simulator.preset("small", seed=5, users=600))
     write_marketplace(workspace, marketplace)
-    pool = training.pool_examples
+    pool = training.pooled_examples
 
     def shuffled(*given: object) -> pa.Table:
         """The earlier requests, which are trained on, with the labels of others; the later ones judge."""
@@ -45,7 +45,7 @@ def test_a_ranker_of_shuffled_labels_is_a_shadow_and_the_socket_answers_in_the_s
         column = examples.schema.get_field_index("label")
         return examples.set_column(column, examples.schema.field("label"), pa.array(label))
 
-    monkeypatch.setattr(training, "pool_examples", shuffled)
+    monkeypatch.setattr(training, "pooled_examples", shuffled)
     config = RankerConfig(training=BANNER.changed(epochs=1), baselines=False)
     bundle = train_bundle(workspace, TrainingPlan(ranker=config, requests=300, seed=5))
     guard = bundle.metrics["ranker"]["guard"]
