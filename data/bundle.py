@@ -9,6 +9,7 @@ bundles/current                   a link to the version in service, replaced ato
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -24,6 +25,7 @@ from data.locks import lock_if_free
 from data.settings import read_json
 from data.workspace import Origin, Workspace, writing
 
+_VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,99}")
 _VERSION_SECONDS = 1.0
 FORMAT_VERSION = 1
 PARTS = ("catalog", "candidates", "ranker")
@@ -71,10 +73,13 @@ class Bundle:
             raise DataError(f"{manifest}: expected format_version {FORMAT_VERSION}; this Tandem reads no other")
         if found.pop("manifest_sha256", None) != sha256_of_json(found):
             raise DataError(f"{manifest} differs from its own digest; it was changed since it was sealed")
+        version = found.get("version")
+        if not isinstance(version, str) or not _VERSION.fullmatch(version):
+            raise DataError(f"{manifest}: expected a version that is a name of a folder, found {version!r:.100}")
         try:
             bundle = cls(
                 path=path,
-                version=found["version"],
+                version=version,
                 created=found["created"],
                 git_revision=found["git_revision"],
                 origin=Origin(**found["origin"]),
@@ -89,14 +94,16 @@ class Bundle:
 
     def verify(self) -> None:
         """Check every file against its digest. Raises DataError naming the first that differs."""
+        for found in self.path.rglob("*"):
+            if found.is_symlink():
+                name = _inside(self.path, found)
+                raise DataError(f"bundle {self.version}: {name} is a link; expected a file or folder of its own")
         present = {_inside(self.path, file) for file in _files_under(self.path)} - {"manifest.json"}
         for name in sorted(self.files.keys() | present):
             if name not in self.files:
                 raise DataError(f"bundle {self.version}: {name} is not in its manifest")
             if name not in present:
                 raise DataError(f"bundle {self.version}: {name} is missing")
-            if (self.path / name).is_symlink():
-                raise DataError(f"bundle {self.version}: {name} is a link; expected a file of its own")
             if sha256_of(self.path / name) != self.files[name]:
                 expected = f"expected {self.files[name][:12]}…"
                 raise DataError(f"bundle {self.version}: {name} differs from its SHA-256 in the manifest; {expected}")
@@ -222,12 +229,17 @@ def refuse_poorer(workspace: Workspace, bundle: Bundle) -> None:
         return
     if before is None:
         return
-    lost = _contents(before).lost_in(_contents(bundle))
+    lost = lost_in(before, bundle)
     if lost:
         raise DataError(
             f"bundle {bundle.version} is poorer than {before.version}, which stays in service: without "
             f"{', '.join(lost)}; expected as much as there is, or --allow to publish it all the same"
         )
+
+
+def lost_in(before: Bundle, after: Bundle) -> list[str]:
+    """What the later bundle lacks, each in a few words; see `data.contents`."""
+    return _contents(before).lost_in(_contents(after))
 
 
 def _contents(bundle: Bundle) -> Contents:

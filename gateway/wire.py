@@ -2,6 +2,9 @@
 
 from enum import StrEnum
 
+MESSAGE_BYTES = 512 * 1024
+"""A longer message is refused, by the client's own end already."""
+
 ID_LENGTH = 128
 COUNTRY_LENGTH = 64
 HISTORY_LENGTH = 200

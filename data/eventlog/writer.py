@@ -33,6 +33,7 @@ logger = logging.getLogger(__name__)
 ROTATE_BYTES = 64 * 1024 * 1024
 RETRY_SECONDS = 0.5
 """After a failure the log is not tried again for so long: a full disk is answered at once, not met anew each time."""
+_LATELY_SECONDS = 4.0
 
 
 @dataclass
@@ -46,6 +47,26 @@ class _File:
     failed: bool = False
     sync_lock: threading.Lock = field(default_factory=threading.Lock)
     background: "RecordsWrite | None" = None  # at most one; whatever else is to be done with the file waits for it
+
+    def retire(self) -> None:
+        """Close it once all is on disk. Raises OSError: it is not."""
+        if self.background is not None:
+            self.background.settle()
+        with self.sync_lock:
+            self.closed = True
+            try:
+                os.fsync(self.descriptor)
+                self.synced = self.written
+            finally:
+                os.close(self.descriptor)
+
+    def abandon(self) -> None:
+        """Close it after a failure, without vouching for what is not yet on disk."""
+        if self.background is not None:
+            self.background.settle()
+        with self.sync_lock:
+            self.closed = True
+            os.close(self.descriptor)
 
 
 class RecordsWrite:
@@ -95,7 +116,7 @@ class LogWriter:
         self._rotate_bytes, self._clock = rotate_bytes, clock
         self._lock = threading.Lock()
         self._file: _File | None = None
-        self._failed_until = 0.0
+        self._failed_until = float("-inf")
         self._failure = ""
         with self._lock:
             self._current()
@@ -131,6 +152,18 @@ class LogWriter:
         file, end = self._write(frames)
         self._sync(file, end)
         return len(events)
+
+    @property
+    def failed_lately(self) -> bool:
+        """Whether it failed a few seconds ago: a new file may still be begun on a disk that is full."""
+        return time.monotonic() < self._failed_until + _LATELY_SECONDS
+
+    def flush(self) -> None:
+        """Force what was written so far to the disk."""
+        with self._lock:
+            file = self._current()
+            end = file.written
+        self._sync(file, end)
 
     def close(self) -> None:
         """Force everything to disk and let go of the file."""
@@ -206,26 +239,15 @@ class LogWriter:
         return file.written >= self._rotate_bytes or file.hour != self._hour()
 
     def _retire(self, file: _File) -> None:
-        if file.background is not None:
-            file.background.settle()
-        with file.sync_lock:
-            file.closed = True
-            try:
-                os.fsync(file.descriptor)
-                file.synced = file.written
-            except OSError as error:
-                raise self._failed(file.path, error) from error
-            finally:
-                os.close(file.descriptor)
+        try:
+            file.retire()
+        except OSError as error:
+            raise self._failed(file.path, error) from error
 
     def _abandon(self, file: _File) -> None:
-        """Close a file that failed, without vouching for what is not yet on disk. Called under the lock."""
+        """Called under the lock."""
         self._file = None
-        if file.background is not None:
-            file.background.settle()
-        with file.sync_lock:
-            file.closed = True
-            os.close(file.descriptor)
+        file.abandon()
 
     def _failed(self, path: Path, error: OSError) -> EventLogError:
         self._failed_until = time.monotonic() + RETRY_SECONDS

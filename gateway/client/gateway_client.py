@@ -11,7 +11,7 @@ from google.rpc.error_details_pb2 import ErrorInfo
 from grpc_status.rpc_status import from_call
 
 from gateway.errors import GatewayError, RefusalError
-from gateway.wire import DOMAIN, HISTORY_LENGTH
+from gateway.wire import DOMAIN, HISTORY_LENGTH, MESSAGE_BYTES
 from proto.tandem.v1 import tandem_pb2 as pb
 from proto.tandem.v1 import tandem_pb2_grpc as rpc
 
@@ -24,6 +24,8 @@ _CONNECTION: tuple[tuple[str, object], ...] = (
     ("grpc.initial_reconnect_backoff_ms", 50),
     ("grpc.min_reconnect_backoff_ms", 500),
     ("grpc.max_reconnect_backoff_ms", 1000),
+    # A gateway whose connection is about to end would answer a message that is too long as if it had never come.
+    ("grpc.max_send_message_length", MESSAGE_BYTES),
 )
 
 _RETRIES = {

@@ -8,6 +8,7 @@ it is back.
 
 import logging
 import threading
+import time
 from collections.abc import Sequence
 from queue import SimpleQueue
 from typing import Protocol
@@ -58,13 +59,18 @@ class _Job:
 
 
 class DisplayLog:
-    """Writes displays within a limit. `write` may be called from several threads."""
+    """Writes displays within a limit. `write` may be called from several threads.
+
+    Attributes:
+        took_us: how long the last write took, which is the best that a display can say of its own.
+    """
 
     def __init__(self, writer: LogWriter, limit: float) -> None:
         """`limit`: seconds."""
         self._writer, self._limit = writer, limit
         self._jobs: SimpleQueue[_Job] = SimpleQueue()
         self._hanging: list[_UnderWay] = []
+        self.took_us = 0
         threading.Thread(target=self._work, name="log", daemon=True).start()
 
     def write(self, records: Sequence[bytes]) -> None:
@@ -79,8 +85,10 @@ class DisplayLog:
                 raise LateLogError("an earlier write to the event log has not come back")
             self._hanging = []
             logger.warning("the event log takes displays again")
+        began = time.perf_counter_ns()
         if not self._done(self._writer.begin_records(records)):
             self._done(self._hand_over(records))
+        self.took_us = (time.perf_counter_ns() - began) // 1000
 
     def _done(self, under_way: _UnderWay | None) -> bool:
         """Wait, and say whether the records are in the log."""

@@ -67,14 +67,16 @@ class LogDisplay(Stage[Filling]):
 
     def record(self, progress: Progress[Filling], display_id: str) -> bytes:
         """What the log keeps of a banner: a serialised `LogRecord`."""
-        return display_record(display_id, progress, self._runtime, self._known)
+        return display_record(display_id, progress, self._runtime, self._known, self._log.took_us)
 
 
-def display_record(display_id: str, progress: Progress[Filling], runtime: Runtime, known: bytes) -> bytes:
+def display_record(
+    display_id: str, progress: Progress[Filling], runtime: Runtime, known: bytes, log_us: int = 0
+) -> bytes:
     """A serialised `LogRecord` of a banner whose slots are filled; its ids are the bundle's.
 
     Args:
-        known: `known_beforehand`.
+        known: `known_beforehand`. log_us: how long the log took for the displays before.
     """
     banner, items = progress.state, runtime.item_bytes
     request, features = banner.request, banner.features
@@ -98,6 +100,7 @@ def display_record(display_id: str, progress: Progress[Filling], runtime: Runtim
         parts += [bytes_field(19, note.encode()) for note in banner.rules]
         parts.append(text_field(20, banner.policy))
     parts += [stage_time(16, stage, us) for stage, us in progress.stage_us.items()]
+    parts.append(stage_time(16, LogDisplay.name, log_us))
     parts += _slots(banner, items)
     return bytes_field(1, b"".join(parts))
 

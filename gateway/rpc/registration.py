@@ -30,8 +30,8 @@ async def make_server(
     writer: LogWriter,
     options: Sequence[tuple[str, object]],
     metrics: Metrics | None = None,
-) -> tuple[grpc.aio.Server, HealthServicer]:
-    """The server, which has no port yet, and its health service."""
+) -> tuple[grpc.aio.Server, HealthServicer, Admission]:
+    """The server, which has no port yet, its health service, and how many calls it answers."""
     keep_quiet_about_bytes()
     log_failures, admission = RateLimitedLog(), Admission(serving.limits.in_flight)
     counting = [Counting(metrics, serving.watch)] if metrics is not None and serving.watch is not None else []
@@ -41,11 +41,11 @@ async def make_server(
     rpc.add_BannerServiceServicer_to_server(BannerService(serving, experiment, displays, log_failures), ours)
     rpc.add_CandidateServiceServicer_to_server(CandidateService(serving), ours)
     rpc.add_RankerServiceServicer_to_server(RankerService(serving), ours)
-    rpc.add_TrackingServiceServicer_to_server(TrackingService(writer, admission, serving.replay, serving.watch), ours)
+    rpc.add_TrackingServiceServicer_to_server(TrackingService(writer, serving), ours)
     names = [service.full_name for service in pb.DESCRIPTOR.services_by_name.values()]
     servicer = HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
     for name in ("", *names):
         await servicer.set(name, health_pb2.HealthCheckResponse.SERVING)
     reflection.enable_server_reflection((*names, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
-    return server, servicer
+    return server, servicer, admission

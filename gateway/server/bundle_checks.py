@@ -1,14 +1,27 @@
 """Is a bundle whose digests are right what it should be? Asked by the first worker of a new one, before any listens."""
 
+import logging
+import math
+from pathlib import Path
+
 import numpy as np
 
+from data.bundle import Bundle, lost_in
+from data.errors import DataError
+from data.eventlog.tables import tables_of
 from data.ids import StringTable
 from data.items import ItemTable
 from data.request import Request
-from gateway.banner.assembly import assemble
+from gateway.banner.assembly import banner_stages
+from gateway.banner.filling import Filling
 from gateway.banner.runtime import Runtime
+from gateway.banner.stages import Progress, run, start
 from gateway.errors import GatewayError
+from gateway.log.displays import display_record
 
+logger = logging.getLogger(__name__)
+
+_SLOTS, _PER_SOURCE = 6, 20
 _MERCHANTS = 200
 """So many merchants, the largest, are each shown a banner."""
 
@@ -55,9 +68,38 @@ def _check_banners(runtime: Runtime) -> None:
     items = runtime.items
     sizes = np.diff(items.merchant_offsets)
     for merchant in np.argsort(-sizes, kind="stable")[:_MERCHANTS].tolist():
+        asked = Filling(request=Request("", merchant, "", 0), per_source=_PER_SOURCE, slot_count=_SLOTS)
         try:
-            banner = assemble(runtime, Request("", merchant, "", 0), list(runtime.sources), slots=1)
+            done = run(start(asked, banner_stages(runtime, list(runtime.sources))))
+            _check_answer(runtime, done)
         except Exception as error:
             raise GatewayError(f"a banner of merchant {items.merchants.id(merchant)} fails: {error!r:.200}") from None
-        if not banner.slots and not banner.degraded and items.available[items.slice_of(merchant)].any():
+        if not done.state.slots and not done.degraded and items.available[items.slice_of(merchant)].any():
             raise GatewayError(f"a banner of merchant {items.merchants.id(merchant)} is empty, though it has items")
+
+
+def _check_answer(runtime: Runtime, done: Progress[Filling]) -> None:
+    """That clients can read the banner's response, and the log its record. Raises what goes wrong."""
+    from gateway.rpc.encoding import banner_response
+    from proto.tandem.v1.tandem_pb2 import GetBannerResponse
+
+    ids = [runtime.items.items.id(slot.item) for slot in done.state.slots]
+    response = GetBannerResponse.FromString(banner_response(runtime, b"", done))
+    if [slot.item_id for slot in response.slots] != ids or not all(math.isfinite(one.score) for one in response.slots):
+        raise ValueError(f"its response is not what it shows: {ids}")
+    if done.state.slots:
+        rows = tables_of([display_record("", done, runtime, b"")]).displays.to_pylist()
+        if [slot["item_id"] for row in rows for slot in row["slots"]] != ids:
+            raise ValueError(f"its record in the log is not what it shows: {ids}")
+
+
+def say_what_is_lost(bundle: Path, instead_of: Path | None) -> None:
+    """A line about what a bundle lacks that the one in service has: whoever published it was asked, or was not."""
+    if instead_of is None:
+        return
+    try:
+        lost = lost_in(Bundle.open(instead_of, verify=False), Bundle.open(bundle, verify=False))
+    except DataError:  # the old one cannot be read: there is nothing to compare with
+        return
+    if lost:
+        logger.warning("bundle %s is without what %s has: %s", bundle.name, instead_of.name, ", ".join(lost))

@@ -1,6 +1,5 @@
 """A process that runs beside the workers for as long as the gateway does: the HTTP server."""
 
-import ctypes
 import logging
 import os
 import signal
@@ -8,9 +7,10 @@ import subprocess
 import time
 from collections.abc import Mapping, Sequence
 
+from gateway.server.processes import signal_at_parents_death
+
 logger = logging.getLogger(__name__)
 
-_PR_SET_PDEATHSIG = 1
 _FIRST_BACK_OFF, _LONGEST_BACK_OFF = 0.5, 10.0
 _STOP_SECONDS = 10.0
 
@@ -32,13 +32,11 @@ class Companion:
             self._process, self._start_at = None, now + self._back_off
             self._back_off = min(self._back_off * 2, _LONGEST_BACK_OFF)
         if self._process is None and now >= self._start_at:
-            # It must not outlive a supervisor that is killed.
-            libc = ctypes.CDLL(None)
             self._process = subprocess.Popen(
                 self._command,
                 stdin=subprocess.DEVNULL,
                 env=os.environ | dict(self._environment or {}),
-                preexec_fn=lambda: libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM),
+                preexec_fn=lambda: signal_at_parents_death(signal.SIGTERM),  # if the supervisor is killed
             )
 
     def stop(self) -> None:

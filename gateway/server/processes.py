@@ -1,6 +1,7 @@
 """What a supervisor needs of the operating system: forked children that report through a pipe, and a shared port."""
 
 import contextlib
+import ctypes
 import os
 import signal
 import socket
@@ -11,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gateway.errors import GatewayError
+
+_PR_SET_PDEATHSIG = 1
 
 
 @dataclass(eq=False)
@@ -100,12 +103,19 @@ def fork_child(work: Callable[[int], int], let_go: Sequence[int]) -> Child:
                 signal.signal(one, signal.SIG_DFL)
             for descriptor in (receive, *let_go):
                 os.close(descriptor)
+            # One that was stopped must not outlive us: woken, it notices that its lifeline has ended.
+            signal_at_parents_death(signal.SIGCONT)
             code = work(send)
         finally:
             os._exit(code)
     os.close(send)
     now = time.monotonic()
     return Child(pid, receive, heard=now, started=now)
+
+
+def signal_at_parents_death(number: signal.Signals) -> None:
+    """Have the system send this process a signal when the process that started it ends, however that ends."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number)
 
 
 def stop_listening(port: int) -> None:

@@ -79,6 +79,10 @@ class Rollout:
     def generations(self) -> list[Generation]:
         return [one for one in (self.serving, self.coming) if one is not None]
 
+    @property
+    def in_service(self) -> Path | None:
+        return None if self.serving is None else self.serving.bundle
+
     def look(self) -> None:
         """Begin with the bundle that the link names, the first or a new one."""
         if self.coming is not None:

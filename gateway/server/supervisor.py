@@ -10,6 +10,7 @@ import signal
 import time
 
 from gateway.experiment.populations import WatchedExperiment
+from gateway.server.apart import hold_name, tell_others_apart
 from gateway.server.beside import Beside
 from gateway.server.compaction import Compaction
 from gateway.server.counts import Counts
@@ -37,6 +38,8 @@ class Supervisor:
         self._beside = beside or Beside()
         self._socket = reserve_port(config.host, config.port)
         self.port: int = self._socket.getsockname()[1]
+        self._name = hold_name(config.host, self.port)
+        self._alone = tell_others_apart(config.log)
         self._lifeline, self._lifeline_end = os.pipe()
         address = f"{config.host}:{self.port}"
         self._rollout = Rollout(config.link, config.workers, address, self._start, self._retire)
@@ -58,8 +61,8 @@ class Supervisor:
                 self._listen()
                 self._rollout.kill_stuck(self._config.silence_seconds, self._config.start_seconds)
                 if self._hung_up:
-                    self._hung_up = False
                     self._rollout.try_again()
+                self._hung_up = False
                 self._experiment.refresh()
                 self._rollout.look()
                 self._rollout.advance()
@@ -79,13 +82,12 @@ class Supervisor:
         else:
             self._stopping = True
 
-    # Workers
-
     def _start(self, generation: Generation, verify: bool) -> None:
         task = Task(
             config=self._config,
             bundle=generation.bundle,
             verify=verify,
+            instead_of=self._rollout.in_service if verify else None,
             port=self.port,
             experiment=self._experiment,
             lifeline=self._lifeline,
@@ -98,7 +100,7 @@ class Supervisor:
     def _own_descriptors(self) -> list[int]:
         """What no child may hold: other workers' pipes, the reserved socket, our end of the lifeline."""
         pipes = [child.report for child in self._children() if child.report is not None]
-        return [*pipes, self._socket.fileno(), self._lifeline_end]
+        return [*pipes, self._socket.fileno(), self._name.fileno(), self._lifeline_end]
 
     def _children(self) -> list[Child]:
         workers = [worker for one in self._rollout.generations for worker in one.workers]

@@ -6,6 +6,7 @@ or "failed" and a sentence.
 
 import asyncio
 import contextlib
+import faulthandler
 import gc
 import logging
 import os
@@ -16,6 +17,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from candidates.proposals import TellingSource
 from data.errors import TandemError
@@ -28,17 +30,22 @@ from gateway.banner.runtime import Runtime
 from gateway.banner.worker_threads import WorkerThreads
 from gateway.experiment.populations import WatchedExperiment
 from gateway.metrics import Metrics
-from gateway.server.bundle_checks import check_runtime
+from gateway.server.bundle_checks import check_runtime, say_what_is_lost
 from gateway.server.processes import connections, stop_listening
 from gateway.server.warm_up import warm_up, warm_up_threads
 from gateway.settings.gateway import GatewaySettings
+from gateway.wire import MESSAGE_BYTES
+
+if TYPE_CHECKING:
+    import grpc
+
+    from gateway.rpc.interceptors import Admission
 
 logger = logging.getLogger(__name__)
 
 LoadRuntime = Callable[[Path, bool], Runtime]
 
 READY, ALIVE, GROWN, FAILED = "ready", "alive", "grown", "failed "
-RECEIVE_BYTES = 512 * 1024
 STREAMS = 100
 """Calls of one connection at once: each may hold a message that is not yet whole. Clients wait with further ones."""
 SWITCH_SECONDS = 0.0003
@@ -48,6 +55,8 @@ _POPULATIONS_SECONDS = 0.5
 _AGED = 1.3
 """gRPC adds up to a tenth to a connection's greatest age."""
 _LOOK_SECONDS = 0.1
+_LATER_SECONDS = 5.0
+"""A worker that hangs waits so much longer for its supervisor to kill it."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +65,8 @@ class Task:
 
     Attributes:
         bundle: the folder of one version, not the `current` link.
-        verify: check the bundle's digests before loading it.
+        verify: check the bundle's digests before loading it, and what it would serve after.
+        instead_of: the bundle that it is to replace, and is compared with.
         lifeline: a pipe that ends when the supervisor dies.
         metrics: where this worker counts; None: nobody asks.
     """
@@ -69,6 +79,7 @@ class Task:
     lifeline: int
     load: LoadRuntime
     metrics: Metrics | None = None
+    instead_of: Path | None = None
 
 
 def work(task: Task, report: int) -> int:
@@ -87,6 +98,7 @@ def work(task: Task, report: int) -> int:
         runtime = task.load(task.bundle, task.verify)
         if task.verify:
             check_runtime(runtime)
+            say_what_is_lost(task.bundle, task.instead_of)
         return asyncio.run(_serve(task, runtime, warm_up(runtime), report))
     except TandemError as error:
         _tell(report, FAILED + str(error))
@@ -107,6 +119,7 @@ def one_thread_each() -> None:
 
 async def _serve(task: Task, runtime: Runtime, tried: list[Request], report: int) -> int:
     from data.eventlog import LogWriter
+    from gateway.rpc.log_health import watch_log
     from gateway.rpc.observing import Watch
     from gateway.rpc.registration import make_server
     from gateway.rpc.serving import Serving
@@ -117,7 +130,7 @@ async def _serve(task: Task, runtime: Runtime, tried: list[Request], report: int
     await warm_up_threads(runner, runtime, config.limits, tried)
     options = [
         ("grpc.so_reuseport", 1),
-        ("grpc.max_receive_message_length", RECEIVE_BYTES),
+        ("grpc.max_receive_message_length", MESSAGE_BYTES),
         ("grpc.max_concurrent_streams", STREAMS),
         ("grpc.max_connection_age_ms", round(config.connection_seconds * 1000)),
         ("grpc.max_connection_age_grace_ms", round(config.drain_seconds * 1000)),
@@ -128,7 +141,7 @@ async def _serve(task: Task, runtime: Runtime, tried: list[Request], report: int
             source.watch(watch.told)
     excluded = [EventKind[kind] for kind in config.exclude_kinds]
     serving = Serving(runtime, runner, config.limits, config.replay, excluded, timelines, watch)
-    server, health = await make_server(serving, task.experiment, writer, options, task.metrics)
+    server, health, admission = await make_server(serving, task.experiment, writer, options, task.metrics)
     host = f"[{config.host}]" if ":" in config.host else config.host
     server.add_insecure_port(f"{host}:{task.port}")
     loop = asyncio.get_running_loop()
@@ -140,14 +153,15 @@ async def _serve(task: Task, runtime: Runtime, tried: list[Request], report: int
     await server.start()
     _tell(report, READY)
     duties = (
-        _stay_alive(report, config.memory_mib, task.metrics),
+        _stay_alive(report, config, task.metrics),
         _follow(task.experiment),
         _retire(task, retiring, stopping),
+        watch_log(writer, health, config.limits.track_ms / 1e3),
     )
     keepers = [asyncio.create_task(duty) for duty in duties]
     await stopping.wait()
     await health.enter_graceful_shutdown()
-    await server.stop(grace=config.drain_seconds)
+    await _drained(server, admission, config.drain_seconds)
     for keeper in keepers:
         keeper.cancel()
     writer.close()
@@ -163,14 +177,27 @@ def _timelines(config: GatewaySettings) -> Timelines | None:
     return Timelines(store, WorkerThreads(config.limits), settings.limit_ms / 1e3, settings.use == "always")
 
 
-async def _stay_alive(report: int, memory_mib: float, metrics: Metrics | None) -> None:
+async def _drained(server: "grpc.aio.Server", admission: "Admission", seconds: float) -> None:
+    """Let what has begun finish. Streams of others, such as a watch of health, are cut once our own calls are done."""
+    stop = asyncio.create_task(server.stop(grace=seconds))
+    while not stop.done():
+        idle = not admission.in_flight
+        await asyncio.wait([stop], timeout=_LOOK_SECONDS)
+        if idle and not admission.in_flight:
+            await server.stop(grace=_LOOK_SECONDS)
+    await stop
+
+
+async def _stay_alive(report: int, config: GatewaySettings, metrics: Metrics | None) -> None:
+    """Tell the supervisor so; if it is gone too, a worker that hangs ends all the same."""
     at_first = _private_mib()
     size = None if metrics is None else metrics.gauge("tandem_worker_bytes")
     while True:
         now = _private_mib()
-        _tell(report, GROWN if now - at_first > memory_mib else ALIVE)
+        _tell(report, GROWN if now - at_first > config.memory_mib else ALIVE)
         if size is not None:
             size.set(now * 2**20)
+        faulthandler.dump_traceback_later(config.silence_seconds + _LATER_SECONDS, exit=True)
         await asyncio.sleep(1)
 
 

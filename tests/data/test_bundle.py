@@ -11,7 +11,7 @@ import pytest
 
 from data.bundle import Bundle, BundleDraft, publish, sweep_drafts
 from data.errors import DataError
-from data.files import write_text_atomically
+from data.files import sha256_of_json, write_text_atomically
 from data.workspace import Origin, Workspace
 
 
@@ -108,10 +108,24 @@ def test_a_missing_an_added_and_a_shortened_file_are_named(workspace):
 def test_a_link_in_a_bundle_is_refused_whatever_it_leads_to(workspace, tmp_path):
     bundle = sealed(workspace)
     vectors = bundle.path / "candidates" / "led" / "vectors.bin"
-    vectors.rename(tmp_path / "outside.bin")
-    vectors.symlink_to(tmp_path / "outside.bin")
-    with pytest.raises(DataError, match=r"led/vectors\.bin is a link; expected a file of its own"):
-        Bundle.open(bundle.path)
+    for inside, name in ((vectors, "vectors.bin"), (vectors.parent, "led")):
+        inside.rename(tmp_path / "outside")
+        inside.symlink_to(tmp_path / "outside")
+        with pytest.raises(DataError, match=rf"{name} is a link; expected a file or folder of its own"):
+            Bundle.open(bundle.path)
+        inside.unlink()
+        (tmp_path / "outside").rename(inside)
+    assert Bundle.open(bundle.path)
+
+
+@pytest.mark.parametrize("version", ["../../elsewhere", "a/b", "..", "", None, ".hidden", "a\nb"])
+def test_a_manifest_whose_version_is_no_folders_name_is_refused(workspace, version):
+    manifest = sealed(workspace).path / "manifest.json"
+    found = {name: value for name, value in json.loads(manifest.read_text()).items() if name != "manifest_sha256"}
+    found["version"] = version
+    manifest.write_text(json.dumps(found | {"manifest_sha256": sha256_of_json(found)}))
+    with pytest.raises(DataError, match="expected a version that is a name of a folder"):
+        Bundle.open(manifest.parent)
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "null", "{}", '{"format_version": 2}', '{"format_version": 1}'])

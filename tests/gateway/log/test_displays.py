@@ -85,7 +85,8 @@ def as_a_message(done: Progress[Filling], runtime: Runtime) -> DisplayRecord:
         config_hash=assigned.experiment.config_hash,
         bundle_version=runtime.version,
         degraded=[mark for mark in done.degraded if not mark.startswith("log")],
-        stage_times=[StageTime(stage=stage, us=us) for stage, us in done.stage_us.items() if stage != "log"],
+        # the log tells the time that it took for the display before
+        stage_times=[StageTime(stage=name, us=us if name != "log" else 0) for name, us in done.stage_us.items()],
     )
     dense = [()] * len(state.slots)
     if state.features is not None:

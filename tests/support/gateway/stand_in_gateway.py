@@ -34,12 +34,17 @@ def main() -> int:
         options[f"limits.{name}" if name in Limits.model_fields else name] = value
     faults = Faults(files.root / "faults.json")
 
-    write = LogWriter._write
+    write, sync = LogWriter._write, LogWriter._sync
 
     def faulty_write(writer: LogWriter, frames: bytes) -> object:
         faults.strike("log")
         return write(writer, frames)
 
+    def faulty_sync(writer: LogWriter, file: Any, end: int) -> None:
+        faults.strike("disk")
+        sync(writer, file, end)
+
+    LogWriter._sync = faulty_sync  # type: ignore[method-assign]
     LogWriter._write = faulty_write  # type: ignore[method-assign, assignment]
     LogWriter.begin_records = lambda writer, records: None  # type: ignore[method-assign, assignment]
 

@@ -41,7 +41,9 @@ def catalog() -> pa.Table:
     return pa.Table.from_pylist(rows, schema=CATALOG_SCHEMA)
 
 
-def make_bundle(workspace: Workspace, note: str = "", spoil: Callable[[Path], None] | None = None) -> Bundle:
+def make_bundle(
+    workspace: Workspace, note: str = "", spoil: Callable[[Path], None] | None = None, allow: bool = False
+) -> Bundle:
     """A sealed bundle with a catalog and a file for each part, in service; its catalog's folder may be spoilt first."""
     if not workspace.bundles.exists():
         workspace.write_origin(Origin("made up", simulated=True, fingerprint="0", events=0, items=70))
@@ -52,7 +54,7 @@ def make_bundle(workspace: Workspace, note: str = "", spoil: Callable[[Path], No
         (draft.folder("candidates") / "note.txt").write_text(note)
         (draft.folder("ranker") / "note.txt").write_text(note)
         bundle = draft.seal()
-    publish(workspace, bundle)
+    publish(workspace, bundle, allow=allow)
     return bundle
 
 
