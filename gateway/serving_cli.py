@@ -1,10 +1,13 @@
 """`tandem gateway serve` and `web`: the processes that answer, told by gateway.yaml, the environment and options."""
 
+import hashlib
+import secrets
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from gateway.settings.access import METHODS, Token
 from gateway.settings.reading import as_environment, read_gateway_settings, set_options
 
 ConfigOption = Annotated[
@@ -64,6 +67,7 @@ def serve(
 
     A newly published bundle and a changed populations file are taken up without a restart.
     """
+    from gateway.access import TOKEN_VARIABLE
     from gateway.server.beside import Beside
     from gateway.server.start import run_gateway
 
@@ -87,8 +91,13 @@ def serve(
         "http.ui": ui,
         **set_options(change or []),
     }
-    settings = read_gateway_settings(config, options)
-    run_gateway(settings, Beside.of(settings, config, as_environment(options)))
+    settings, environment = read_gateway_settings(config, options), as_environment(options)
+    if settings.tokens and settings.http is not None and settings.http.upstream.token_file is None:
+        token = secrets.token_urlsafe(32)  # of the HTTP server beside the workers, for as long as this gateway runs
+        own = Token(sha256=hashlib.sha256(token.encode()).hexdigest(), methods=(*METHODS, "preview"))
+        settings = settings.changed(tokens={**settings.tokens, "the HTTP server": own})
+        environment[TOKEN_VARIABLE] = token
+    run_gateway(settings, Beside.of(settings, config, environment))
 
 
 def metrics(config: ConfigOption = None) -> None:

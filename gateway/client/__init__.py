@@ -7,9 +7,9 @@
 `pip install ./gateway/client` installs it without the rest of Tandem, under the name `tandem_client`.
 """
 
-from gateway.client.gateway_client import GatewayClient, history_of
+from gateway.client.gateway_client import GatewayClient, Tls, history_of
 from gateway.errors import GatewayError, RefusalError
 from gateway.wire import Reason
 from proto.tandem.v1 import tandem_pb2 as pb
 
-__all__ = ["GatewayClient", "GatewayError", "Reason", "RefusalError", "history_of", "pb"]
+__all__ = ["GatewayClient", "GatewayError", "Reason", "RefusalError", "Tls", "history_of", "pb"]

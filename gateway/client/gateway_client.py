@@ -2,6 +2,8 @@
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -46,6 +48,34 @@ _RETRIES = {
 }
 
 
+@dataclass(frozen=True)
+class Tls:
+    """How a gateway with TLS is reached.
+
+    Attributes:
+        ca: PEM file of the authority that signed the gateway's certificate; None: those that gRPC knows.
+        certificate, key: PEM files of this client, for mutual TLS.
+        server_name: the name in the gateway's certificate, if it is not the address.
+    """
+
+    ca: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+    server_name: str = ""
+
+    def credentials(self) -> grpc.ChannelCredentials:
+        """Raises GatewayError: a file cannot be read."""
+        try:
+            ca, key, certificate = (None if one is None else one.read_bytes() for one in self._files)
+        except OSError as error:
+            raise GatewayError(f"{error.filename}: expected a PEM file, found {error.strerror}") from None
+        return grpc.ssl_channel_credentials(ca, key, certificate)
+
+    @property
+    def _files(self) -> tuple[Path | None, Path | None, Path | None]:
+        return self.ca, self.key, self.certificate
+
+
 class GatewayClient:
     """One channel (one connection, so one worker) to a gateway. Use as a context manager or close it.
 
@@ -53,14 +83,22 @@ class GatewayClient:
         timeout: seconds for every call; its deadline travels with the request.
         retry: repeat a call that found the gateway unavailable, as while it restarts. Without it gRPC still repeats,
             once, what no server has seen: a call that was sent while its connection was ending.
+        tls: how a gateway with TLS is reached; None: without encryption.
+        token: of this client, where the gateway has tokens.
     Raises:
         RefusalError: from any call, with the status the gateway gave, its sentence and its `gateway.wire.Reason`.
         GatewayError: from any call, if nothing answers.
     """
 
-    def __init__(self, address: str, timeout: float = 2.0, retry: bool = True) -> None:
-        self.address, self._timeout = address, timeout
-        self._channel = grpc.insecure_channel(address, options=channel_options(retry))
+    def __init__(
+        self, address: str, timeout: float = 2.0, retry: bool = True, tls: Tls | None = None, token: str = ""
+    ) -> None:
+        self.address, self._timeout, self._metadata = address, timeout, metadata_of(token)
+        options = channel_options(retry, tls)
+        if tls is None:
+            self._channel = grpc.insecure_channel(address, options=options)
+        else:
+            self._channel = grpc.secure_channel(address, tls.credentials(), options=options)
         self._banners = rpc.BannerServiceStub(self._channel)
         self._candidates = rpc.CandidateServiceStub(self._channel)
         self._ranker = rpc.RankerServiceStub(self._channel)
@@ -116,7 +154,7 @@ class GatewayClient:
 
     def _call(self, method: Callable[..., ResponseT], request: Message) -> ResponseT:
         try:
-            return method(request, timeout=self._timeout)
+            return method(request, timeout=self._timeout, metadata=self._metadata)
         except grpc.RpcError as error:
             code, said, reason = error.code(), error.details() or "", reason_of(error)
             if code == grpc.StatusCode.UNAVAILABLE and not reason:
@@ -125,9 +163,15 @@ class GatewayClient:
             raise RefusalError(code.name, f"{self.address} answered {code.name}: {said}", reason) from error
 
 
-def channel_options(retry: bool) -> list[tuple[str, object]]:
+def channel_options(retry: bool, tls: Tls | None = None) -> list[tuple[str, object]]:
     """Of a channel to a gateway, synchronous or not."""
-    return [*_CONNECTION, *([("grpc.service_config", json.dumps(_RETRIES))] if retry else [])]
+    named = [("grpc.ssl_target_name_override", tls.server_name)] if tls is not None and tls.server_name else []
+    return [*_CONNECTION, *named, *([("grpc.service_config", json.dumps(_RETRIES))] if retry else [])]
+
+
+def metadata_of(token: str) -> tuple[tuple[str, str], ...]:
+    """What a call carries of a client's token."""
+    return (("authorization", f"Bearer {token}"),) if token else ()
 
 
 def reason_of(error: Any) -> str:

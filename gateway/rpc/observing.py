@@ -92,7 +92,6 @@ class Counting(CallInterceptor):
     statuses and admission."""
 
     def __init__(self, metrics: Metrics, watch: Watch) -> None:
-        super().__init__()
         self._metrics, self._watch = metrics, watch
 
     def around(self, handler: Handler, method: str) -> Handler:

@@ -15,7 +15,14 @@ from gateway.log.rate_limited import RateLimitedLog
 from gateway.metrics import Metrics
 from gateway.rpc.banner_service import BannerService
 from gateway.rpc.candidate_service import CandidateService
-from gateway.rpc.interceptors import Admission, Intercepted, Reading, Refusals, keep_quiet_about_bytes
+from gateway.rpc.interceptors import (
+    Admission,
+    CallInterceptor,
+    Intercepted,
+    Reading,
+    Refusals,
+    keep_quiet_about_bytes,
+)
 from gateway.rpc.observing import Counting
 from gateway.rpc.ranker_service import RankerService
 from gateway.rpc.serving import Serving
@@ -30,13 +37,20 @@ async def make_server(
     writer: LogWriter,
     options: Sequence[tuple[str, object]],
     metrics: Metrics | None = None,
+    guards: Sequence[CallInterceptor] = (),
+    previews: Sequence[CallInterceptor] = (),
 ) -> tuple[grpc.aio.Server, HealthServicer, Admission]:
-    """The server, which has no port yet, its health service, and how many calls it answers."""
+    """The server, which has no port yet, its health service, and how many calls it answers.
+
+    Args:
+        metrics: where calls are counted. guards, previews: what stands before admission, and behind the reading.
+    """
     keep_quiet_about_bytes()
     log_failures, admission = RateLimitedLog(), Admission(serving.limits.in_flight)
     counting = [Counting(metrics, serving.watch)] if metrics is not None and serving.watch is not None else []
+    interceptors = [Refusals(log_failures), *counting, *guards, admission, Reading(), *previews]
     server = grpc.aio.server(options=options)
-    ours = cast(grpc.aio.Server, Intercepted(server, [Refusals(log_failures), *counting, admission, Reading()]))
+    ours = cast(grpc.aio.Server, Intercepted(server, interceptors))
     displays = DisplayLog(writer, serving.limits.log_ms / 1e3)
     rpc.add_BannerServiceServicer_to_server(BannerService(serving, experiment, displays, log_failures), ours)
     rpc.add_CandidateServiceServicer_to_server(CandidateService(serving), ours)

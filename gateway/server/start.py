@@ -4,6 +4,7 @@ import logging
 import os
 
 from data.bundle import Bundle
+from gateway.access import check_certificates
 from gateway.experiment.populations import DEFAULT_POPULATIONS, WatchedExperiment
 from gateway.server.beside import Beside
 from gateway.server.supervisor import Supervisor
@@ -29,6 +30,8 @@ def run_gateway(config: GatewaySettings, beside: Beside | None = None) -> None:
     experiment = WatchedExperiment(config.populations or DEFAULT_POPULATIONS, tuple(SOURCES))
     supervisor = Supervisor(config, Runtime.load, experiment, beside)
     Bundle.open(config.link)
+    if config.tls is not None:
+        check_certificates(config.tls)
     if config.timelines.on:
         config.timelines.open(config.workspace, writes=True).close()
     logging.disable(logging.INFO)  # one of the libraries announces each of its files as it loads

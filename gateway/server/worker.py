@@ -119,6 +119,7 @@ def one_thread_each() -> None:
 
 async def _serve(task: Task, runtime: Runtime, tried: list[Request], report: int) -> int:
     from data.eventlog import LogWriter
+    from gateway.rpc.guarding import credentials, guards, previews
     from gateway.rpc.log_health import watch_log
     from gateway.rpc.observing import Watch
     from gateway.rpc.registration import make_server
@@ -141,9 +142,14 @@ async def _serve(task: Task, runtime: Runtime, tried: list[Request], report: int
             source.watch(watch.told)
     excluded = [EventKind[kind] for kind in config.exclude_kinds]
     serving = Serving(runtime, runner, config.limits, config.replay, excluded, timelines, watch)
-    server, health, admission = await make_server(serving, task.experiment, writer, options, task.metrics)
+    server, health, admission = await make_server(
+        serving, task.experiment, writer, options, task.metrics, guards(config), previews(config)
+    )
     host = f"[{config.host}]" if ":" in config.host else config.host
-    server.add_insecure_port(f"{host}:{task.port}")
+    if (tls := credentials(config)) is not None:
+        server.add_secure_port(f"{host}:{task.port}", tls)
+    else:
+        server.add_insecure_port(f"{host}:{task.port}")
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, stopping.set)
     loop.add_signal_handler(signal.SIGUSR1, retiring.set)

@@ -7,6 +7,7 @@ from pydantic import ConfigDict, Field
 
 from data.settings import Positive, Settings
 from data.workspace import Workspace
+from gateway.settings.access import RateSettings, TlsSettings, Token
 from gateway.settings.limits import Limits
 from gateway.settings.metrics import MetricsSettings
 from gateway.settings.web import WebSettings
@@ -34,6 +35,9 @@ class GatewaySettings(Settings):
         start_seconds: a worker that is not ready by then is killed, and a bundle that was coming up with it refused.
         silence_seconds: a worker that gives no sign of life for so long is killed and replaced.
         limits: of one worker, for each stage and for all it does at once.
+        tls: certificates of the gRPC gateway; without this section it does not encrypt.
+        tokens: clients of the gRPC gateway, by name; without any, everybody who reaches it may call.
+        rate: how often one client may call; no limit without it.
         metrics: figures for Prometheus; nothing is counted without this section.
         http: the HTTP server beside the workers; none without this section.
         timelines: what users did, remembered for requests that do not say.
@@ -57,6 +61,9 @@ class GatewaySettings(Settings):
     start_seconds: Positive = 600.0
     silence_seconds: Positive = 15.0
     limits: Limits = Limits()
+    tls: TlsSettings | None = None
+    tokens: dict[str, Token] = Field(default_factory=dict)
+    rate: RateSettings | None = None
     metrics: MetricsSettings | None = None
     http: WebSettings | None = None
     timelines: TimelineSettings = TimelineSettings()

@@ -2,30 +2,41 @@
 
 import ipaddress
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 from urllib.parse import quote, urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
 from data.settings import Count, Settings
-
-Method = Literal["banner", "candidates", "similar", "rank", "track", "ui"]
-METHODS: tuple[Method, ...] = ("banner", "candidates", "similar", "rank", "track")
-"""Of a token that names none: the pages of `/ui` are for tokens that say so."""
+from gateway.settings.access import RateSettings, TlsSettings, Token
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 ITEM = "{item_id}"
 
 
-class Token(Settings):
-    """A client of `/v1`, or a person who may see `/ui`. `tandem gateway token` makes a token and prints its digest.
+class UpstreamSettings(Settings):
+    """How the HTTP server reaches a gRPC gateway that asks for TLS or a token.
 
     Attributes:
-        sha256: of the token, in hexadecimal. methods: what the client may call; `ui`: the pages of `/ui`.
+        ca: PEM file of the authority that signed the gateway's certificate; without it the connection is not encrypted.
+        server_name: the name in the gateway's certificate, if it is not the address.
+        certificate, key: PEM files of this client, for mutual TLS.
+        token_file: holds the token of this client; by default the variable TANDEM_GATEWAY_TOKEN does.
     """
 
-    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-    methods: tuple[Method, ...] = METHODS
+    ca: Path | None = None
+    server_name: str = ""
+    certificate: Path | None = None
+    key: Path | None = None
+    token_file: Path | None = None
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if (self.certificate is None) != (self.key is None):
+            raise ValueError("certificate and key: expected both files or neither")
+        if self.ca is None and (self.certificate is not None or self.server_name):
+            raise ValueError("ca: expected the file of the gateway's authority beside certificate, key or server_name")
+        return self
 
 
 class WebSettings(Settings):
@@ -42,7 +53,10 @@ class WebSettings(Settings):
         origins: web pages that may call from a browser, such as https://shop.example.
         tokens: clients of `/v1` and `/ui`, by name. Without any, `/v1` is open, and the server listens on this machine
             only; `/ui` then asks for the token that it keeps in the workspace's `ui.token`.
-        certificate, key: PEM files; with both the server speaks TLS.
+        certificate, key: PEM files; with both the server speaks TLS. Changed files are taken up without a restart.
+        client_ca: PEM file; with it, clients need a certificate that this authority signed (mutual TLS).
+        rate: how often one client may call; no limit without it.
+        upstream: how the gRPC gateway is reached.
         body_bytes: of a request at most. in_flight: requests at once; one more gets status 503.
         timeout_ms: of a call to the gateway.
         click_days: a click on an older banner leads to the item and is not counted.
@@ -62,6 +76,9 @@ class WebSettings(Settings):
     tokens: dict[str, Token] = Field(default_factory=dict)
     certificate: Path | None = None
     key: Path | None = None
+    client_ca: Path | None = None
+    rate: RateSettings | None = None
+    upstream: UpstreamSettings = UpstreamSettings()
     body_bytes: Count = 65_536
     in_flight: Count = 128
     timeout_ms: Count = 1_000
@@ -103,6 +120,12 @@ class WebSettings(Settings):
         if not self.tokens and not is_loopback(self.host):
             raise ValueError(f"host {self.host}: expected tokens for clients of /v1, or a host of this machine only")
         return self
+
+    @property
+    def tls(self) -> TlsSettings | None:
+        if self.certificate is None or self.key is None:
+            return None
+        return TlsSettings(certificate=self.certificate, key=self.key, client_ca=self.client_ca)
 
     def item_page(self, merchant_id: str, item_id: str) -> str | None:
         """The address of an item's page; None where none is configured."""

@@ -10,8 +10,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from gateway.access import Rates, Tokens
 from gateway.web.responses import bad_request
-from gateway.web.tokens import Tokens
 from gateway.web.upstream import Upstream
 from proto.tandem.v1 import tandem_pb2 as pb
 
@@ -27,17 +27,23 @@ MESSAGES: dict[str, tuple[type[Message], type[Message]]] = {
 JSON = "application/json"
 
 
-def routes(upstream: Upstream, tokens: Tokens) -> list[Route]:
+def routes(upstream: Upstream, tokens: Tokens, rates: Rates | None) -> list[Route]:
     """`POST /v1/METHOD` for every method."""
-    return [Route(f"/v1/{name}", _endpoint(name, upstream, tokens), methods=["POST"]) for name in MESSAGES]
+    return [Route(f"/v1/{name}", _endpoint(name, upstream, tokens, rates), methods=["POST"]) for name in MESSAGES]
 
 
-def _endpoint(name: str, upstream: Upstream, tokens: Tokens) -> Callable[[Request], Awaitable[Response]]:
+def _endpoint(
+    name: str, upstream: Upstream, tokens: Tokens, rates: Rates | None
+) -> Callable[[Request], Awaitable[Response]]:
     asked = MESSAGES[name][0]
 
     async def answer(request: Request) -> Response:
-        tokens.check(request, name)
+        client = tokens.check(request.headers.get("authorization", ""), name)
+        if rates is not None:
+            rates.take(client or (request.client.host if request.client is not None else ""))
         message = parse_message(request.headers.get("content-type", ""), await request.body(), asked())
+        if isinstance(message, pb.GetBannerRequest) and message.preview:
+            tokens.check(request.headers.get("authorization", ""), "preview")
         response = await upstream.call(name, message)
         text = MessageToJson(response, always_print_fields_with_no_presence=True, indent=None)
         return Response(text, media_type=JSON, headers={"Cache-Control": "no-store"})

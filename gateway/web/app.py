@@ -15,6 +15,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from data.workspace import Workspace
+from gateway.access import Rates, Tokens
 from gateway.errors import RefusalError
 from gateway.metrics import Metrics
 from gateway.settings.web import WebSettings
@@ -26,7 +27,6 @@ from gateway.web.counting import Counted
 from gateway.web.responses import WebRefusal, bad_request, on_refusal, refusal_response
 from gateway.web.shop import Shop
 from gateway.web.signing import Signer
-from gateway.web.tokens import Tokens
 from gateway.web.ui.pages import Ui
 from gateway.web.upstream import Upstream
 from gateway.wire import Reason
@@ -48,7 +48,7 @@ def make_app(settings: WebSettings, key: bytes, workspace: Workspace, upstream: 
     """
     tokens, signer = Tokens(settings.tokens), Signer(key)
     banner, clicks = BannerPage(settings, upstream, signer), Clicks(settings, upstream, signer)
-    metrics = Metrics.of_this_process()
+    metrics, rates = Metrics.of_this_process(), Rates(settings.rate) if settings.rate is not None else None
     described = openapi.document(bool(settings.tokens))
     script = (files("gateway.web") / "static" / "tandem.js").read_text()
 
@@ -72,7 +72,7 @@ def make_app(settings: WebSettings, key: bytes, workspace: Workspace, upstream: 
 
     return Starlette(
         routes=[
-            *api.routes(upstream, tokens),
+            *api.routes(upstream, tokens, rates),
             Route("/v1/banner.html", banner.get),
             Route("/click", clicks.click),
             Route("/landing.gif", clicks.landing),

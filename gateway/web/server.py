@@ -3,16 +3,21 @@
 import hashlib
 import logging
 import signal
+import ssl
+import threading
+import time
 from pathlib import Path
 
 import uvicorn
 from starlette.applications import Starlette
 
 from data.workspace import Workspace
+from gateway.access import Certificates, check_certificates
 from gateway.errors import GatewayError
 from gateway.experiment.populations import DEFAULT_POPULATIONS
 from gateway.server.processes import reserve_port
-from gateway.settings.web import Token, WebSettings
+from gateway.settings.access import TlsSettings, Token
+from gateway.settings.web import WebSettings
 from gateway.web.app import make_app, make_ui_app
 from gateway.web.shop import ITEM_URL
 from gateway.web.signing import read_or_make_key
@@ -26,6 +31,7 @@ logger = logging.getLogger(__name__)
 _KEEP_ALIVE_SECONDS = 15
 _DRAIN_SECONDS = 5
 _BACKLOG = 512
+_CERTIFICATES_SECONDS = 1.0
 
 
 def run_web(settings: WebSettings, workspace: Workspace, populations: Path | None = None) -> None:
@@ -39,7 +45,7 @@ def run_web(settings: WebSettings, workspace: Workspace, populations: Path | Non
     if settings.shop and not settings.item_url:
         settings = settings.changed(item_url=(settings.public_url or "") + ITEM_URL)
     key = read_or_make_key(workspace.root / "web.key")
-    upstream = Upstream(settings.gateway, settings.channels, settings.timeout_ms)
+    upstream = Upstream(settings)
     ui, link = None, ""
     if settings.ui:
         guard, link = _guard(settings, workspace, key)
@@ -88,14 +94,17 @@ def _serve(app: Starlette, settings: WebSettings, said: str, pages: tuple[str, .
         timeout_graceful_shutdown=_DRAIN_SECONDS,
         ssl_certfile=settings.certificate,
         ssl_keyfile=settings.key,
+        ssl_ca_certs=None if settings.client_ca is None else str(settings.client_ca),
+        ssl_cert_reqs=ssl.CERT_NONE if settings.client_ca is None else ssl.CERT_REQUIRED,
         limit_concurrency=4 * settings.in_flight,
     )
+    if settings.tls is not None:
+        check_certificates(settings.tls)
     listening = reserve_port(settings.host, settings.port)
     listening.listen(_BACKLOG)
-    try:
-        config.load()
-    except OSError as error:
-        raise GatewayError(f"certificate and key: expected PEM files that fit, found {error}") from None
+    config.load()
+    if settings.tls is not None and config.ssl is not None:
+        _follow(Certificates(settings.tls), settings.tls, config.ssl)
     scheme, place = "https" if settings.certificate else "http", listening.getsockname()
     at = f"{scheme}://{settings.host}:{place[1]}"
     logger.info("%s%s", said.format(at=at), "".join(f"; {at}{page}" for page in pages))
@@ -103,3 +112,21 @@ def _serve(app: Starlette, settings: WebSettings, said: str, pages: tuple[str, .
         signal.signal(number, lambda *_: None)
     uvicorn.Server(config).run(sockets=[listening])
     logger.info("stopped listening on %s", at)
+
+
+def _follow(files: Certificates, settings: TlsSettings, context: ssl.SSLContext) -> None:
+    """New connections get the certificates that the files hold then."""
+    files.read()
+
+    def follow() -> None:
+        while True:
+            time.sleep(_CERTIFICATES_SECONDS)
+            if files.changed():
+                try:
+                    files.read()
+                    context.load_cert_chain(settings.certificate, settings.key)
+                    logger.info("new certificates are in use")
+                except (GatewayError, OSError) as error:
+                    logger.error("%s; the certificates of before stay in use", error)
+
+    threading.Thread(target=follow, name="certificates", daemon=True).start()

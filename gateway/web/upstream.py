@@ -1,5 +1,6 @@
 """The gateway behind the HTTP server: calls to its services, over several connections in turn."""
 
+import os
 from collections.abc import Iterator
 from itertools import cycle
 from typing import Any
@@ -7,8 +8,10 @@ from typing import Any
 import grpc
 from google.protobuf.message import Message
 
-from gateway.client.gateway_client import channel_options, reason_of
-from gateway.errors import RefusalError
+from gateway.access import TOKEN_VARIABLE
+from gateway.client.gateway_client import Tls, channel_options, metadata_of, reason_of
+from gateway.errors import GatewayError, RefusalError
+from gateway.settings.web import UpstreamSettings, WebSettings
 from gateway.wire import Reason
 from proto.tandem.v1 import tandem_pb2_grpc as rpc
 
@@ -28,27 +31,47 @@ class _Stubs:
 class Upstream:
     """Channels to a gateway. A connection belongs to one worker, so several reach several workers."""
 
-    def __init__(self, address: str, channels: int, timeout_ms: int) -> None:
-        self._address, self._count, self._timeout = address, channels, timeout_ms / 1000
+    def __init__(self, settings: WebSettings) -> None:
+        """Raises GatewayError: a file of the settings cannot be read."""
+        self._address, self._count, self._timeout = settings.gateway, settings.channels, settings.timeout_ms / 1000
+        own = settings.upstream
+        self._tls = None if own.ca is None else Tls(own.ca, own.certificate, own.key, own.server_name)
+        self._credentials = None if self._tls is None else self._tls.credentials()
+        self._metadata = metadata_of(token_of(own))
         self._channels: list[grpc.aio.Channel] = []
         self._stubs: Iterator[_Stubs] = iter(())
 
     def open(self) -> None:
         """Make the channels; they belong to the event loop that runs now."""
-        options = channel_options(retry=True)
-        self._channels = [grpc.aio.insecure_channel(self._address, options=options) for _ in range(self._count)]
+        self._channels = [self._channel() for _ in range(self._count)]
         self._stubs = cycle([_Stubs(one) for one in self._channels])
 
     async def call(self, method: str, message: Message) -> Any:
         """The response. Raises RefusalError with the gateway's status, sentence and reason."""
         try:
-            return await next(self._stubs).of[method](message, timeout=self._timeout)
+            return await next(self._stubs).of[method](message, timeout=self._timeout, metadata=self._metadata)
         except grpc.aio.AioRpcError as error:
             status, said, reason = error.code().name, error.details() or "", reason_of(error)
             if status == "UNAVAILABLE" and not reason:
                 said, reason = f"nothing answers at {self._address}", Reason.NO_GATEWAY
             raise RefusalError(status, said, reason) from None
 
+    def _channel(self) -> grpc.aio.Channel:
+        options = channel_options(True, self._tls)
+        if self._credentials is None:
+            return grpc.aio.insecure_channel(self._address, options=options)
+        return grpc.aio.secure_channel(self._address, self._credentials, options=options)
+
     async def close(self) -> None:
         for channel in self._channels:
             await channel.close(grace=None)
+
+
+def token_of(settings: UpstreamSettings) -> str:
+    """This client's token; "" if it has none. Raises GatewayError: its file cannot be read."""
+    if settings.token_file is None:
+        return os.environ.get(TOKEN_VARIABLE, "")
+    try:
+        return settings.token_file.read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise GatewayError(f"{settings.token_file}: expected a token in one line, found {error}") from None

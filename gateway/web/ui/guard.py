@@ -9,10 +9,11 @@ from urllib.parse import parse_qs, urlencode
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from gateway.access import Tokens
 from gateway.errors import RefusalError
-from gateway.settings.web import Method, Token, is_loopback
+from gateway.settings.access import Method, Token
+from gateway.settings.web import is_loopback
 from gateway.web.responses import WebRefusal
-from gateway.web.tokens import Tokens
 from gateway.wire import Reason
 
 UI: Method = "ui"
@@ -57,7 +58,7 @@ class Guard:
 
     def _holds(self, authorization: str) -> bool:
         try:
-            self._tokens.bearer(authorization, UI)
+            self._tokens.check(authorization, UI)
         except RefusalError:
             return False
         return True

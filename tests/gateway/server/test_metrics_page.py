@@ -104,6 +104,7 @@ def test_counts_do_not_go_back_when_workers_are_killed_or_replaced_by_a_new_bund
     assert asked() == before + 1
 
 
+@pytest.mark.slow
 def test_the_http_server_counts_what_it_is_asked(gateway: Scraped) -> None:
     gateway.wait_for("listening on")
     for path in ("/health", "/v1/banner.html?merchant=books&user=u1", "/no/such/page", "/v1/nothing"):

@@ -1,7 +1,9 @@
 """The HTTP server in front of a running gateway: banners, clicks, events, tokens, limits."""
 
 import hashlib
+import http.client
 import re
+import ssl
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data.eventlog import read_displays, read_tracked
+from tests.support.gateway.certificates import Authority
 from tests.support.gateway.gateway_process import GatewayProcess, free_port
 from tests.support.gateway.web_process import Answer, WebProcess
 
@@ -233,3 +236,35 @@ def test_without_a_gateway_calls_are_refused_and_clicks_lead_on(gateway: Gateway
         web.process.terminate()
         assert web.process.wait(20) == 0
     assert "a click is not logged" in web.said() and "Traceback" not in web.said()
+
+
+def test_https_asks_for_certificates_takes_up_new_ones_and_limits_clients(
+    gateway: GatewayProcess, tmp_path: Path
+) -> None:
+    authority, other = Authority(tmp_path / "ca"), Authority(tmp_path / "other")
+    certificate, key = authority.sign("server")
+    mine, my_key = authority.sign("client")
+    files = f"certificate: {certificate}, key: {key}, client_ca: {authority.ca}"
+    config = tmp_path / "gateway.yaml"
+    config.write_text(f"http: {{{files}, rate: {{per_second: 0.01, burst: 2}}}}\n")
+
+    def ask(ca: Path, own: tuple[Path, Path] | None) -> int:
+        context = ssl.create_default_context(cafile=str(ca))
+        if own is not None:
+            context.load_cert_chain(*own)
+        connection = http.client.HTTPSConnection("localhost", web.port, timeout=15, context=context)
+        try:
+            connection.request("POST", "/v1/track", b"{}", {"Content-Type": "application/json"})
+            return connection.getresponse().status
+        finally:
+            connection.close()
+
+    with WebProcess(gateway.files.root, gateway.address, "--config", str(config)) as web:
+        with pytest.raises((ssl.SSLError, OSError)):
+            ask(authority.ca, None)
+        assert [ask(authority.ca, (mine, my_key)) for _ in range(3)] == [200, 200, 429]
+        new, new_key = other.sign("server")
+        key.write_bytes(new_key.read_bytes())
+        certificate.write_bytes(new.read_bytes())
+        gateway.until(lambda: "new certificates are in use" in web.said())
+        assert ask(other.ca, (mine, my_key)) == 429
