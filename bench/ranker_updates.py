@@ -31,7 +31,8 @@ from data.workspace import Workspace
 from gateway.demo.place import POPULATIONS
 from gateway.experiment.populations import load_experiment
 from pipeline.training import TrainingPlan, train_bundle
-from ranker.updates.update import UpdateConfig, update_ranker
+from ranker.updates.config import UpdateConfig
+from ranker.updates.update import update_ranker
 
 
 @dataclass(frozen=True)

@@ -69,6 +69,8 @@ _PLACES = {
     "loss": ("candidates.led.loss",),
     "epochs": ("candidates.led.epochs",),
     "serve": ("ranker.serve",),
+    "sale_weight": ("ranker.objectives.sale",),
+    "sale_days": ("ranker.attribution.window_days",),
     "window_days": ("candidates.gbo.window_days",),
     "half_life_days": ("candidates.gbo.half_life_days",),
     "k": ("pooled",),

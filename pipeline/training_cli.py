@@ -14,7 +14,7 @@ from pipeline.options import (
     TargetsOption,
     plan_of,
 )
-from ranker.banner.options import ServeOption
+from ranker.banner.options import SaleDaysOption, SaleWeightOption, ServeOption
 
 
 def add_commands(root: typer.Typer) -> None:
@@ -32,6 +32,8 @@ def train(
     log: LogOption = None,
     engine: EngineOption = "duckdb",
     serve: ServeOption = None,
+    sale_weight: SaleWeightOption = None,
+    sale_days: SaleDaysOption = None,
     seed: SeedOption = 0,
     allow: AllowOption = False,
     json_file: JsonOption = None,

@@ -14,7 +14,7 @@ from data.console import (
     write_figures,
 )
 from data.workspace import Workspace
-from ranker.banner.options import ServeOption
+from ranker.banner.options import SaleDaysOption, SaleWeightOption, ServeOption
 from ranker.comparison.cli import add_commands as add_tabular_commands
 from ranker.profiling.cli import add_commands as add_profile_command
 from ranker.tables import calibration_table, guard_table, metrics_table
@@ -73,6 +73,8 @@ def train_command(
     ] = True,
     tables: TablesOption = None,
     serve: ServeOption = None,
+    sale_weight: SaleWeightOption = None,
+    sale_days: SaleDaysOption = None,
     config_file: Annotated[
         Path | None, typer.Option("--config", help="Options of network and features (YAML): configs/banner.yaml.")
     ] = None,
@@ -91,6 +93,7 @@ def train_command(
     settings = read_banner_settings(config_file) if config_file else BannerSettings()
     training = settings.network.of(BANNER, str(config_file or "settings"))
     training = training.changed(epochs=epochs or training.epochs)
+    objectives, attribution = settings.objectives, settings.attribution
     config = RankerConfig(
         model=model,
         training=training,
@@ -100,6 +103,8 @@ def train_command(
         processes=processes,
         threads=threads,
         serve=serve or settings.serve,
+        objectives=objectives if sale_weight is None else objectives.changed(sale=sale_weight),
+        attribution=attribution if sale_days is None else attribution.changed(window_days=sale_days),
     )
     bundle = train_bundle(place, origin, config, seed, wait, settings.specification())
     figures = bundle.metrics["ranker"]

@@ -9,6 +9,7 @@ from data.console import table
 
 _RANKERS = (
     "DLRM",
+    "DLRM, sales",
     "DLRM, int8 tables",
     "running ranker",
     "logistic regression",
@@ -41,7 +42,9 @@ def guard_table(guard: dict[str, Any]) -> Table:
     """What a ranker was judged by, with the verdict below."""
     found = guard["figures"]
     made = table("Does the ranker help? Later requests, less without it", "measured", "difference", "requests")
-    rows = found.get("recall") or {name: found[name] for name in ("log_loss", "clicks") if name in found}
+    rows = found.get("recall") or {
+        name: found[name] for name in ("log_loss", "clicks", "sale_log_loss") if name in found
+    }
     for name, one in rows.items():
         requests = found["requests"][name] if "requests" in found else found["displays"]
         error = "" if one["se"] is None else f" ± {one['se']:.4f}"

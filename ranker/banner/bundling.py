@@ -5,10 +5,12 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from data.attribution import Attribution
 from data.bundle import Bundle, BundleDraft, publish
 from data.errors import TandemError
 from data.files import new_folder
 from data.items import ItemTable
+from data.settings import checked
 from data.tables import load_events
 from data.timelines import Timelines
 from data.workspace import Workspace
@@ -58,7 +60,7 @@ def train_bundle(
     items = ItemTable.load(current.catalog)
     config = config or RankerConfig()
     config = config.changed(tables=config.tables or _tables_in_service(current))
-    rows = training_rows(workspace, items, origins, config.label, wait_minutes)
+    rows = training_rows(workspace, items, origins, config.label, wait_minutes, config.attribution)
     with BundleDraft(workspace) as draft:
         draft.take(current, ("catalog", "candidates"))
         draft.metrics["ranker"] = train_ranker(
@@ -85,7 +87,7 @@ def encode_rows(
     """
     division = division or Division()
     items = ItemTable.load(Bundle.open(workspace.current).catalog)
-    rows = training_rows(workspace, items, origins, division.label, wait_minutes)
+    rows = training_rows(workspace, items, origins, division.label, wait_minutes, division.attribution)
     prepared = prepare(items, *rows, division, specification)
     with new_folder(folder, RankerError) as beside:
         prepared.save(beside)
@@ -141,6 +143,12 @@ def trained_label(bundle: Bundle) -> str:
     return str(bundle.metrics.get("ranker", {}).get("examples", {}).get("label", "click"))
 
 
+def trained_attribution(bundle: Bundle) -> Attribution:
+    """Which click earned a sale for the bundle's ranker."""
+    told = bundle.metrics.get("ranker", {}).get("examples", {}).get("attribution", {})
+    return checked(Attribution, told, f"bundle {bundle.version}: attribution", RankerError)
+
+
 def evaluate_bundle(
     workspace: Workspace, origins: Origins | None = None, label: str | None = None, wait_minutes: float | None = None
 ) -> dict[str, Any]:
@@ -185,9 +193,9 @@ def _later_rows(
     if origins == "log":
         if not len(logged.displays):
             raise RankerError(f"bundle {bundle.version} has learnt from every display of the log; expected later ones")
-        later, _ = rows_of_log(
-            specification, matured(logged.displays, label, wait_minutes).table, logged.tracked, label
-        )
+        attribution = trained_attribution(bundle)
+        displays = matured(logged.displays, label, wait_minutes, attribution).table
+        later, _ = rows_of_log(specification, displays, logged.tracked, label, attribution)
     else:
         timelines, defaults = Timelines.of(load_events(workspace), items), RankerConfig()
         rows, _ = rows_of_examples(specification, items, timelines, read_examples(workspace))

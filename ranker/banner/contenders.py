@@ -16,6 +16,7 @@ from ranker.baselines.logistic import LogisticRanker
 from ranker.evaluation.differences import SURE, Difference
 from ranker.evaluation.metrics import all_metrics, log_loss, log_losses
 from ranker.features.examples import Examples
+from ranker.training.objectives import CLICKS, Objectives
 from ranker.training.ranker import DlrmRanker
 from ranker.training.settings import TrainingSettings
 
@@ -52,9 +53,23 @@ class Contender:
         """On the test rows."""
         return all_metrics(self.test.label, self.ranker.probability(self.test), self.test.request)
 
+    def sale_metrics(self) -> dict[str, Any]:
+        """Of sales, on the test rows of which they are known; {} where these have none."""
+        known = np.flatnonzero(~np.isnan(self.test.known_sales))
+        sales = self.test.known_sales[known]
+        if not 0 < sales.sum() < len(sales):
+            return {}
+        return all_metrics(sales, self.ranker.sale_probability(self.test)[known], self.test.request[known])
+
 
 def chosen_contender(
-    prepared: Prepared, model: Model, training: TrainingSettings, seed: int, processes: int = 1, threads: int = 1
+    prepared: Prepared,
+    model: Model,
+    training: TrainingSettings,
+    seed: int,
+    processes: int = 1,
+    threads: int = 1,
+    objectives: Objectives = CLICKS,
 ) -> tuple[Contender, dict[str, Any]]:
     """The contender that is served; for the manifest, the metrics of all by their names.
 
@@ -63,7 +78,7 @@ def chosen_contender(
     one with less to learn is the safer.
     """
     makers: dict[str, Callable[[], Contender]] = {
-        "dlrm": lambda: _dlrm(prepared, training, seed, processes, threads),
+        "dlrm": lambda: _dlrm(prepared, training, seed, processes, threads, objectives),
         "logistic": lambda: _logistic(prepared, training, seed),
     }
     names = ["dlrm", *(["logistic"] if prepared.displayed else [])] if model == "auto" else [model]
@@ -77,12 +92,16 @@ def chosen_contender(
     losses = {one.name: one.validation_log_loss for one in made}
     log.info("ranker: %s", ", ".join(f"{name} log loss {loss:.5f}" for name, loss in losses.items()))
     figures = {one.name: one.metrics() for one in made}
+    figures |= {f"{one.name}, sales": one.sale_metrics() for one in made if one.ranker.sale_platt is not None}
     return best, {"model": {"chosen": best.name, "validation_log_loss": losses, **told}, **figures}
 
 
-def _dlrm(prepared: Prepared, training: TrainingSettings, seed: int, processes: int, threads: int) -> Contender:
+def _dlrm(
+    prepared: Prepared, training: TrainingSettings, seed: int, processes: int, threads: int, objectives: Objectives
+) -> Contender:
     """On everything; then on the displays alone, which have the last word where there are pooled examples beside."""
     ranker = DlrmRanker(prepared.specification, prepared.part.rows, training)
+    ranker.objectives = objectives
     ranker.fit(prepared.train, prepared.validation, seed, processes=processes, threads=threads)
     if 0 < prepared.displayed < len(prepared.train):
         tables = training.tables.changed(learning_rate=WARM_TABLE_RATE * training.tables.learning_rate)

@@ -4,7 +4,8 @@ Pooled from timelines, requests carry the whole pool in the sources' own order: 
 took stands in a banner's slots, of items that are new to the user and of all. The ranker may order alone, or together
 with the sources (`data.ranks.blended`): the validation requests choose its share, the later test requests decide.
 Logged displays carry the slots that were shown: there the click rate of each slot is to be beaten in log loss, and a
-reordering of the slots by the ranker must not lose clicks. A ranker that does not pass stays in its bundle as a shadow.
+reordering of the slots by the ranker must not lose clicks; sales, where it predicts them, must not be told worse than
+by their rate. A ranker that does not pass stays in its bundle as a shadow.
 """
 
 import json
@@ -113,7 +114,7 @@ class _Pools:
     def __init__(self, ranker: DlrmRanker, examples: Examples) -> None:
         self.request = np.unique(examples.request, return_inverse=True)[1]
         self.label = examples.label > 0
-        self.score = ranker.logits(examples)
+        self.score = _merit(ranker, examples)
         self.new = ~_seen(ranker.specification, examples)
 
     def gains(self, share: float) -> dict[str, NDArray[np.float64]]:
@@ -212,9 +213,31 @@ def _judged_on_displays(ranker: DlrmRanker, validation: Examples, test: Examples
         "displays": len(np.unique(test.request)),
     }
     why = f"log loss {log_loss} against the click rate of each slot, clicks per display {clicks} with its order"
+    sales = _of_sales(ranker, validation, test)
+    if sales is not None:
+        figures["sale_log_loss"] = sales.told()
+        why += f"; log loss of sales {sales} against their rate"
+        if sales.mean > SURE * sales.se:
+            return Verdict(share=0.0, why=f"it is a shadow: {why}", figures=figures)
     if not log_loss.mean < -log_loss.se or clicks.mean < -SURE * clicks.se:
         return Verdict(share=0.0, why=f"it is a shadow: {why}", figures=figures)
     return Verdict(share=1.0, why=f"it orders alone: {why}", figures=figures)
+
+
+def _merit(ranker: DlrmRanker, examples: Examples) -> NDArray[np.float64]:
+    """float64 [n], in the order in which it would be served: logits, which tell more places apart, or scores."""
+    return ranker.logits(examples) if ranker.sale_platt is None else ranker.scores(examples)
+
+
+def _of_sales(ranker: DlrmRanker, validation: Examples, test: Examples) -> Difference | None:
+    """Log loss of sales, where these are known, less that of their rate; None of a ranker that predicts none."""
+    if ranker.sale_platt is None:
+        return None
+    earlier, later = (~np.isnan(one.known_sales) for one in (validation, test))
+    label = test.known_sales[later]
+    rate = np.full(len(label), (validation.known_sales[earlier].sum() + 1) / (earlier.sum() + 2))
+    loss = log_losses(label, ranker.sale_probability(test)[later]) - log_losses(label, rate)
+    return Difference.of_rows(loss, test.request[later]) if len(label) else None
 
 
 def _click_rates(examples: Examples, places: int) -> NDArray[np.float64]:
@@ -232,7 +255,7 @@ def _clicks_reordered(ranker: DlrmRanker, displays: Examples, rate: NDArray[np.f
     further up are clicked more often for standing there.
     """
     request = np.unique(displays.request, return_inverse=True)[1]
-    score = ranker.logits(replace(displays, position=np.zeros_like(displays.position)))
+    score = _merit(ranker, replace(displays, position=np.zeros_like(displays.position)))
     place = np.maximum(displays.position, 0)
     shown = np.sort(_keyed(request, place, len(rate)))  # the places that each display has, from the first
     first = np.searchsorted(request[np.lexsort((place, request))], np.arange(request.max(initial=-1) + 1))

@@ -8,13 +8,14 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from data.attribution import DEFAULT
+from data.attribution import DEFAULT, Attribution
 from data.eventlog import LoggedDisplays, LogPosition, read_displays_after, read_tracked
 from ranker.banner.log_cursor import LogCursor
 from ranker.banner.rows import displays_with_features, rows_of_log
 from ranker.errors import RankerError
 from ranker.features.examples import Rows
 from ranker.features.specification import Specification
+from ranker.training.objectives import CLICKS, Objectives
 
 MINUTE_US = 60_000_000
 CLICK_WAIT_MINUTES = 30.0
@@ -58,7 +59,9 @@ def read_log(folder: Path, after: LogPosition | None = None) -> Log:
     return Log(displays, read_tracked(folder))
 
 
-def matured(displays: LoggedDisplays, label: str, wait_minutes: float | None = None) -> LoggedDisplays:
+def matured(
+    displays: LoggedDisplays, label: str, wait_minutes: float | None = None, attribution: Attribution = DEFAULT
+) -> LoggedDisplays:
     """Those whose outcome is known: older than the newest display by the time that clicks (or sales) may take.
 
     Raises:
@@ -66,7 +69,7 @@ def matured(displays: LoggedDisplays, label: str, wait_minutes: float | None = N
     """
     if not len(displays):
         return displays
-    default = CLICK_WAIT_MINUTES if label == "click" else DEFAULT.window_days * 24 * 60
+    default = CLICK_WAIT_MINUTES if label == "click" else attribution.window_days * 24 * 60
     wait = default if wait_minutes is None else wait_minutes
     found = displays.before(int(displays.moment[-1] - wait * MINUTE_US))
     if not len(found):
@@ -84,6 +87,8 @@ def split_log(
     test: float,
     label: str,
     counted: LogPosition | None = None,
+    attribution: Attribution = DEFAULT,
+    objectives: Objectives = CLICKS,
 ) -> Parts:
     """The last `test` of the displays, before them `validation`, before them the training part.
 
@@ -97,7 +102,7 @@ def split_log(
     if not len(displays):
         raise RankerError("the display log is empty; expected displays of a gateway, or train from timelines")
     usable = np.flatnonzero(displays_with_features(specification, displays.table))
-    rows, left_out = rows_of_log(specification, displays.table, log.tracked, label)
+    rows, left_out = rows_of_log(specification, displays.table, log.tracked, label, attribution, objectives)
     first_test = len(usable) - round(test * len(usable))
     first_validation = first_test - round(validation * len(usable))
     ends = (first_validation, first_test, len(usable))

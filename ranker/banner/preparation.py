@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from data.attribution import DEFAULT, Attribution
 from data.files import sha256_of_json, write_text_atomically
 from data.items import ItemTable
 from data.timelines import Timelines
@@ -31,6 +32,7 @@ from ranker.features.specification import MISSING_ROW, Specification, banner_spe
 from ranker.features.vocabulary import Vocabulary
 from ranker.features.vocabulary_growth import grow_vocabularies, load_waiting, save_waiting
 from ranker.training.examples_source import ExamplesSource
+from ranker.training.objectives import CLICKS, Objectives
 
 log = logging.getLogger(__name__)
 
@@ -42,11 +44,14 @@ class Division:
     Attributes:
         validation, test: the last requests are the test, before them validation.
         label: "click" (landed) or "sale" (landed and bought).
+        attribution: which click earns a sale. objectives: what a score adds up; sales beside clicks alone.
     """
 
     validation: float = 0.1
     test: float = 0.15
     label: str = "click"
+    attribution: Attribution = DEFAULT
+    objectives: Objectives = CLICKS
 
 
 @dataclass(frozen=True)
@@ -136,6 +141,12 @@ class Prepared:
     displayed: int = 0
     pooled: Sequence[Examples] = ()
 
+    @property
+    def sales_known(self) -> bool:
+        """Whether training and validation rows have sales, and slots without one."""
+        known = (one.known_sales[~np.isnan(one.known_sales)] for one in (self.train, self.validation))
+        return all(0 < float(one.sum()) < len(one) for one in known)
+
     def save(self, folder: Path) -> None:
         """Write a folder that `tandem ranker fit` trains on."""
         splits = {"train": self.train, "validation": self.validation, "test": self.test}
@@ -220,7 +231,15 @@ def _rows(
     if logged is None:
         parts = Parts(*split_by_time(older.pop(), division.validation, division.test))
     else:
-        parts = split_log(specification, logged, division.validation, division.test, division.label)
+        parts = split_log(
+            specification,
+            logged,
+            division.validation,
+            division.test,
+            division.label,
+            attribution=division.attribution,
+            objectives=division.objectives,
+        )
         if older:
             with suppress(RankerError):  # too few to keep some of them apart
                 train, *pooled = split_by_time(older[0], division.validation, division.test)

@@ -13,12 +13,14 @@ from data.engine import collect, connect, read_table
 from data.ids import UNKNOWN
 from data.items import ItemTable
 from data.relations import distinct_events
+from data.schema import DAY_US
 from data.timelines import Timelines
 from ranker.banner.features import DENSE_VALUES, Catalogue, Visits, dense_values, item_values
 from ranker.banner.statistics import PastStatistics, positions_of_column
 from ranker.errors import RankerError
 from ranker.features.examples import Rows
 from ranker.features.specification import Specification
+from ranker.training.objectives import CLICKS, Objectives
 
 log = logging.getLogger(__name__)
 
@@ -118,10 +120,12 @@ def rows_of_log(
     tracked: pa.Table,
     label: str = "click",
     attribution: Attribution = DEFAULT,
+    objectives: Objectives = CLICKS,
 ) -> tuple[Rows, int]:
     """Rows of a table of DISPLAY_SCHEMA, in its order, labelled by the tracked events (EVENT_SCHEMA).
 
     Features are those with which the slots were scored; requests are the displays of which a slot carries features.
+    Sales are told beside where the objectives count them.
 
     Args:
         label: "click": the slot was clicked and the click landed; "sale": a sale belongs to a click on the slot.
@@ -152,8 +156,21 @@ def rows_of_log(
         label=slot_labels(displays, tracked, label, attribution)[there],
         ts=displays["ts"].cast(pa.int64()).to_numpy(),
         user=displays["user_id"].combine_chunks(),
+        sale=_sales(displays, tracked, attribution, objectives)[there] if objectives.sale else None,
     )
     return every.take(np.unique(every.request)), int((~there).sum())
+
+
+def _sales(
+    displays: pa.Table, tracked: pa.Table, attribution: Attribution, objectives: Objectives
+) -> NDArray[np.float32]:
+    """float32 [slots]: whether each earned a sale; NaN where its display is too young for that to be known."""
+    wait = attribution.window_days if objectives.sale_wait_days is None else objectives.sale_wait_days
+    ts = displays["ts"].cast(pa.int64()).to_numpy()
+    sale = slot_labels(displays, tracked, "sale", attribution)
+    lengths = displays["slots"].combine_chunks().value_lengths().fill_null(0).to_numpy()
+    sale[np.repeat(ts > ts.max() - round(wait * DAY_US), lengths)] = np.nan
+    return sale
 
 
 def displays_with_features(specification: Specification, displays: pa.Table) -> NDArray[np.bool_]:

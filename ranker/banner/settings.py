@@ -5,11 +5,13 @@ from typing import Self
 
 from pydantic import model_validator
 
+from data.attribution import DEFAULT, Attribution
 from data.settings import Settings, read_settings
 from ranker.banner.guard import Serve
 from ranker.errors import RankerError
 from ranker.features.settings import FeatureSettings, changed_specification
 from ranker.features.specification import Dimension, Specification, banner_specification
+from ranker.training.objectives import CLICKS, Objectives
 from ranker.training.settings import Changes
 
 
@@ -20,12 +22,15 @@ class BannerSettings(Settings):
         network: fields of `TrainingSettings` (ranker/training/settings.py), its shape among them.
         dimension: of the embeddings.
         features: the pooling of bags, and the dimension of tables that have one of their own.
+        attribution, objectives: as in `RankerConfig`.
         serve: as in `RankerConfig`; the command's --ranker goes before it.
     """
 
     network: Changes = Changes()
     dimension: Dimension | None = None
     features: FeatureSettings = FeatureSettings()
+    attribution: Attribution = DEFAULT
+    objectives: Objectives = CLICKS
     serve: Serve = "auto"
 
     @model_validator(mode="after")

@@ -12,13 +12,14 @@ import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from pydantic import field_serializer, field_validator
+from pydantic import field_serializer, field_validator, model_validator
 
+from data.attribution import DEFAULT, Attribution
 from data.items import ItemTable
 from data.settings import Count, Settings, Share, checked
 from data.timelines import Timelines
@@ -38,6 +39,7 @@ from ranker.features.vocabulary_growth import save_waiting
 from ranker.networks.quantisation import TableType
 from ranker.serving.export import write_serving
 from ranker.serving.graph import Wiring
+from ranker.training.objectives import CLICKS, Objectives
 from ranker.training.ranker import DlrmRanker
 from ranker.training.settings import BANNER, Changes, TrainingSettings
 
@@ -57,7 +59,8 @@ class RankerConfig(Settings):
         model: "dlrm", "logistic", or "auto": DLRM; where displays are trained on the logistic regression, unless DLRM
             has a surely lower log loss on validation displays.
         training: of DLRM; a mapping holds changes to `BANNER`.
-        validation, test, label: as `Division`.
+        validation, test, label, attribution: as `Division`.
+        objectives: what a score adds up: clicks, or clicks and sales of one network with two heads.
         baselines: also train the logistic regression, for comparison.
         tables: how the embedding tables are served, float32 or int8 (ranker/networks/quantisation.py); None: as
             those of the ranker in service, or float32.
@@ -71,6 +74,8 @@ class RankerConfig(Settings):
     validation: Share = 0.1
     test: Share = 0.15
     label: Literal["click", "sale"] = "click"
+    attribution: Attribution = DEFAULT
+    objectives: Objectives = CLICKS
     baselines: bool = True
     tables: TableType | None = None
     processes: Count = 1
@@ -86,9 +91,16 @@ class RankerConfig(Settings):
     def _whole(self, training: TrainingSettings) -> dict[str, Any]:
         return training.model_dump(mode="json")
 
+    @model_validator(mode="after")
+    def _sales_stand_beside_clicks(self) -> Self:
+        if self.objectives.sale and (self.label == "sale" or self.model == "logistic"):
+            found = "label sale" if self.label == "sale" else "model logistic"
+            raise ValueError(f"objectives: a weight of sales needs label click and a DLRM; found {found}")
+        return self
+
     @property
     def division(self) -> Division:
-        return Division(self.validation, self.test, self.label)
+        return Division(self.validation, self.test, self.label, self.attribution, self.objectives)
 
 
 def train_ranker(
@@ -109,8 +121,21 @@ def train_ranker(
     config, spec = config or RankerConfig(), specification or banner_specification()
     Wiring.of(spec, config.training.shape, network=config.training.network)  # what cannot be served is not trained
     prepared = prepare(items, timelines, examples, logged, config.division, spec)
-    best, contest = chosen_contender(prepared, config.model, config.training, seed, config.processes, config.threads)
-    metrics = {"examples": prepared.figures(), **contest}
+    objectives, training, model = config.objectives, config.training, config.model
+    if objectives.sale and not prepared.sales_known:
+        log.warning(
+            "no sales are predicted yet: training and validation displays need sales, and time for them to come"
+        )
+        objectives = CLICKS
+    if objectives.sale:
+        training, model = training.changed(shape=training.shape.changed(heads=2)), "dlrm"
+    best, contest = chosen_contender(
+        prepared, model, training, seed, config.processes, config.threads, objectives=objectives
+    )
+    told = {"attribution": config.attribution.model_dump()}
+    metrics = {"examples": prepared.figures() | told, **contest}
+    if objectives.sale:
+        metrics["objectives"] = objectives.model_dump()
     if config.baselines and LogisticRanker.name not in metrics:
         metrics |= _of_logistic_regression(prepared, seed)
     metrics |= _floors(spec, prepared.train, prepared.test, ordered=logged is None)

@@ -4,6 +4,7 @@ from typing import Literal
 
 import pyarrow as pa
 
+from data.attribution import DEFAULT, Attribution
 from data.distinct import first_of_each
 from data.examples import EXAMPLE_SCHEMA
 from data.items import ItemTable
@@ -21,7 +22,12 @@ EXAMPLES = "examples.parquet"
 
 
 def training_rows(
-    workspace: Workspace, items: ItemTable, origins: Origins | None, label: str, wait_minutes: float | None
+    workspace: Workspace,
+    items: ItemTable,
+    origins: Origins | None,
+    label: str,
+    wait_minutes: float | None,
+    attribution: Attribution = DEFAULT,
 ) -> tuple[Timelines, pa.Table | None, Log | None]:
     """Timelines, pooled examples, display log: as far as asked for, or there."""
     logged = read_log(workspace.log)
@@ -32,7 +38,7 @@ def training_rows(
     timelines = all_timelines(workspace, items, logged.tracked)
     if origins == "timelines":
         return timelines, examples, None
-    return timelines, examples, Log(matured(logged.displays, label, wait_minutes), logged.tracked)
+    return timelines, examples, Log(matured(logged.displays, label, wait_minutes, attribution), logged.tracked)
 
 
 def read_examples(workspace: Workspace) -> pa.Table:

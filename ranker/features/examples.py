@@ -30,6 +30,7 @@ class Rows:
         bags: name -> list of strings [R].
         position: int32 [n], the slot, -1 unknown.
         label: float32 [n], 0 or 1.
+        sale: float32 [n], whether the slot earned a sale, NaN where that is not known; None: of no row.
         ts: int64 [R], UTC microseconds.
         user: strings [R], to keep a user on one side of a split where times tie.
     """
@@ -43,6 +44,7 @@ class Rows:
     label: NDArray[np.float32]
     ts: NDArray[np.int64]
     user: pa.Array
+    sale: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.label)
@@ -65,6 +67,7 @@ class Rows:
             label=self.label[rows],
             ts=self.ts[kept],
             user=self.user.take(chosen),
+            sale=None if self.sale is None else self.sale[rows],
         )
 
 
@@ -76,7 +79,7 @@ class Examples:
         dense: float32 [n, D].
         single: int32 [n, S], a table row per single-valued feature, in the order of `Specification.singles`.
         bags: per bag int32 [R, length], table rows of the request, newest last, padded at the end with NO_ROW.
-        request: int64 [n]. position: int32 [n]. label: float32 [n]. As in `Rows`.
+        request: int64 [n]. position: int32 [n]. label, sale: float32 [n]. As in `Rows`.
         weights: per bag float32 [R, length], of its ids, or None where they have none of their own; () of no bag.
     """
 
@@ -87,6 +90,12 @@ class Examples:
     position: NDArray[np.int32]
     label: NDArray[np.float32]
     weights: tuple[NDArray[np.float32] | None, ...] = ()
+    sale: NDArray[np.float32] | None = None
+
+    @property
+    def known_sales(self) -> NDArray[np.float32]:
+        """float32 [n]: `sale`, NaN where it is not known."""
+        return np.full(len(self), np.nan, np.float32) if self.sale is None else self.sale
 
     def __len__(self) -> int:
         return len(self.label)
@@ -106,6 +115,7 @@ class Examples:
             self.position[rows],
             self.label[rows],
             tuple(None if one is None else one[request] for one in self.weights),
+            None if self.sale is None else self.sale[rows],
         )
 
 
@@ -132,7 +142,7 @@ def encode(specification: Specification, vocabularies: dict[str, Vocabulary], ro
     for k, feature in enumerate(specification.item, len(specification.request)):
         single[:, k] = vocabularies[feature.table].rows_of_column(rows.item_columns[feature.name])
     bags = tuple(_padded(rows.bags[bag.name], vocabularies[bag.table], bag.length) for bag in specification.bags)
-    return Examples(rows.dense, single, bags, rows.request, rows.position, rows.label)
+    return Examples(rows.dense, single, bags, rows.request, rows.position, rows.label, sale=rows.sale)
 
 
 def require_rows(specification: Specification, rows: dict[str, int], examples: Examples) -> None:
@@ -181,6 +191,7 @@ def concatenate(parts: Sequence[Examples]) -> Examples:
             None if any(one is None for one in bag) else np.concatenate(bag)
             for bag in zip(*(part.weights for part in parts), strict=True)
         ),
+        sale=None if all(one.sale is None for one in parts) else np.concatenate([one.known_sales for one in parts]),
     )
 
 

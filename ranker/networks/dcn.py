@@ -48,7 +48,7 @@ class DCN(Network):
         """dense float32 [B, D], bags of B rows, position int64 [B] (position bias rows) -> logits float32 [B]."""
         inputs = torch.cat([self.dense(dense), *self.lookups.of(self.embeddings, bags)], dim=1)
         both = torch.cat([self.cross(inputs), self.deep(inputs)], dim=1)
-        return self.over(both) + self.position(position)[:, 0]
+        return (self.over(both) + self.position(position))[:, 0]
 
 
 def _deep(inputs: int, widths: Sequence[int], shape: DlrmShape) -> nn.Sequential:

@@ -81,19 +81,20 @@ class SparseArch(nn.Module):
 
 
 class OverArch(nn.Module):
-    """B x n -> B: the logit. Drop-out after every hidden layer, in training only."""
+    """B x n -> B x heads: the logits. Drop-out after every hidden layer, in training only."""
 
     def __init__(self, inputs: int, widths: Sequence[int], shape: DlrmShape) -> None:
         super().__init__()
         self.shape = shape
-        self.layers, self.norms = linears(inputs, (*widths, 1)), norms(widths, shape)
+        self.layers, self.norms = linears(inputs, (*widths, shape.heads)), norms(widths, shape)
         self.dropout = nn.Dropout(shape.dropout)
 
     def forward(self, inputs: Tensor) -> Tensor:
         for k, layer in enumerate(self.layers[:-1]):
             inputs = layer(inputs) if self.norms is None else self.norms[k](layer(inputs))
             inputs = self.dropout(activated(inputs, self.shape.activation))
-        return self.layers[-1](inputs)[:, 0]
+        logits: Tensor = self.layers[-1](inputs)
+        return logits
 
 
 class Network(nn.Module):
@@ -137,20 +138,20 @@ class DlrmBody(nn.Module):
         vectors = 1 + len(specification.table_features)
         self.over = OverArch(shape.interaction_width(vectors, self.interacting, dense), shape.top, shape)
         self.sparse = SparseArch(vectors - 1, self.interacting, shape) if shape.sparse and vectors > 1 else None
-        self.linear = nn.Linear(dense, 1, bias=False) if shape.dense_to_top else None
-        self.position = nn.Embedding(specification.positions + 1, 1)
+        self.linear = nn.Linear(dense, shape.heads, bias=False) if shape.dense_to_top else None
+        self.position = nn.Embedding(specification.positions + 1, shape.heads)
         nn.init.zeros_(self.position.weight)
         self.projections = _projections(specification)
         self._tables = [one.table for one in specification.table_features]
 
     def logits(self, dense: Tensor, embedded: list[Tensor], position: Tensor) -> Tensor:
-        """dense float32 [B, D], an embedding [B, d of its table] per feature, position int64 [B] -> float32 [B]."""
+        """dense float32 [B, D], an embedding [B, d of its table] per feature, position int64 [B] -> [B, heads]."""
         mixed = self.dense(dense)
         single = self._projected(embedded)
-        logit = self.position(position)[:, 0]
+        logit: Tensor = self.position(position)
         if self.shape.first_order or self.sparse is not None:
             ids = torch.stack(single, dim=1)
-            logit = logit + ids[:, :, self.interacting :].sum(dim=(1, 2))
+            logit = logit + ids[:, :, self.interacting :].sum(dim=(1, 2))[:, None]
             ids = ids[:, :, : self.interacting]
             vectors = torch.cat([mixed[:, None], ids if self.sparse is None else self.sparse(ids)], dim=1)
         else:
@@ -159,7 +160,7 @@ class DlrmBody(nn.Module):
         if self.linear is not None:
             standardised = self.dense.standardised(dense)
             parts.append(standardised)
-            logit = logit + self.linear(standardised)[:, 0]
+            logit = logit + self.linear(standardised)
         return self.over(torch.cat(parts, dim=1)) + logit
 
     def _projected(self, embedded: list[Tensor]) -> list[Tensor]:
@@ -188,7 +189,15 @@ class DLRM(DlrmBody, Network):
         self.embeddings = tables_of(specification, table_configs(specification, rows, shape), device)
 
     def forward(self, dense: Tensor, bags: KeyedJaggedTensor, position: Tensor) -> Tensor:
-        """dense float32 [B, D], bags of B rows, position int64 [B] (position bias rows) -> logits float32 [B]."""
+        """dense float32 [B, D], bags of B rows, position int64 [B] (position bias rows) -> logits float32 [B].
+
+        Of several heads those of the first; while training float32 [heads, B], each for a loss of its own.
+        """
+        logits = self.of_heads(dense, bags, position)
+        return logits.T if self.training and self.shape.heads > 1 else logits[:, 0]
+
+    def of_heads(self, dense: Tensor, bags: KeyedJaggedTensor, position: Tensor) -> Tensor:
+        """float32 [B, heads], of the same."""
         return self.logits(dense, self.lookups.of(self.embeddings, bags), position)
 
 

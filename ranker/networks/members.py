@@ -55,7 +55,7 @@ class Members(Network):
         parts = [one.split(self.columns, dim=1) for one in embedded]
         logits = torch.stack(
             [
-                member.logits(dense, [part[number] for part in parts], position)  # type: ignore[operator]
+                member.logits(dense, [part[number] for part in parts], position)[:, 0]  # type: ignore[operator]
                 for number, member in enumerate(self.members)
             ]
         )

@@ -1,7 +1,7 @@
 """Networks by name. Each is built from a specification, the rows of its tables and a shape, and has
 
-- `forward(dense float32 [B, D], bags of B rows, position int64 [B]) -> logits float32 [B]` (of several members, while
-  training, [members, B]),
+- `forward(dense float32 [B, D], bags of B rows, position int64 [B]) -> logits float32 [B]` (of several members or
+  heads, while training, [members or heads, B]),
 - `embeddings`, an EmbeddingBagCollection, and `dense`, which standardises the dense features (`mean`, `scale`).
 """
 
@@ -33,7 +33,11 @@ def build_network(
     if name not in NETWORKS:
         raise RankerError(f"there is no network {name!r}; expected one of {', '.join(NETWORKS)}")
     if name != "dlrm" and not shape.interacts_plainly:
-        raise RankerError(f"network {name} has no first-order columns, members or other interactions of DLRM's shape")
+        raise RankerError(
+            f"network {name} has no first-order columns, members or other interactions of DLRM's shape, and one head"
+        )
+    if shape.members > 1 and shape.heads > 1:
+        raise RankerError(f"{shape.heads} heads: expected one member, found {shape.members}")
     if shape.members > 1:
         return Members(specification, rows, shape, device)
     return NETWORKS[name](specification, rows, shape, device)

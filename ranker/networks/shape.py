@@ -26,6 +26,7 @@ class DlrmShape(Settings):
         deviation: of the embeddings' first, random values.
         members: networks side by side with columns of their own in every table, each trained by its own loss; the
             logit is their mean (`ranker/networks/members.py`).
+        heads: logits of the top MLP: 1 of clicks, 2 of clicks and sales (`ranker/training/objectives.py`).
         bottom, top: widths of the hidden layers, from the input on. dropout: share of hidden units dropped.
     """
 
@@ -42,11 +43,14 @@ class DlrmShape(Settings):
     cross_layers: Annotated[int, Field(ge=1, le=32)] = 6
     deviation: Positive = 0.05
     members: Annotated[int, Field(ge=1, le=32)] = 1
+    heads: Annotated[int, Field(ge=1, le=2)] = 1
 
     @property
     def interacts_plainly(self) -> bool:
         """Whether vectors meet as in the paper: by dot products of pairs, and nothing beside them."""
-        options = self.first_order or self.dense_to_top or self.itself or self.sparse or self.members > 1
+        options = (
+            self.first_order or self.dense_to_top or self.itself or self.sparse or self.members > 1 or self.heads > 1
+        )
         return not options and self.interaction == "dot"
 
     def interaction_width(self, vectors: int, dimension: int, dense: int) -> int:

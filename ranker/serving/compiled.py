@@ -122,7 +122,15 @@ def _weights(
         config = described.config
         wiring = Wiring.of(specification, config.shape, serving.tables == "int8", config.network)
         state = load_file(folder / "weights.safetensors")
-        weights = weights_of(specification, wiring, state, described.platt, serving.position_row)
+        weights = weights_of(
+            specification,
+            wiring,
+            state,
+            described.platt,
+            serving.position_row,
+            described.sale_platt,
+            described.objectives.shares,
+        )
         rows = {name: described.rows[name] for name in specification.tables}
     except (OSError, ValueError, KeyError, IndexError, TypeError, SafetensorError) as error:
         said = " ".join(str(error).split())[:300]

@@ -57,7 +57,11 @@ def instruction_set() -> str:
 def package_key(wiring: Wiring) -> str:
     """Names what a package depends on: the wiring, the graph, torch, and the machine's instructions. No weights."""
     wired = asdict(wiring)
-    for name, plain in (("members", 1), ("sparse", ())):  # packages without an option are as they were before it
+    for name, plain in (
+        ("members", 1),
+        ("sparse", ()),
+        ("heads", 1),
+    ):  # packages without an option are as they were before it
         if wired[name] == plain:
             del wired[name]
     described = {

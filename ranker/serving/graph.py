@@ -29,7 +29,7 @@ class Wiring:
         dense: number of dense features. dimension: of the vectors that come from tables.
         own_dimensions: for each table its own dimension, where that is a smaller one, or 0.
         bottom, top: widths of the hidden layers.
-        first_order, dense_to_top, itself, interaction, activation, members, sparse: as in `DlrmShape`.
+        first_order, dense_to_top, itself, interaction, activation, members, sparse, heads: as in `DlrmShape`.
         int8: the tables are quantised by row (ranker/networks/quantisation.py).
     """
 
@@ -50,6 +50,7 @@ class Wiring:
     int8: bool = False
     members: int = 1
     sparse: tuple[int, ...] = ()
+    heads: int = 1
 
     @classmethod
     def of(cls, specification: Specification, shape: DlrmShape, int8: bool = False, network: str = "dlrm") -> "Wiring":
@@ -83,6 +84,7 @@ class Wiring:
             int8=int8,
             members=shape.members,
             sparse=shape.sparse,
+            heads=shape.heads,
         )
 
     @property
@@ -109,7 +111,7 @@ class Wiring:
         Of several members the weights of each stand under names of their own: bottom, bottom1, bottom2 and so on.
         """
         top_inputs = self.shape.interaction_width(self.vectors, self.interacting, self.dense)
-        bottom, top = (self.dense, *self.bottom, self.interacting), (top_inputs, *self.top, 1)
+        bottom, top = (self.dense, *self.bottom, self.interacting), (top_inputs, *self.top, self.heads)
         mlps = {
             name: tuple(shape for before, after in pairwise(widths) for shape in ((after, before), (after,)))
             for name, widths in (("bottom", bottom), ("top", top))
@@ -118,7 +120,7 @@ class Wiring:
         of_one = {
             "scaling": ((self.dense,), (self.dense,)),
             **mlps,
-            "direct": ((1, self.dense),) if self.dense_to_top else (),
+            "direct": ((self.heads, self.dense),) if self.dense_to_top else (),
             "sparse": tuple(
                 shape
                 for before, after in pairwise(through if self.sparse else ())
@@ -129,7 +131,8 @@ class Wiring:
             f"{name}{number_of(member)}": shapes for member in range(self.members) for name, shapes in of_one.items()
         }
         projections = tuple((self.dimension, own) for own in self.own_dimensions if own)
-        return {**of_members, "calibration": ((3,),), "projections": projections}
+        calibration = (3,) if self.heads == 1 else (self.heads, 4)
+        return {**of_members, "calibration": (calibration,), "projections": projections}
 
     @property
     def tables(self) -> tuple[int, ...]:
@@ -142,11 +145,13 @@ def number_of(member: int) -> str:
 
 
 class ServingGraph(nn.Module):
-    """Computes the same logits as `DLRM` (or `Members`), calibrated, as probabilities.
+    """Computes the same logits as `DLRM` (or `Members`), calibrated, as probabilities; of several heads their sum, each
+    times its share of the score.
 
     Its weights, `ranker.serving.weights.weights_of` a trained model:
 
-    - calibration: Platt slope, shift, and the position bias added to the logit, float32 [3];
+    - calibration: Platt slope, shift, and the position bias added to the logit, float32 [3]; of several heads a row of
+      each with its share of the score beside them, float32 [heads, 4];
     - of each member scaling: mean and scale of the dense features, float32 [D] each;
     - bottom, top: weight and bias of each layer, in turn;
     - sparse: weights and biases of the embeddings' MLPs, layer by layer, if there are any;
@@ -177,7 +182,7 @@ class ServingGraph(nn.Module):
         tables: list[Tensor],
         scales: list[Tensor],
     ) -> Tensor:
-        """n candidates of one request -> their probabilities, float32 [n].
+        """n candidates of one request -> their probabilities (or scores), float32 [n].
 
         Args:
             dense: float32 [n, D].
@@ -199,10 +204,14 @@ class ServingGraph(nn.Module):
                 for member in range(wiring.members)
             ]
             logit = torch.stack(logits).mean(dim=0)
+        if wiring.heads > 1:
+            slope, shift, bias, share = calibration.T
+            return (share * torch.sigmoid(slope * (logit + bias) + shift)).sum(dim=1)
         return torch.sigmoid(calibration[0] * (logit + calibration[2]) + calibration[1])
 
     def _logit(self, member: str, dense: Tensor, ids: list[Tensor]) -> Tensor:
-        """Of one member, without the position bias: dense float32 [n, D], embeddings float32 [n, d] -> float32 [n]."""
+        """Of one member, without the position bias: dense float32 [n, D], embeddings float32 [n, d] -> float32 [n], or
+        of several heads [n, heads]."""
         wiring = self.wiring
         mean, scale = self._weights(f"scaling{member}")
         bottom, top = self._weights(f"bottom{member}"), self._weights(f"top{member}")
@@ -219,12 +228,17 @@ class ServingGraph(nn.Module):
         hidden = torch.cat([*parts, standardised] if wiring.dense_to_top else parts, dim=1)
         for weight, bias in zip(top[:-2:2], top[1:-2:2], strict=True):
             hidden = self._hidden(hidden, weight, bias)
-        logit = linear(hidden, top[-2], top[-1])[:, 0]
+        logit = self._of_heads(linear(hidden, top[-2], top[-1]))
         if wiring.first_order and ids:
-            logit = logit + torch.stack([one[:, wiring.interacting :] for one in ids], dim=1).sum(dim=(1, 2))
+            own = torch.stack([one[:, wiring.interacting :] for one in ids], dim=1).sum(dim=(1, 2))
+            logit = logit + (own if wiring.heads == 1 else own[:, None])
         if wiring.dense_to_top:
-            logit = logit + linear(standardised, self._weights(f"direct{member}")[0])[:, 0]
+            logit = logit + self._of_heads(linear(standardised, self._weights(f"direct{member}")[0]))
         return logit
+
+    def _of_heads(self, logits: Tensor) -> Tensor:
+        """[n, heads], of one head [n]."""
+        return logits if self.wiring.heads > 1 else logits[:, 0]
 
     def _hidden(self, inputs: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         """A hidden layer. A large one goes through oneDNN: see ranker/training/fast_linear.py."""

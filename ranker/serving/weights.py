@@ -9,12 +9,21 @@ from ranker.serving.graph import Wiring, number_of
 
 
 def weights_of(
-    specification: Specification, wiring: Wiring, state: dict[str, Tensor], platt: Platt, position_row: int
+    specification: Specification,
+    wiring: Wiring,
+    state: dict[str, Tensor],
+    platt: Platt,
+    position_row: int,
+    sales: Platt | None = None,
+    shares: tuple[float, ...] = (1.0,),
 ) -> dict[str, Tensor]:
     """The weights of a `ServingGraph`, by their names in its state, from the state of a `DLRM` or of `Members`.
 
-    A layer's batch norm is multiplied into its weights, the members' position biases are one. `position_row`: the row
-    of the position bias that is used for every candidate when serving.
+    A layer's batch norm is multiplied into its weights, the members' position biases are one.
+
+    Args:
+        position_row: the row of the position bias that is used for every candidate when serving.
+        platt, sales: the calibration of each head. shares: of each head in the score.
 
     Raises:
         KeyError, IndexError, ValueError: the state is not that of such a DLRM, or has no such position. The compiled
@@ -36,8 +45,11 @@ def weights_of(
             f"direct{suffix}": _of_shapes(own, direct, shapes[f"direct{suffix}"]),
             f"sparse{suffix}": _of_shapes(own, sparse, shapes[f"sparse{suffix}"]),
         }
-    bias = sum(float(state[f"{member}position.weight"][position_row, 0]) for member in members) / len(members)
-    found["calibration"] = [torch.tensor([platt.slope, platt.shift, bias])]
+    bias = sum(state[f"{member}position.weight"][position_row] for member in members) / len(members)
+    heads = [one for one in (platt, sales) if one is not None]
+    rows = zip(heads, bias.tolist(), shares, strict=True)  # type: ignore[union-attr]
+    calibration = torch.tensor([[one.slope, one.shift, added, share] for one, added, share in rows])
+    found["calibration"] = [calibration if wiring.heads > 1 else calibration[0, :3].clone()]
     projections = [f"projections.{name}.weight" for name in specification.mixed]
     found["projections"] = _of_shapes(state, projections, shapes["projections"])
     return {f"{name}_{k}": tensor for name, tensors in found.items() for k, tensor in enumerate(tensors)}

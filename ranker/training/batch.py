@@ -17,7 +17,8 @@ class Batch(Pipelineable):
 
     Attributes:
         dense: float32 [b, D]. bags: the ids, b bags per feature. position: int64 [b], 0 where none is known.
-        label: float32 [b]. weight: float32 [b]: what a row counts in this process's loss, 0 for padding.
+        label: float32 [b], or of several heads [heads, b].
+        weight: float32 [b]: what a row counts in this process's loss, 0 for padding.
     """
 
     dense: Tensor
@@ -25,6 +26,11 @@ class Batch(Pipelineable):
     position: Tensor
     label: Tensor
     weight: Tensor
+
+    @property
+    def clicks(self) -> Tensor:
+        """float32 [b]: the labels of the first head."""
+        return self.label if self.label.dim() == 1 else self.label[0]
 
     def to(self, device: torch.device, non_blocking: bool = False) -> "Batch":
         return Batch(
@@ -56,14 +62,17 @@ def batch_of(rows: HostRows, names: list[str], size: int, weight: float) -> Batc
 
     Equal sizes on every process keep torchrec's exchanges on their common path, whatever the last batch holds.
     """
-    count, features = len(rows.label), len(names)
+    count, features = len(rows.dense), len(names)
     lengths = rows.lengths if rows.lengths is not None else np.ones(features * count, np.int32)
     weights = np.full(size, weight, np.float32)
     dense, label = rows.dense, rows.label
     position = rows.position if rows.position is not None else np.zeros(count, np.int64)
     if count < size:
         lengths = np.pad(lengths.reshape(features, count), ((0, 0), (0, size - count))).ravel()
-        dense, label = np.pad(dense, ((0, size - count), (0, 0))), np.pad(label, (0, size - count))
+        dense, label = (
+            np.pad(dense, ((0, size - count), (0, 0))),
+            np.pad(label, ((0, 0),) * (label.ndim - 1) + ((0, size - count),)),
+        )
         position = np.pad(position, (0, size - count))
         weights[count:] = 0
     bags = KeyedJaggedTensor(

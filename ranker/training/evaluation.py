@@ -79,7 +79,7 @@ def figures_of(predicted: Predicted) -> dict[str, Any]:
 def _predicted(model: nn.Module, batch: Batch) -> torch.Tensor:
     """float32 [3, b] on the CPU: logit, label, and whether the row is real."""
     _, (logits, _) = model(batch)
-    return torch.stack([logits.float(), batch.label, batch.weight]).cpu()
+    return torch.stack([logits.float(), batch.clicks, batch.weight]).cpu()
 
 
 def _gather(own: torch.Tensor, process: ProcessContext) -> np.ndarray:

@@ -31,8 +31,12 @@ _ARRAYS = ("dense", "single", "request", "position", "label")
 class ExamplesSource(Source):
     """Examples by split; dense features are standardised by the training rows."""
 
-    def __init__(self, specification: Specification, table_rows: dict[str, int], splits: Mapping[Split, Examples]):
-        """Raises RankerError for an id of the training rows that is no row of its table."""
+    def __init__(
+        self, specification: Specification, table_rows: dict[str, int], splits: Mapping[Split, Examples], heads: int = 1
+    ):
+        """`heads`: whose labels the rows are given with. Raises RankerError for an id of the training rows that is no
+        row of its table."""
+        self.heads = heads
         self.specification, self.table_rows, self.splits = specification, table_rows, dict(splits)
         require_rows(specification, table_rows, self.splits["train"])
 
@@ -48,7 +52,7 @@ class ExamplesSource(Source):
         examples = self.splits[split]
         order = np.arange(len(examples)) if seed is None else np.random.default_rng(seed).permutation(len(examples))
         for begin in range(start * size, len(order), size):
-            yield _Chosen(examples, order[begin : begin + size], self.specification)
+            yield _Chosen(examples, order[begin : begin + size], self.specification, self.heads)
 
     def save(self, folder: Path) -> None:
         """Write the folder that `open_examples` reads."""
@@ -60,9 +64,11 @@ class ExamplesSource(Source):
                 save_array(folder / split / f"bag{number}.npy", bag)
                 if weights is not None:
                     save_array(folder / split / f"weights{number}.npy", weights)
+            if self.heads > 1:
+                save_array(folder / split / "sale.npy", examples.known_sales)
         write_specification(self.specification, folder / "specification.yaml")
         rows = {split: len(examples) for split, examples in self.splits.items()}
-        described = {"table_rows": self.table_rows, "rows": rows}
+        described = {"table_rows": self.table_rows, "rows": rows, "heads": self.heads}
         write_text_atomically(folder / EXAMPLES, json.dumps(described, indent=2) + "\n")
 
 
@@ -86,9 +92,8 @@ def open_examples(
         splits = [split for split in _SPLITS if split in described["rows"]]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RankerError(f"{folder / EXAMPLES}: expected the rows of every table, found {error}") from None
-    source = ExamplesSource(
-        specification, table_rows, {split: _opened(folder / split, specification) for split in splits}
-    )
+    opened = {split: _opened(folder / split, specification) for split in splits}
+    source = ExamplesSource(specification, table_rows, opened, int(described.get("heads", 1)))
     source.manifest = folder / EXAMPLES
     source.companions = tuple(one for one in (folder / "vocabularies", folder / "banner") if one.is_dir())
     return source
@@ -99,7 +104,8 @@ def _opened(folder: Path, specification: Specification) -> Examples:
     bags = tuple(load_array(folder / f"bag{number}.npy") for number in range(len(specification.bags)))
     own = [folder / f"weights{number}.npy" for number in range(len(bags))]
     weights = tuple(load_array(one) if one.exists() else None for one in own)
-    return Examples(**arrays, bags=bags, weights=weights)
+    sale = folder / "sale.npy"
+    return Examples(**arrays, bags=bags, weights=weights, sale=load_array(sale) if sale.exists() else None)
 
 
 @dataclass(frozen=True)
@@ -107,16 +113,17 @@ class _Chosen(GlobalBatch):
     examples: Examples
     order: NDArray[np.int64]
     specification: Specification
+    heads: int
 
     @property
     def rows(self) -> int:  # type: ignore[override]
         return len(self.order)
 
     def part(self, begin: int, end: int) -> HostRows:
-        return host_rows(self.examples, self.order[begin:end], self.specification)
+        return host_rows(self.examples, self.order[begin:end], self.specification, self.heads)
 
 
-def host_rows(examples: Examples, rows: NDArray[np.int64], specification: Specification) -> HostRows:
+def host_rows(examples: Examples, rows: NDArray[np.int64], specification: Specification, heads: int = 1) -> HostRows:
     """Some rows of the examples as a network takes them. Raises RankerError where weights of a bag are missing."""
     batch = examples.batch(rows)
     values, lengths = [batch.single.T.ravel()], [np.ones(batch.single.size, np.int32)]
@@ -131,7 +138,7 @@ def host_rows(examples: Examples, rows: NDArray[np.int64], specification: Specif
         dense=batch.dense,
         values=np.concatenate(values).astype(np.int64),
         lengths=np.concatenate(lengths) if batch.bags else None,
-        label=batch.label,
+        label=batch.label if heads == 1 else np.stack([batch.label, batch.known_sales]),
         position=row_of_position(batch.position, specification.positions),
         weights=np.concatenate(weights) if specification.weighs else None,
     )

@@ -53,7 +53,19 @@ class WeightedLoss(nn.Module):
 
 @torch.fx.wrap
 def weighted_loss(logits: Tensor, label: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    """logits float32 [B], or [members, B]; label, weight float32 [B] -> the loss, and the logits of the rows [B]."""
+    """logits float32 [B], or [members, B]; label, weight float32 [B] -> the loss, and the logits of the rows [B].
+
+    With labels [heads, B], of which NaN are not known, logits [heads, B] have the sum of the heads' losses; the logits
+    of the rows, and those that come for the rows alone, are the first head's.
+    """
+    if label.dim() == 2:
+        if logits.dim() == 2:
+            known = ~label.isnan()
+            loss = nn.functional.binary_cross_entropy_with_logits(
+                logits, label.nan_to_num(), weight * known, reduction="sum"
+            )
+            return loss, logits.detach()[0]
+        label = label[0]
     members = len(logits) if logits.dim() == 2 else 1
     loss = nn.functional.binary_cross_entropy_with_logits(
         logits, label.expand_as(logits), weight.expand_as(logits), reduction="sum"

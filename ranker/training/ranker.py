@@ -2,37 +2,34 @@
 
 from pathlib import Path
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from data.errors import DataError
 from ranker.errors import RankerError
-from ranker.evaluation.calibration import Platt, fit_platt
+from ranker.evaluation.calibration import Platt
 from ranker.features.examples import Examples
 from ranker.features.specification import UNKNOWN_ROW, Specification
 from ranker.networks.quantisation import TableType, load_table, quantise, save_table
 from ranker.networks.registry import build_network
-from ranker.training.batch import batch_of
-from ranker.training.examples_source import ExamplesSource, host_rows
+from ranker.training.calibrated import CalibratedNetwork
+from ranker.training.examples_source import ExamplesSource
 from ranker.training.model import State
 from ranker.training.model_file import ModelFile
+from ranker.training.objectives import CLICKS
 from ranker.training.on_examples import ExamplesJob, train_on_examples
 from ranker.training.settings import BANNER, TrainingSettings
 from ranker.training.source import Split
 from ranker.training.table_decay import TABLE_KEY
 
-_PREDICT_ROWS = 16_384
 
-
-class DlrmRanker:
+class DlrmRanker(CalibratedNetwork):
     """A network with its calibration.
 
     Attributes:
-        rows: of each table. model: the network, unsharded. platt: what makes probabilities of its logits.
+        rows: of each table.
         steps: of training, so far. best_epochs: passes over the training rows after which validation was best, 0 where
             training made nothing better; None before `fit`.
     """
@@ -49,6 +46,8 @@ class DlrmRanker:
         """`weights`: of the model, taken over; None draws them. Raises RankerError where they do not fit."""
         self.specification, self.rows, self.config = specification, rows, config
         self.platt, self.steps = Platt(), 0
+        self.objectives = CLICKS
+        self.sale_platt = Platt() if config.shape.heads > 1 else None
         self.best_epochs: float | None = None
         if weights is not None:
             self.load_weights(weights)
@@ -70,7 +69,7 @@ class DlrmRanker:
         start, before = (self.model.state_dict(), self.steps) if warm else (None, 0)
         job = ExamplesJob(self.config.changed(seed=seed), start, calibrated=warm, title=self.name)
         self._train({"train": train, "validation": validation}, job, before, processes, threads)
-        self.platt = fit_platt(self.logits(validation), validation.label)
+        self.calibrate(validation)
 
     def refit(self, train: Examples, rows: dict[str, int], seed: int) -> None:
         """From scratch on more rows, for as many passes as validation found best in `fit`; the calibration stays.
@@ -86,7 +85,7 @@ class DlrmRanker:
     def _train(
         self, splits: dict[Split, Examples], job: ExamplesJob, before: int = 0, processes: int = 1, threads: int = 1
     ) -> None:
-        source = ExamplesSource(self.specification, self.rows, splits)
+        source = ExamplesSource(self.specification, self.rows, splits, self.config.shape.heads)
         trained = train_on_examples(source, job, processes, threads)
         self.load_weights(trained.state)
         self.steps, self.best_epochs = before + trained.step, trained.epochs
@@ -99,21 +98,6 @@ class DlrmRanker:
         except RuntimeError as error:
             said = " ".join(str(error).split())[:300]
             raise RankerError(f"expected a network of specification {self.specification.name}, found {said}") from error
-
-    def logits(self, examples: Examples) -> NDArray[np.float64]:
-        """float64 [n], before calibration."""
-        found = np.empty(len(examples))
-        names = [one.name for one in self.specification.table_features]
-        with torch.no_grad():
-            for start in range(0, len(examples), _PREDICT_ROWS):
-                rows = np.arange(start, min(start + _PREDICT_ROWS, len(examples)))
-                batch = batch_of(host_rows(examples, rows, self.specification), names, len(rows), 1.0)
-                found[rows] = self.model(batch.dense, batch.bags, batch.position).numpy()
-        return found
-
-    def probability(self, examples: Examples) -> NDArray[np.float64]:
-        """float64 [n]."""
-        return self.platt.probability(self.logits(examples))
 
     def take_values_of(self, tables: TableType) -> None:
         """Give the embedding tables the values with which they are served in that form; then `logits` are those."""
@@ -128,7 +112,7 @@ class DlrmRanker:
         for table in self.specification.tables:
             save_table(folder / "tables", table, state.pop(table_key(table)).numpy(), tables)
         save_file({name: tensor.contiguous() for name, tensor in state.items()}, folder / "weights.safetensors")
-        ModelFile(self.config, self.platt, self.rows, self.steps).save(folder)
+        ModelFile(self.config, self.platt, self.rows, self.steps, self.objectives, self.sale_platt).save(folder)
 
     @classmethod
     def load(cls, folder: Path, specification: Specification) -> "DlrmRanker":
@@ -144,6 +128,7 @@ class DlrmRanker:
                 state[table_key(table)] = torch.from_numpy(load_table(folder / "tables", table))
             ranker = cls(specification, described.rows, described.config, state)
             ranker.platt, ranker.steps = described.platt, described.steps
+            ranker.objectives, ranker.sale_platt = described.objectives, described.sale_platt
         except (OSError, ValueError, KeyError, TypeError, SafetensorError, DataError, RankerError) as error:
             said = " ".join(str(error).split())[:300]
             raise RankerError(
@@ -172,7 +157,7 @@ class DlrmRanker:
             if both:
                 to, source = torch.tensor(both).T
                 state[key][to] = old[key][source]
-        self.steps = older.steps
+        self.steps, self.objectives = older.steps, older.objectives
 
 
 def table_key(table: str) -> str:

@@ -19,7 +19,7 @@ class HostRows(NamedTuple):
     """b rows of T features in the layout of torchrec's KeyedJaggedTensor: feature by feature, in each row by row.
 
     Attributes:
-        dense: float32 [b, D]. label: float32 [b], 0 or 1.
+        dense: float32 [b, D]. label: float32 [b], 0 or 1; of several heads [heads, b], NaN where not known.
         values: int64 [n], table rows. lengths: int32 [T * b] values per bag, or None if every bag has exactly one.
         position: int64 [b], rows of the position bias; None where no position is known.
         weights: float32 [n], what to multiply the embedding of each value with; None where tables pool by themselves.
@@ -74,12 +74,14 @@ class Source(ABC):
         specification: the run's features. table_rows: of each table, by name.
         manifest: the file that names what the rows are; None of rows in memory.
         companions: files and folders beside it without which a trained network is of no use.
+        heads: for how many there are labels.
     """
 
     specification: Specification
     table_rows: dict[str, int]
     manifest: Path | None = None
     companions: tuple[Path, ...] = ()
+    heads: int = 1
 
     def standardisation(self) -> Standardisation:
         """By default dense features are taken as they are."""

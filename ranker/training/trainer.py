@@ -66,6 +66,8 @@ class Trainer:
                 all that has aged are then not given up for worse ones.
         """
         self.process, self.source, self.settings = process, source, settings
+        if settings.shape.heads > source.heads:
+            raise RankerError(f"{settings.shape.heads} heads: expected rows with labels of each, found {source.heads}")
         specification = source.specification
         self.network = sharded_network(
             specification, source.table_rows, settings, process, constraints, source.standardisation(), start

@@ -23,10 +23,10 @@ class Window:
     def add(self, logits: Tensor, batch: Batch) -> None:
         """One step: the logits before it. A weight is processes / rows of the step, so the loss counts rows again."""
         real = batch.weight > 0
-        loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, batch.label, real.float(), reduction="sum")
-        right = (((logits > 0) == (batch.label > 0.5)) & real).sum()  # a taught network's labels are soft
+        loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, batch.clicks, real.float(), reduction="sum")
+        right = (((logits > 0) == (batch.clicks > 0.5)) & real).sum()  # a taught network's labels are soft
         self._sums += torch.stack([loss.double(), right.double(), real.sum().double()])
-        self._rows += len(batch.label) * self._process.world
+        self._rows += len(batch.weight) * self._process.world
 
     def close(self) -> dict[str, float]:
         """The figures of all processes together, and begin anew."""

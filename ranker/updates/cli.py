@@ -50,8 +50,9 @@ def update_command(
     A ranker that is worse is refused: exit code 3, and the one in service stays. A running gateway takes a published
     bundle up by itself.
     """
+    from ranker.updates.config import UpdateConfig
     from ranker.updates.loop import keep_updating, only_updater
-    from ranker.updates.update import UpdateConfig, update_ranker
+    from ranker.updates.update import update_ranker
 
     place = Workspace(workspace)
     config = UpdateConfig(label=label, minimum=minimum, wait_minutes=wait, threads=threads, force=force)

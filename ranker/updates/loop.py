@@ -16,7 +16,8 @@ from data.eventlog import LogPosition
 from data.locks import locked
 from data.workspace import Workspace
 from ranker.errors import RankerError
-from ranker.updates.update import NothingNewError, Update, UpdateConfig, update_ranker
+from ranker.updates.config import UpdateConfig
+from ranker.updates.update import NothingNewError, Update, update_ranker
 
 log = logging.getLogger(__name__)
 

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from data.attribution import Attribution
 from data.bundle import Bundle, BundleDraft, publish, sweep_drafts
 from data.errors import DataError
 from data.eventlog import LoggedDisplays, LogPosition, read_displays_after, read_tracked
 from data.items import ItemTable
 from data.workspace import Workspace
-from ranker.banner.bundling import trained_label
-from ranker.banner.contenders import WARM_BATCH, WARM_CHECKS, WARM_EPOCHS, WARM_PATIENCE, WARM_TABLE_RATE
+from ranker.banner.bundling import trained_attribution, trained_label
 from ranker.banner.guard import Verdict
 from ranker.banner.log_cursor import LogCursor
 from ranker.banner.logged import Log, Parts, matured, split_log
@@ -30,6 +30,7 @@ from ranker.features.vocabulary_growth import grow_vocabularies, load_waiting, s
 from ranker.serving.export import read_serving
 from ranker.training.ranker import DlrmRanker
 from ranker.updates.acceptance import Comparison, compare, succeeding
+from ranker.updates.config import UpdateConfig
 
 log = logging.getLogger(__name__)
 
@@ -39,39 +40,6 @@ RUNNING = "running ranker"
 
 class NothingNewError(RankerError):
     """Too few displays were logged since the ranker in service was trained."""
-
-
-@dataclass(frozen=True)
-class UpdateConfig:
-    """How a ranker is updated.
-
-    Attributes:
-        label: what a slot is labelled with, "click" or "sale"; None: as the ranker in service was.
-        validation, held_out: shares of the new displays. The last ones are held out to measure on, and trained on by
-            the next update; those before them say when to stop, and set the calibration.
-        minimum: new displays without which there is no update. at_most: the newest so many are used; bounds the memory.
-        wait_minutes: so much older than the newest display must one be, that its outcome is known; None: half an hour
-            for clicks, 30 days for sales.
-        epochs: passes over the new displays, at most. batch: slots per step; checks: validations per epoch;
-            patience: validations without a better log loss before training stops.
-        table_rate: the learning rate of the embedding tables, as a share of the one they were first trained with: new
-            displays are few beside all that was learnt from, and rows of ids are quickly spoilt.
-        force: publish whatever the measurement says.
-    """
-
-    label: str | None = None
-    validation: float = 0.2
-    held_out: float = 0.2
-    minimum: int = 500
-    at_most: int = 1_000_000
-    wait_minutes: float | None = None
-    epochs: int = WARM_EPOCHS
-    batch: int = WARM_BATCH
-    checks: int = WARM_CHECKS
-    patience: int = WARM_PATIENCE
-    table_rate: float = WARM_TABLE_RATE
-    threads: int = 1
-    force: bool = False
 
 
 @dataclass(frozen=True)
@@ -102,6 +70,7 @@ class _Running:
     vocabularies: dict[str, Vocabulary]
     cursor: LogCursor
     label: str
+    attribution: Attribution
 
     @property
     def specification(self) -> Specification:
@@ -121,6 +90,7 @@ class _Running:
             {name: Vocabulary.load(folder, name) for name in specification.tables},
             LogCursor.load(bundle.ranker),
             trained_label(bundle),
+            trained_attribution(bundle),
         )
 
 
@@ -164,13 +134,24 @@ def update_ranker(
             f"outcome to be known; expected at least {config.minimum} (--minimum)"
         )
     logged = Log(displays, read_tracked(workspace.log))
-    parts = split_log(running.specification, logged, config.validation, config.held_out, label, running.cursor.seen)
+    parts = split_log(
+        running.specification,
+        logged,
+        config.validation,
+        config.held_out,
+        label,
+        running.cursor.seen,
+        running.attribution,
+        running.ranker.objectives,
+    )
     assert parts.cursor is not None
     newcomer = _train(running, parts, config, seed)
     if not newcomer.learnt:  # then these displays are not used up: with more of them, the next update may learn
         parts = replace(parts, cursor=replace(parts.cursor, trained=running.cursor.trained))
     comparison, figures = _measure(running, newcomer, parts)
-    figures["examples"]["label"] = label
+    figures["examples"] |= {"label": label, "attribution": running.attribution.model_dump()}
+    if running.ranker.sale_platt is not None:
+        figures["objectives"] = running.ranker.objectives.model_dump()
     figures["update"] |= {"instead_of": running.bundle.version, "new_displays": fresh}
     later = (encode(running.specification, newcomer.vocabularies, part) for part in (parts.validation, parts.test))
     verdict = succeeding(Verdict.load(running.bundle.ranker), newcomer.ranker, *later)
@@ -197,7 +178,7 @@ def _new_displays(workspace: Workspace, running: _Running, config: UpdateConfig,
             f"at least {config.minimum} (--minimum)"
         )
     try:
-        return matured(logged, label, config.wait_minutes).last(config.at_most)
+        return matured(logged, label, config.wait_minutes, running.attribution).last(config.at_most)
     except RankerError as none_has_matured:
         raise NothingNewError(str(none_has_matured)) from None
 

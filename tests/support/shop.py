@@ -10,6 +10,7 @@ from data.items import ItemTable
 from data.request import NO_HISTORY, Request
 from data.schema import CATALOG_SCHEMA, DISPLAY_SCHEMA, EVENT_KINDS, EVENT_SCHEMA, TIMESTAMP
 from data.timelines import Timelines
+from ranker.banner.scorer import BannerFeatures
 
 START = 1_700_000_000_000_000
 DAY = 86_400_000_000
@@ -105,6 +106,25 @@ def display_row(
         "stage_us": [],
         "slots": [{"sources": ["gbo"], "score": 0.1, **slot} for slot in slots],
     }
+
+
+def logged_display(shop: Shop, number: int, request: Request, features: BannerFeatures) -> dict:
+    """What the gateway writes of a request and its features."""
+    slots = [
+        {
+            "position": 0,
+            "item_id": shop.items.items.id(int(item)),
+            "category": shop.items.categories.id(int(shop.items.category[item])),
+            "dense": features.dense[k].tolist(),
+        }
+        for k, item in enumerate(features.positions)
+    ]
+    recent = [
+        (shop.items.items.id(int(item)), shop.items.categories.id(int(category)))
+        for item, category in zip(features.recent_items, features.recent_categories, strict=True)
+    ]
+    row = display_row(number, request.ts, request.user_id, slots, recent, list(features.dense_names))
+    return {**row, "merchant_id": shop.items.merchants.id(request.merchant)}
 
 
 def displays_of(rows: list[dict]) -> pa.Table:

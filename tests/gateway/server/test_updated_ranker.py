@@ -22,7 +22,8 @@ from gateway.experiment.populations import load_experiment
 from pipeline.training import TrainingPlan, train_bundle
 from ranker.banner.training import RankerConfig
 from ranker.training.settings import BANNER
-from ranker.updates.update import UpdateConfig, update_ranker
+from ranker.updates.config import UpdateConfig
+from ranker.updates.update import update_ranker
 
 
 @pytest.mark.slow

@@ -30,6 +30,8 @@ class Column:
 
     specification, platt = SPECIFICATION, Platt()
 
+    sale_platt = None
+
     def __init__(self, sign: float = 1.0) -> None:
         self.sign = sign
 

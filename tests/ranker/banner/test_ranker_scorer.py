@@ -16,7 +16,7 @@ from data.items import ItemTable
 from data.request import Request
 from ranker.banner.logged import Log
 from ranker.banner.rows import rows_of_log
-from ranker.banner.scorer import BannerFeatures, BannerScorer
+from ranker.banner.scorer import BannerScorer
 from ranker.banner.training import RankerConfig, train_ranker
 from ranker.errors import RankerError
 from ranker.features.examples import encode
@@ -30,33 +30,14 @@ from tests.support.shop import (
     MERCHANTS,
     Shop,
     candidates_of,
-    display_row,
     displays_of,
+    logged_display,
     make_examples,
     request_of,
     tracked,
 )
 
 Trained = tuple[Path, dict]
-
-
-def logged_display(shop: Shop, number: int, request: Request, features: BannerFeatures) -> dict:
-    """What the gateway writes of a request and its features."""
-    slots = [
-        {
-            "position": 0,
-            "item_id": shop.items.items.id(int(item)),
-            "category": shop.items.categories.id(int(shop.items.category[item])),
-            "dense": features.dense[k].tolist(),
-        }
-        for k, item in enumerate(features.positions)
-    ]
-    recent = [
-        (shop.items.items.id(int(item)), shop.items.categories.id(int(category)))
-        for item, category in zip(features.recent_items, features.recent_categories, strict=True)
-    ]
-    row = display_row(number, request.ts, request.user_id, slots, recent, list(features.dense_names))
-    return {**row, "merchant_id": shop.items.merchants.id(request.merchant)}
 
 
 def test_both_rankers_beat_knowing_nothing(trained: Trained) -> None:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from scipy.special import expit
 from sklearn.metrics import accuracy_score, ndcg_score, roc_auc_score
 from sklearn.metrics import log_loss as sklearn_log_loss
 
@@ -108,6 +109,17 @@ def test_platt_scaling_of_logits_worse_than_nothing_predicts_the_rate() -> None:
         found = fit_platt(logits, label)
         assert found.slope == pytest.approx(1e-3)
         np.testing.assert_allclose(found.probability(logits), label.mean(), atol=0.01)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_platt_scaling_of_few_rows_predicts_their_rate_whatever_the_logits(seed: int) -> None:
+    """Whole steps of Newton's method go to and fro between two slopes on some of these."""
+    random = np.random.default_rng(seed)
+    logits = random.normal(-2.5, 0.1, 360)
+    label = (random.random(360) < expit(-2.6 - 0.8 * (logits + 2.5))).astype(np.float32)
+    found = fit_platt(logits, label)
+    assert found.probability(logits).mean() == pytest.approx(label.mean(), abs=1e-3)
+    assert log_loss(label, found.probability(logits)) <= log_loss(label, np.full(360, label.mean())) + 1e-4
 
 
 def test_plain_rows_have_no_figures_of_an_order_within_requests() -> None:

@@ -24,7 +24,8 @@ from ranker.networks.shape import DlrmShape
 from ranker.serving.export import read_serving
 from ranker.training.ranker import DlrmRanker
 from ranker.training.settings import BANNER
-from ranker.updates.update import UpdateConfig, update_ranker
+from ranker.updates.config import UpdateConfig
+from ranker.updates.update import update_ranker
 from tests.support.logged_shop import make_workspace, show
 from tests.support.networks import ALL_OPTIONS
 from tests.support.shop import MERCHANTS, Shop, candidates_of, make_examples, request_of

@@ -111,6 +111,23 @@ def test_the_serving_graph_is_the_trained_network_with_any_options(specification
         torch.testing.assert_close(found, torch.sigmoid(0.7 * logits - 0.2), atol=2e-6, rtol=1e-4, msg=str(chosen))
 
 
+@pytest.mark.parametrize("int8", [False, True])
+@pytest.mark.parametrize("shape", [DlrmShape(bottom=(8,), top=(7, 5), heads=2), ALL_OPTIONS.changed(heads=2)])
+def test_of_two_heads_the_serving_graph_adds_up_their_weighted_probabilities(shape: DlrmShape, int8: bool) -> None:
+    model, examples, wiring = random_model(SPEC, shape, int8), one_request(12, seed=3), Wiring.of(SPEC, shape, int8)
+    heads, shares, graph = (Platt(0.7, -0.2), Platt(1.3, 0.4)), (0.25, 0.75), ServingGraph(wiring)
+    graph.load_state_dict(weights_of(SPEC, wiring, model.state_dict(), heads[0], 0, heads[1], shares))
+    tensors = tensors_of(SPEC, examples, np.arange(12))
+    with torch.no_grad():
+        found = graph(*graph_inputs(SPEC, wiring, model, examples))
+        logits = model.of_heads(*tensors).numpy()
+        np.testing.assert_array_equal(model(*tensors).numpy(), logits[:, 0])
+    expected = sum(
+        share * one.probability(logits[:, k]) for k, (one, share) in enumerate(zip(heads, shares, strict=True))
+    )
+    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-4, atol=2e-6)
+
+
 @pytest.mark.parametrize("activation", ["relu", "sigmoid"])
 def test_large_layers_compute_the_same_in_onednn(activation: Any) -> None:
     shape = DlrmShape(bottom=(256, 128), top=(300, 64), dropout=0.0, activation=activation)

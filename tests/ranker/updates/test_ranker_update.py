@@ -24,8 +24,9 @@ from ranker.features.specification import banner_specification
 from ranker.features.vocabulary import Vocabulary
 from ranker.training.early_stopping import EarlyStopping
 from ranker.training.ranker import DlrmRanker
+from ranker.updates.config import UpdateConfig
 from ranker.updates.loop import only_updater, remove_old
-from ranker.updates.update import NothingNewError, UpdateConfig, update_ranker
+from ranker.updates.update import NothingNewError, update_ranker
 from tests.support.logged_shop import make_workspace, show, versions
 from tests.support.shop import Shop
 
