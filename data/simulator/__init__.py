@@ -1,6 +1,7 @@
 """A simulated marketplace whose true click and sale probabilities are known.
 
-config (sizes and strengths) -> randomness (streams that depend on seed and purpose alone) -> tree (categories) ->
+config (sizes and strengths) -> randomness (streams that depend on seed and purpose alone) -> life (seasons, and users
+who come and go; off by default) -> tree (categories) ->
 items (catalogues of several merchants) -> users (interests, style, purse) -> behaviour (the true probabilities) ->
 opportunities (moments at which a banner can be shown) -> calibration (the mean click and sale rates of banners) ->
 browsing (organic views and sales) -> marketplace (all of it together, saved and loaded) -> answers (what users do with

@@ -1,6 +1,7 @@
 """What users do with a banner: drawn clicks, landings and sales, and what these come to on average."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -84,7 +85,8 @@ class Answerer:
         Arguments and errors as for `answer`.
         """
         which, shown = _checked(self.marketplace, opportunities, slates)
-        chain = self.marketplace.behaviour.chain(*self._context(which, np.maximum(shown, 0)))
+        items = np.maximum(shown, 0)
+        chain = self.marketplace.behaviour.chain(*self._context(which, items), **self._past(which[:, None], items))
         return (chain.expected() * (shown != NO_ITEM)[..., None]).sum(axis=1)
 
     def _context(
@@ -96,10 +98,18 @@ class Answerer:
             which, slots = which[:, None], np.arange(items.shape[1])
         return at.user[which], items, slots, at.ts[which], at.publisher[which], at.device[which]
 
+    def _past(self, which: NDArray[np.int64], items: NDArray[np.int64]) -> dict[str, Any]:
+        """What the users did on their own before: `seen` and `spent` of `Behaviour.chain`; 0 where that is off."""
+        market, life = self.marketplace, self.marketplace.config.life
+        at = market.opportunities
+        seen = market.has_viewed(at.user[which], items, at.ts[which]) if life.seen_weight else 0.0
+        return {"seen": seen, "spent": market.spent[at.user[which]] if life.budget_weight else 0.0}
+
     def _clicked(self, which: NDArray[np.int64], shown: NDArray[np.int64]) -> _Clicked:
         """Every click, by row and slot. A landing comes seconds after its click, a sale minutes after its landing."""
         items = np.maximum(shown, 0)
-        click = self.marketplace.behaviour.click(*self._context(which, items))
+        past = self._past(which[:, None], items)
+        click = self.marketplace.behaviour.click(*self._context(which, items), seen=past["seen"])
         drawn = uniforms(self._keys["click"], which[:, None], items)
         row, slot = np.nonzero((drawn < click) & (shown != NO_ITEM))
         opportunity, item = which[row], shown[row, slot]
@@ -107,7 +117,9 @@ class Answerer:
         def draw(purpose: str) -> NDArray[np.float64]:
             return uniforms(self._keys[purpose], opportunity, item)
 
-        chain = self.marketplace.behaviour.chain(*self._context(opportunity, item, slot))
+        chain = self.marketplace.behaviour.chain(
+            *self._context(opportunity, item, slot), **self._past(opportunity, item)
+        )
         landed = draw("landing") < chain.landing
         noise = standard_normals(draw("value 1"), draw("value 2"))
         spread = self.marketplace.config.behaviour.order_spread

@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from data.simulator.config import MarketplaceConfig
 from data.simulator.items import PRICE_SPREAD, Items
+from data.simulator.life import season
 from data.simulator.tree import CategoryTree
 from data.simulator.users import Users
 
@@ -62,12 +63,13 @@ class Behaviour:
         """In [0, 1]: interests spread over the tree and add up with saturation (noisy or), mixed with the crowd's.
 
         own = 1 - prod_k (1 - strength_k * similarity(leaf_k, leaf));
-        interest = personalisation * own + (1 - personalisation) * crowd.
+        interest = personalisation * own + (1 - personalisation) * crowd, times the leaf's season, at most 1.
         """
         phase = self.users.phase(users, ts, self.config)
         own = self.own_interest(self.users.interests[users, phase], self.users.strengths[users], leaves)
         share = self.config.personalisation
-        return share * own + (1 - share) * self.crowd[leaves]
+        mixed = share * own + (1 - share) * self.crowd[leaves]
+        return np.minimum(1.0, mixed * season(self.config, leaves, ts)) if self.config.life.seasons else mixed
 
     def own_interest(self, interests: Integers, strengths: Floats, leaves: Integers) -> Floats:
         """interests, strengths [..., K] against leaves [...]."""
@@ -101,12 +103,16 @@ class Behaviour:
         ts: ArrayLike,
         publishers: ArrayLike = 0,
         devices: ArrayLike = 0,
+        *,
+        seen: ArrayLike = 0.0,
+        spent: ArrayLike = 0.0,
     ) -> Chain:
         """The whole chain; all arguments broadcast together.
 
         Args:
             users, items: positions. positions: slots, 0 the first. ts: UTC microseconds.
             publishers: positions in the config's publishers. devices: positions in DEVICES.
+            seen: 1 where the user has viewed the item. spent: log(1 + what the user has spent / a mean order).
         """
         weights, device = self.config.behaviour, np.asarray(devices)
         pull = self._pull(users, items, ts)
@@ -115,9 +121,10 @@ class Behaviour:
             + weights.sale_affinity_weight * pull
             + weights.sale_quality_weight * self._quality(items)
             - weights.sale_price_weight * self.items.price_level[items] / PRICE_SPREAD
+            - self.config.life.budget_weight * np.asarray(spent)
         )
         landing_logit = weights.landing_logit + LANDING_BY_DEVICE[device] + weights.landing_affinity_weight * pull
-        click = self.click(users, items, positions, ts, publishers, devices, pull=pull)
+        click = self.click(users, items, positions, ts, publishers, devices, pull=pull, seen=seen)
         return Chain(
             click=click,
             landing=sigmoid(landing_logit),
@@ -135,6 +142,7 @@ class Behaviour:
         devices: ArrayLike = 0,
         *,
         pull: Floats | None = None,
+        seen: ArrayLike = 0.0,
     ) -> Floats:
         """P(click) alone, at half the cost of the chain. Arguments as for `chain`; `pull`: if it is known already."""
         weights, device = self.config.behaviour, np.asarray(devices)
@@ -146,6 +154,7 @@ class Behaviour:
             + weights.affinity_weight * (self._pull(users, items, ts) if pull is None else pull)
             + weights.quality_weight * self._quality(items)
             + weights.familiarity_weight * self.items.familiarity[items]
+            + self.config.life.seen_weight * np.asarray(seen)
         )
         return (1.0 + positions) ** -ATTENTION_DECAY[device] * sigmoid(logit)
 

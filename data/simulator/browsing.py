@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from data.schema import DAY_US, EventKind
 from data.simulator.behaviour import Behaviour
 from data.simulator.config import MarketplaceConfig
+from data.simulator.life import is_there, season
 from data.simulator.randomness import generator, pick, pick_from
 
 _SECOND = 1_000_000
@@ -86,6 +87,8 @@ def _sessions(behaviour: Behaviour) -> tuple[NDArray[np.int32], NDArray[np.int64
     weekday = (config.start_us // DAY_US + 3 + np.floor(day).astype(np.int64)) % 7
     kept = rng.random(len(user)) < _WEEKDAY_WEIGHTS[weekday] / heaviest
     user, day = user[kept], day[kept]
+    there = is_there(config, user, users.arrival[user], day)
+    user, day = user[there], day[there]
     return user, times_of_day(config, day, rng)
 
 
@@ -127,8 +130,10 @@ def _session_leaves(
     config, users, tree = behaviour.config, behaviour.users, behaviour.tree
     own = rng.random(len(user)) < config.personalisation
     whose = np.where(own, user, rng.integers(0, len(users), len(user)))
-    slot = pick(np.cumsum(users.strengths[whose], axis=1), rng.random(len(user)))
-    leaf = users.interests[whose, users.phase(whose, ts, config), slot].astype(np.int64)
+    leaves = users.interests[whose, users.phase(whose, ts, config)]
+    weights = users.strengths[whose] * season(config, leaves, ts[:, None])
+    slot = pick(np.cumsum(weights, axis=1), rng.random(len(user)))
+    leaf = leaves[np.arange(len(user)), slot].astype(np.int64)
     related = pick_from(tree.similarity - np.eye(len(tree)), leaf, rng.random(len(user)))
     return np.where(rng.random(len(user)) < config.related_share, related, leaf)
 

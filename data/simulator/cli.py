@@ -31,7 +31,9 @@ def add_commands(app: typer.Typer) -> None:
 
 def simulate(
     workspace: WorkspaceOption = DEFAULT_WORKSPACE,
-    preset: Annotated[str, typer.Option(help="Sizes: small (seconds), demo, or large.")] = "demo",
+    preset: Annotated[
+        str, typer.Option(help="Sizes: small (seconds), demo, large; lively: demo with seasons and more.")
+    ] = "demo",
     seed: SeedOption = 1,
     users: Annotated[int | None, typer.Option(help="Another number of users than the preset's.")] = None,
     personalisation: Annotated[

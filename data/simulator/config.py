@@ -1,4 +1,4 @@
-"""Everything one can choose about a simulated marketplace, in one typed value; three presets."""
+"""Everything one can choose about a simulated marketplace, in one typed value; four presets."""
 
 from datetime import UTC, datetime
 from typing import Annotated, Any, Self
@@ -33,6 +33,26 @@ class BehaviourConfig(Settings):
     sale_price_weight: float = 0.3  # per standard deviation of log price within the leaf
     order_spread: float = 0.25  # standard deviation of log order value around the log price
     organic_sale_rate: Fraction = 0.1  # of the sale probability of a landing, for an organic view
+
+
+class LifeConfig(Settings):
+    """What real users do beyond the plain marketplace. Everything is off by default: 0 changes nothing, to the bit."""
+
+    complements: Fraction = 0.0  # how much of an interest in a leaf spreads to its complement, in another department
+    seasons: Fraction = 0.0  # amplitude of each leaf's demand around its mean, a wave of `season_days`
+    season_days: Positive = 28.0  # from one season of a leaf to its next
+    seen_weight: float = 0.0  # on the click logit of an item that the user has viewed: below 0, novelty is liked
+    budget_weight: Annotated[float, Field(ge=0)] = 0.0  # of log(1 + spent / a mean order), off the sale logit
+    returning: Fraction = 0.0  # users who come and go: there for a spell, away for a pause, in turn
+    churning: Fraction = 0.0  # users who leave for good after their first spell
+    spell_days: Positive = 14.0  # mean over users
+    pause_days: Positive = 10.0  # mean over users
+
+    @model_validator(mode="after")
+    def _some_stay(self) -> Self:
+        if self.returning + self.churning > 1:
+            raise ValueError(f"returning {self.returning:g}, churning {self.churning:g}: expected a sum of at most 1")
+        return self
 
 
 class MarketplaceConfig(Settings):
@@ -75,6 +95,7 @@ class MarketplaceConfig(Settings):
     publishers: Annotated[tuple[str, ...], Field(min_length=1)] = ("news", "weather", "forum", "recipes", "sport")
     slot_counts: Annotated[tuple[Count, ...], Field(min_length=1)] = (2, 3, 4, 6)  # of banners
     behaviour: BehaviourConfig = BehaviourConfig()  # how users answer banners
+    life: LifeConfig = LifeConfig()  # complements, seasons, novelty, budgets, users who come and go
 
     @field_validator("countries")
     @classmethod
@@ -117,8 +138,8 @@ class MarketplaceConfig(Settings):
         return self.day_us(self.train_days)
 
     def fingerprint(self) -> str:
-        """SHA-256 of the whole configuration, seed included."""
-        return sha256_of_json(self.model_dump(mode="json"))
+        """SHA-256 of the whole configuration, seed included; without `life` where that is off."""
+        return sha256_of_json(self.model_dump(mode="json", exclude={"life"} if self.life == LifeConfig() else None))
 
 
 PRESETS: dict[str, MarketplaceConfig] = {
@@ -126,6 +147,13 @@ PRESETS: dict[str, MarketplaceConfig] = {
         merchant_sizes=(40, 150, 500), users=1_500, countries=("DE", "FR"), train_days=14, test_days=7
     ),
     "demo": MarketplaceConfig(opportunities_per_user=1.6, personalisation=0.8),
+    "lively": MarketplaceConfig(
+        opportunities_per_user=1.6,
+        personalisation=0.8,
+        life=LifeConfig(
+            complements=0.3, seasons=0.5, seen_weight=-0.3, budget_weight=0.3, returning=0.3, churning=0.15
+        ),
+    ),
     "large": MarketplaceConfig(
         merchant_sizes=(60, 120, 250, 500, 1000, 2000, 4000, 8000, 16_000, 32_000), users=250_000, sessions_per_user=9.0
     ),

@@ -9,6 +9,7 @@ from data.errors import DataError
 from data.simulator.behaviour import DEVICE_SHARES
 from data.simulator.browsing import times_of_day
 from data.simulator.config import MarketplaceConfig
+from data.simulator.life import is_there
 from data.simulator.randomness import generator, pick
 from data.simulator.users import Users
 
@@ -53,6 +54,8 @@ def make_opportunities(config: MarketplaceConfig, users: Users) -> Opportunities
             f"the marketplace of {len(users)} users has no opportunity to show a banner; expected more users"
         )
     day = first[user] + rng.random(len(user)) * (config.days - first[user])
+    there = is_there(config, user, users.arrival[user], day)
+    user, day = user[there], day[there]
     ts = times_of_day(config, day, rng)
     order = np.lexsort((user, ts))
     user, ts = user[order], ts[order]

@@ -61,7 +61,8 @@ def load_parts(folder: Path) -> tuple[Behaviour, Organic, Opportunities]:
     missing = f"{folder} holds no simulated marketplace; `tandem data simulate` writes one"
     if read_json(path, dict[str, Any], missing=missing).get("format_version") != FORMAT_VERSION:
         raise DataError(f"{path}: expected format_version {FORMAT_VERSION}; simulate it again")
-    truth, tree = read_json(path, _Truth, expected="the fields of a marketplace"), category_tree()
+    truth = read_json(path, _Truth, expected="the fields of a marketplace")
+    tree = category_tree(truth.config.life.complements)
     if truth.categories != tuple(tree.paths):
         raise DataError(f"{path}: its category tree is not this Tandem's; simulate it again")
     config = truth.config

@@ -73,7 +73,7 @@ class CategoryTree:
         paths: such as "home/furniture/desk", by leaf.
         department, section: int16 [L]; sections are numbered through.
         median_price: float64 [L].
-        similarity: float64 [L, L]: 1 on the diagonal, SAME_SECTION, SAME_DEPARTMENT, else 0.
+        similarity: float64 [L, L]: 1 on the diagonal, SAME_SECTION, SAME_DEPARTMENT, `complements`, else 0.
     """
 
     paths: tuple[str, ...]
@@ -97,7 +97,8 @@ class CategoryTree:
         return f"{words[place].capitalize()} {noun} No. {number}"
 
 
-def category_tree() -> CategoryTree:
+def category_tree(complements: float = 0.0) -> CategoryTree:
+    """`complements`: the similarity of each leaf to the one leaf that goes with it, in another department."""
     rows = [
         (department, section, leaf, price)
         for department, sections in _TREE.items()
@@ -110,6 +111,9 @@ def category_tree() -> CategoryTree:
     similarity = np.where(department_of[:, None] == department_of, SAME_DEPARTMENT, 0.0)
     similarity[section_of[:, None] == section_of] = SAME_SECTION
     np.fill_diagonal(similarity, 1.0)
+    leaves = np.arange(len(rows))
+    goes_with = (leaves + len(rows) // 2) % len(rows)
+    similarity[leaves, goes_with] = np.maximum(similarity[leaves, goes_with], complements)
     return CategoryTree(
         paths=tuple("/".join(row[:3]) for row in rows),
         department=department_of,

@@ -212,7 +212,7 @@ def test_a_config_out_of_range_is_refused_by_name(changes: dict[str, object]) ->
 
 
 def test_an_unknown_preset_is_refused() -> None:
-    with pytest.raises(DataError, match="expected one of small, demo, large"):
+    with pytest.raises(DataError, match="expected one of small, demo, lively, large"):
         preset("huge")
 
 
