@@ -11,6 +11,7 @@ from data.errors import DataError
 from data.schema import EVENT_KINDS, EVENT_SCHEMA, EventKind
 from data.simulator.browsing import order_factor
 from data.simulator.marketplace import Marketplace
+from data.simulator.past import Past
 from data.simulator.randomness import standard_normals, stream_key, uniforms
 from data.simulator.tables import taken
 
@@ -48,6 +49,7 @@ class Answerer:
     def __init__(self, marketplace: Marketplace, seed: int | None = None) -> None:
         """`seed` is the marketplace's own unless another draw of the same truth is wanted."""
         self.marketplace = marketplace
+        self.past = Past(marketplace.organic, len(marketplace.users), len(marketplace.items))
         self.seed = marketplace.config.seed if seed is None else seed
         self._keys = {purpose: stream_key(self.seed, f"answers: {purpose}") for purpose in _PURPOSES}
 
@@ -100,10 +102,9 @@ class Answerer:
 
     def _past(self, which: NDArray[np.int64], items: NDArray[np.int64]) -> dict[str, Any]:
         """What the users did on their own before: `seen` and `spent` of `Behaviour.chain`; 0 where that is off."""
-        market, life = self.marketplace, self.marketplace.config.life
-        at = market.opportunities
-        seen = market.has_viewed(at.user[which], items, at.ts[which]) if life.seen_weight else 0.0
-        return {"seen": seen, "spent": market.spent[at.user[which]] if life.budget_weight else 0.0}
+        life, at = self.marketplace.config.life, self.marketplace.opportunities
+        seen = self.past.has_viewed(at.user[which], items, at.ts[which]) if life.seen_weight else 0.0
+        return {"seen": seen, "spent": self.past.spent[at.user[which]] if life.budget_weight else 0.0}
 
     def _clicked(self, which: NDArray[np.int64], shown: NDArray[np.int64]) -> _Clicked:
         """Every click, by row and slot. A landing comes seconds after its click, a sale minutes after its landing."""

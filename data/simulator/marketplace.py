@@ -147,30 +147,6 @@ class Marketplace:
         end = np.searchsorted(self._user_time_keys, self._keys(users, before), side="left")
         return np.maximum(self.organic.user_offsets[users], end - limit), end
 
-    def has_viewed(
-        self, users: NDArray[np.integer], items: NDArray[np.integer], before: NDArray[np.int64]
-    ) -> NDArray[np.bool_]:
-        """Whether each user viewed an item on their own before a time; the arguments broadcast."""
-        keys, first = self._first_views
-        wanted = users.astype(np.int64) * len(self.items) + items
-        place = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
-        return (keys[place] == wanted) & (first[place] < before)
-
-    @cached_property
-    def _first_views(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """(user and item in one number, sorted; when they first met)."""
-        keys, first = np.unique(
-            self.organic.user.astype(np.int64) * len(self.items) + self.organic.item, return_index=True
-        )
-        return keys, np.asarray(self.organic.ts)[first]
-
-    @cached_property
-    def spent(self) -> NDArray[np.float64]:
-        """float64 [U]: log(1 + a user's organic sales / the mean order); all of them are before the test."""
-        value = np.nan_to_num(self.organic.order_value)
-        sums = np.bincount(self.organic.user, value, minlength=len(self.users))
-        return np.log1p(sums / max(float(value[value > 0].mean()) if (value > 0).any() else 1.0, 1e-9))
-
     @cached_property
     def _user_time_keys(self) -> NDArray[np.int64]:
         """int64 [N], sorted: user and time in one number, in the order of `organic.by_user`."""

@@ -65,7 +65,7 @@ def test_what_was_viewed_is_clicked_less_or_more(plain: Marketplace, weight: flo
     market = small(seen_weight=weight)
     which = np.arange(len(market.opportunities))
     slates = PopularPolicy(market)(which)
-    seen = market.has_viewed(
+    seen = Answerer(market).past.has_viewed(
         market.opportunities.user[:, None], np.maximum(slates, 0), market.opportunities.ts[:, None]
     )
     row, slot = np.argwhere(seen & (slates >= 0))[0]
@@ -78,7 +78,7 @@ def test_what_was_viewed_is_clicked_less_or_more(plain: Marketplace, weight: flo
 
 def test_who_has_spent_buys_less() -> None:
     market = small(budget_weight=0.5)
-    spent = market.spent
+    spent = Answerer(market).past.spent
     buyers = np.unique(market.organic.user[market.organic.kind == EventKind.sale])
     assert (spent[buyers] > 0).all() and np.count_nonzero(spent) == len(buyers)
     which = np.flatnonzero(np.isin(market.opportunities.user, buyers))[:50]
