@@ -53,6 +53,9 @@ def serve(
     ranker_ms: Annotated[float | None, typer.Option(help="Deadline of the ranker.")] = None,
     total_ms: Annotated[float | None, typer.Option(help="From arrival to answer.")] = None,
     in_flight: Annotated[int | None, typer.Option(help="Requests at once per worker; one more is refused.")] = None,
+    tier: Annotated[
+        str | None, typer.Option(help="Serve one stage alone, for other gateways: candidates or ranker.")
+    ] = None,
     timelines: Annotated[
         bool | None,
         typer.Option("--timelines", help="Remember what users do and see, for requests without a history."),
@@ -84,6 +87,7 @@ def serve(
         "limits.ranker_ms": ranker_ms,
         "limits.total_ms": total_ms,
         "limits.in_flight": in_flight,
+        "tier": tier,
         "timelines.store": "embedded" if timelines else None,
         "metrics.port": metrics,
         "http.port": http,

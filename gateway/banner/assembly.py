@@ -6,7 +6,7 @@ order of the sources does not matter.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from data.request import Request
 from gateway.banner.filling import Fill, Filling, Merge, Restrict, Slot
@@ -39,10 +39,13 @@ def banner_stages(
     """A banner from these sources, under these rules."""
     ruled = None if rules == NO_RULES else BannerRules(rules, runtime)
     aside, asked = rules.ranker == "shadow", rules.ranker != "none"
-    rank = Rank[Filling](runtime.scorer, limits.ranker_ms / 1e3, shadow=runtime.ranker_share == 0, aside=aside)
+    proposing: tuple[Stage[Any], ...] = candidate_stages(runtime, names, limits)
+    rank: Stage[Any] = Rank(runtime.scorer, limits.ranker_ms / 1e3, shadow=runtime.ranker_share == 0, aside=aside)
+    if runtime.remote is not None:
+        proposing, rank = runtime.remote.proposing(names, proposing), runtime.remote.ranking(rank, aside)
     return (
         *((Restrict(ruled),) if ruled is not None and ruled.restricts else ()),
-        *(Propose(name, runtime.sources.get(name), runtime.items, limits.source_ms / 1e3) for name in names),
+        *proposing,
         Merge(runtime.order, runtime.sources.get(BACKSTOP), ruled),
         *((rank,) if asked else ()),
         Fill(runtime.item_bytes, runtime.ranker_share, ruled),

@@ -1,9 +1,10 @@
 """A bundle, loaded: everything a banner is made from, shared by the server and offline use."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from gateway.banner.item_bytes import ItemBytes
 from gateway.rules.categories import CategoryTree
 
 if TYPE_CHECKING:
+    from gateway.banner.stages import Stage
     from ranker.banner.scorer import BannerFeatures
 
 
@@ -34,6 +36,18 @@ class Scorer(Protocol):
         ...
 
 
+class Remote(Protocol):
+    """Stages that are run elsewhere, in the place of some that would run here."""
+
+    def proposing(self, names: Sequence[str], here: "Sequence[Stage[Any]]") -> "tuple[Stage[Any], ...]":
+        """The stages that ask the named sources."""
+        ...
+
+    def ranking(self, here: "Stage[Any]", aside: bool) -> "Stage[Any]":
+        """The ranker's stage. `aside`: its scores are for the log alone."""
+        ...
+
+
 @dataclass(frozen=True)
 class Runtime:
     """What one version serves with.
@@ -44,6 +58,7 @@ class Runtime:
         similar: which items are like one; None if the bundle lacks the source whose vectors say so.
         order: how the sources' proposals are merged.
         ranker_share: how much of a banner's order is the ranker's: 1, all; 0, nothing: the ranker is a shadow.
+        remote: the stages of banners that other gateways run.
     """
 
     version: str
@@ -54,6 +69,7 @@ class Runtime:
     similar: SimilarItems | None = None
     order: MergeOrder = ROUND_ROBIN
     ranker_share: float = 1.0
+    remote: Remote | None = None
 
     @cached_property
     def item_bytes(self) -> ItemBytes:

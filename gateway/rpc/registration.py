@@ -27,6 +27,7 @@ from gateway.rpc.observing import Counting
 from gateway.rpc.ranker_service import RankerService
 from gateway.rpc.serving import Serving
 from gateway.rpc.tracking_service import TrackingService
+from gateway.settings.tiers import Tier
 from proto.tandem.v1 import tandem_pb2 as pb
 from proto.tandem.v1 import tandem_pb2_grpc as rpc
 
@@ -34,16 +35,19 @@ from proto.tandem.v1 import tandem_pb2_grpc as rpc
 async def make_server(
     serving: Serving,
     experiment: WatchedExperiment,
-    writer: LogWriter,
+    writer: LogWriter | None,
     options: Sequence[tuple[str, object]],
     metrics: Metrics | None = None,
     guards: Sequence[CallInterceptor] = (),
     previews: Sequence[CallInterceptor] = (),
+    tier: Tier | None = None,
 ) -> tuple[grpc.aio.Server, HealthServicer, Admission]:
     """The server, which has no port yet, its health service, and how many calls it answers.
 
     Args:
+        writer: of the log; None for a tier, which logs nothing.
         metrics: where calls are counted. guards, previews: what stands before admission, and behind the reading.
+        tier: the one stage to serve, if not all.
     """
     keep_quiet_about_bytes()
     log_failures, admission = RateLimitedLog(), Admission(serving.limits.in_flight)
@@ -51,12 +55,19 @@ async def make_server(
     interceptors = [Refusals(log_failures), *counting, *guards, admission, Reading(), *previews]
     server = grpc.aio.server(options=options)
     ours = cast(grpc.aio.Server, Intercepted(server, interceptors))
-    displays = DisplayLog(writer, serving.limits.log_ms / 1e3)
-    rpc.add_BannerServiceServicer_to_server(BannerService(serving, experiment, displays, log_failures), ours)
-    rpc.add_CandidateServiceServicer_to_server(CandidateService(serving), ours)
-    rpc.add_RankerServiceServicer_to_server(RankerService(serving), ours)
-    rpc.add_TrackingServiceServicer_to_server(TrackingService(writer, serving), ours)
-    names = [service.full_name for service in pb.DESCRIPTOR.services_by_name.values()]
+    served = []
+    if tier in (None, "candidates"):
+        rpc.add_CandidateServiceServicer_to_server(CandidateService(serving), ours)
+        served.append("CandidateService")
+    if tier in (None, "ranker"):
+        rpc.add_RankerServiceServicer_to_server(RankerService(serving), ours)
+        served.append("RankerService")
+    if writer is not None:
+        displays = DisplayLog(writer, serving.limits.log_ms / 1e3)
+        rpc.add_BannerServiceServicer_to_server(BannerService(serving, experiment, displays, log_failures), ours)
+        rpc.add_TrackingServiceServicer_to_server(TrackingService(writer, serving), ours)
+        served += ["BannerService", "TrackingService"]
+    names = [pb.DESCRIPTOR.services_by_name[name].full_name for name in served]
     servicer = HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
     for name in ("", *names):

@@ -28,11 +28,12 @@ class Beside:
             config: the file of the settings, which each of them reads too. environment: what they get of the options.
         """
         regions = Regions() if settings.metrics is not None else None
+        logs = settings.tier is None
         asked = {
             "the page of metrics": ("gateway", "metrics") if settings.metrics is not None else (),
-            "the HTTP server": ("gateway", "web") if settings.http is not None else (),
-            "the process that fills the timelines": ("timelines", "follow") if settings.timelines.on else (),
-            "the process that sends the log to Kafka": ("logs", "send") if settings.kafka.on else (),
+            "the HTTP server": ("gateway", "web") if settings.http is not None and logs else (),
+            "the process that fills the timelines": ("timelines", "follow") if settings.timelines.on and logs else (),
+            "the process that sends the log to Kafka": ("logs", "send") if settings.kafka.on and logs else (),
         }
         from_file = ["--config", str(config)] if config is not None else []
         made = [

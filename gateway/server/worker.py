@@ -6,6 +6,7 @@ or "failed" and a sentence.
 
 import asyncio
 import contextlib
+import dataclasses
 import faulthandler
 import gc
 import logging
@@ -124,10 +125,11 @@ async def _serve(task: Task, runtime: Runtime, tried: list[Request], report: int
     from gateway.rpc.observing import Watch
     from gateway.rpc.registration import make_server
     from gateway.rpc.serving import Serving
+    from gateway.tiers.tiers import Tiers
 
     config, stopping, retiring = task.config, asyncio.Event(), asyncio.Event()
-    writer, timelines = LogWriter(config.log), _timelines(config)
-    runner = AwaitingRunner(config.limits) if timelines is not None else Runner(config.limits)
+    writer = LogWriter(config.log) if config.tier is None else None
+    runner = AwaitingRunner(config.limits) if config.timelines.on or config.tiers.on else Runner(config.limits)
     await warm_up_threads(runner, runtime, config.limits, tried)
     options = [
         ("grpc.so_reuseport", 1),
@@ -141,9 +143,12 @@ async def _serve(task: Task, runtime: Runtime, tried: list[Request], report: int
         if watch is not None and isinstance(source, TellingSource):
             source.watch(watch.told)
     excluded = [EventKind[kind] for kind in config.exclude_kinds]
-    serving = Serving(runtime, runner, config.limits, config.replay, excluded, timelines, watch)
+    if config.tiers.on and config.tier is None:
+        runtime = dataclasses.replace(runtime, remote=Tiers(config.tiers, runtime))
+    replay = config.replay or config.tier is not None  # a tier is told the time of the banner
+    serving = Serving(runtime, runner, config.limits, replay, excluded, _timelines(config), watch)
     server, health, admission = await make_server(
-        serving, task.experiment, writer, options, task.metrics, guards(config), previews(config)
+        serving, task.experiment, writer, options, task.metrics, guards(config), previews(config), config.tier
     )
     host = f"[{config.host}]" if ":" in config.host else config.host
     if (tls := credentials(config)) is not None:
@@ -158,26 +163,28 @@ async def _serve(task: Task, runtime: Runtime, tried: list[Request], report: int
     gc.freeze()  # what lives as long as the worker is not looked through again and again
     await server.start()
     _tell(report, READY)
-    duties = (
+    duties = [
         _stay_alive(report, config, task.metrics),
         _follow(task.experiment),
         _retire(task, retiring, stopping),
-        watch_log(writer, health, config.limits.track_ms / 1e3),
-    )
+    ]
+    if writer is not None:
+        duties.append(watch_log(writer, health, config.limits.track_ms / 1e3))
     keepers = [asyncio.create_task(duty) for duty in duties]
     await stopping.wait()
     await health.enter_graceful_shutdown()
     await _drained(server, admission, config.drain_seconds)
     for keeper in keepers:
         keeper.cancel()
-    writer.close()
+    if writer is not None:
+        writer.close()
     logging.shutdown()
     os._exit(0)  # a thread that hangs must not keep a drained worker
 
 
 def _timelines(config: GatewaySettings) -> Timelines | None:
     settings = config.timelines
-    if not settings.on:
+    if not settings.on or config.tier is not None:
         return None
     store = settings.open(config.workspace)
     return Timelines(store, WorkerThreads(config.limits), settings.limit_ms / 1e3, settings.use == "always")

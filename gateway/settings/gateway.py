@@ -10,6 +10,7 @@ from data.workspace import Workspace
 from gateway.settings.access import RateSettings, TlsSettings, Token
 from gateway.settings.limits import Limits
 from gateway.settings.metrics import MetricsSettings
+from gateway.settings.tiers import Tier, TierSettings
 from gateway.settings.web import WebSettings
 from gateway.sinks.settings import KafkaSettings
 from gateway.timelines.settings import TimelineSettings
@@ -42,6 +43,8 @@ class GatewaySettings(Settings):
         http: the HTTP server beside the workers; none without this section.
         timelines: what users did, remembered for requests that do not say.
         kafka: where the log is sent on to.
+        tier: serve this stage alone, for other gateways: candidates or ranker. Nothing is logged here then.
+        tiers: which stages of banners other gateways run.
     """
 
     model_config = ConfigDict(title="gateway settings")
@@ -68,6 +71,8 @@ class GatewaySettings(Settings):
     http: WebSettings | None = None
     timelines: TimelineSettings = TimelineSettings()
     kafka: KafkaSettings = KafkaSettings()
+    tier: Tier | None = None
+    tiers: TierSettings = TierSettings()
 
     @property
     def files(self) -> Workspace:

@@ -227,20 +227,28 @@ class GetSimilarItemsResponse(_message.Message):
     def __init__(self, bundle_version: _Optional[str] = ..., item_ids: _Optional[_Iterable[str]] = ..., scores: _Optional[_Iterable[float]] = ..., basis: _Optional[str] = ..., stage_times: _Optional[_Iterable[_Union[StageTime, _Mapping]]] = ..., display_id: _Optional[str] = ...) -> None: ...
 
 class RankRequest(_message.Message):
-    __slots__ = ("context", "item_ids")
+    __slots__ = ("context", "item_ids", "features")
     CONTEXT_FIELD_NUMBER: _ClassVar[int]
     ITEM_IDS_FIELD_NUMBER: _ClassVar[int]
+    FEATURES_FIELD_NUMBER: _ClassVar[int]
     context: Context
     item_ids: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, context: _Optional[_Union[Context, _Mapping]] = ..., item_ids: _Optional[_Iterable[str]] = ...) -> None: ...
+    features: bool
+    def __init__(self, context: _Optional[_Union[Context, _Mapping]] = ..., item_ids: _Optional[_Iterable[str]] = ..., features: _Optional[bool] = ...) -> None: ...
 
 class RankResponse(_message.Message):
-    __slots__ = ("bundle_version", "scores")
+    __slots__ = ("bundle_version", "scores", "dense_names", "dense", "recent_item_ids")
     BUNDLE_VERSION_FIELD_NUMBER: _ClassVar[int]
     SCORES_FIELD_NUMBER: _ClassVar[int]
+    DENSE_NAMES_FIELD_NUMBER: _ClassVar[int]
+    DENSE_FIELD_NUMBER: _ClassVar[int]
+    RECENT_ITEM_IDS_FIELD_NUMBER: _ClassVar[int]
     bundle_version: str
     scores: _containers.RepeatedScalarFieldContainer[float]
-    def __init__(self, bundle_version: _Optional[str] = ..., scores: _Optional[_Iterable[float]] = ...) -> None: ...
+    dense_names: _containers.RepeatedScalarFieldContainer[str]
+    dense: _containers.RepeatedScalarFieldContainer[float]
+    recent_item_ids: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, bundle_version: _Optional[str] = ..., scores: _Optional[_Iterable[float]] = ..., dense_names: _Optional[_Iterable[str]] = ..., dense: _Optional[_Iterable[float]] = ..., recent_item_ids: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class TrackedEvent(_message.Message):
     __slots__ = ("event_id", "ts_us", "user_id", "kind", "item_id", "merchant_id", "country", "display_id", "order_id", "order_value")
