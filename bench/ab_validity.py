@@ -8,7 +8,10 @@ Winsorised values have another truth than the raw ones, so their coverage of it 
 Every user arrives on one of DAYS days and adds to their sum until the last. Two populations of half the users. An A/A
 test has no effect: whoever finds one errs. An A/B test's treated values are 20 % larger: coverage is how often the
 interval holds that, power how often the finding is a gain. A finding is what the report calls a gain or a loss: the
-interval excludes zero, also without its largest user, and the permutation test does not explain it.
+interval excludes zero, also without its largest user, and the permutation test does not explain it. Beside these: means
+post-stratified by activity, the bootstrap (every fourth test), five planned looks (O'Brien-Fleming, Pocock), the hybrid
+(always valid while the test runs, ordinary at its planned end), daily looks at each user's first FIRST_DAYS days, a
+finding in any of four segments (Holm), and days of merchants that are dealt instead of users (switchback).
 """
 
 import sys
@@ -26,13 +29,18 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # else bench/gateway.py is f
 
 from data.console import JsonOption, SeedOption, console, progress_bar, set_up_logging, write_figures
 from gateway.experiment.model import Comparison
+from gateway.experiment.statistics.bootstrap import bootstrap_interval
 from gateway.experiment.statistics.cuped import cuped
+from gateway.experiment.statistics.group_sequential import bounds
 from gateway.experiment.statistics.moments import LEVEL, NotEstimable, RatioMoments
+from gateway.experiment.statistics.multiple import holm
+from gateway.experiment.statistics.post_stratification import post_stratified, strata_of
+from gateway.experiment.statistics.switchback import switchback
 from gateway.experiment.statistics.tails import Tails, tails_of
 from gateway.experiment.statistics.uplift import Uplift, absolute_difference, relative_uplift
 from gateway.experiment.statistics.winsorisation import winsorised
 
-DAYS, UPLIFT = 14, 0.2
+DAYS, UPLIFT, FIRST_DAYS = 14, 0.2, 3
 Values = NDArray[np.float64]
 
 
@@ -74,8 +82,13 @@ DESIGNS = (
     Design("one busy user", 1000, _counts(0.03), largest=300.0),
 )
 
-FIXED = ("log-ratio", "symmetric", "CUPED", "winsorised", "finding")
-DAILY = ("log-ratio, daily looks", "always valid, daily looks", "always valid finding, daily looks")
+FIXED = ("log-ratio", "symmetric", "CUPED", "post-stratified", "winsorised", "bootstrap", "finding",
+         "segments' finding")  # fmt: skip
+DAILY = ("log-ratio, daily looks", "always valid, daily looks", "always valid finding, daily looks",
+         "hybrid, daily looks", "always valid, first days, daily looks", "O'Brien-Fleming, five looks",
+         "Pocock, five looks")  # fmt: skip
+LOOKS = (0.2, 0.4, 0.6, 0.8, 1.0)
+BOUNDS = {"O'Brien-Fleming, five looks": bounds(LOOKS), "Pocock, five looks": bounds(LOOKS, "pocock")}
 
 
 @dataclass
@@ -143,13 +156,18 @@ def one_test(design: Design, random: np.random.Generator, uplift: float, rows: d
     adjusted = cuped({"T": last[0], "C": last[1]}, {"T": noise[treated], "C": noise[~treated]}).moments
     cut, _ = winsorised(np.concatenate(last), np.ones(design.users))
     halves = RatioMoments.of(cut[: len(last[0])]), RatioMoments.of(cut[len(last[0]) :])
+    strata = strata_of({"T": noise[treated], "C": noise[~treated]})
     fixed = {
         "log-ratio": _interval(found[-1]),
         "symmetric": _interval(symmetric),
         "CUPED": _interval(relative_uplift(adjusted["T"], adjusted["C"])),
+        "post-stratified": _interval(post_stratified(*last, strata["T"], strata["C"])),
         "winsorised": _interval(relative_uplift(*halves)),
         "finding": _finding(found[-1], last, lasting=False),
+        "segments' finding": _finding_in_segments(sums[:, -1], treated, random.integers(0, 4, design.users)),
     }
+    if rows["bootstrap"].tests[kind] * 4 <= rows["log-ratio"].tests[kind]:
+        fixed["bootstrap"] = bootstrap_interval(*last, draws=500) if isinstance(found[-1], Uplift) else None
     for name, interval in fixed.items():
         rows[name].add(kind, [interval], uplift)
     rows[DAILY[0]].add(kind, [_interval(one) for one in found], uplift)
@@ -157,6 +175,54 @@ def one_test(design: Design, random: np.random.Generator, uplift: float, rows: d
     rows[DAILY[2]].add(
         kind, [_finding(one, look, lasting=True) for one, look in zip(found, looks, strict=True)], uplift
     )
+    lasting = [one.always_valid if isinstance(one, Uplift) else None for one in found[:-1]]
+    rows[DAILY[3]].add(kind, [*lasting, _interval(found[-1])], uplift)
+    rows[DAILY[4]].add(kind, _looks_at_first_days(added, arrival, treated), uplift)
+    share = np.array([(arrival <= day).mean() for day in range(DAYS)])
+    days = [int(np.abs(share - look).argmin()) for look in LOOKS]
+    for name, errors in BOUNDS.items():
+        at = [found[day].interval(error) if isinstance(found[day], Uplift) else None
+              for day, error in zip(days, errors, strict=True)]  # fmt: skip
+        rows[name].add(kind, at, uplift)
+
+
+def _looks_at_first_days(added: Values, arrival: NDArray[np.int64], treated: NDArray[np.bool_]) -> list[Any]:
+    """Daily always-valid intervals of each user's first days, of the users whose first days are over."""
+    own = added.cumsum(axis=1)
+    until = np.minimum(arrival + FIRST_DAYS, DAYS) - 1
+    first = own[np.arange(len(own)), until]  # nothing is added before the arrival
+    looks = []
+    for day in range(FIRST_DAYS - 1, DAYS):
+        over = arrival + FIRST_DAYS - 1 <= day
+        found = relative_uplift(RatioMoments.of(first[treated & over]), RatioMoments.of(first[~treated & over]))
+        looks.append(found.always_valid if isinstance(found, Uplift) else None)
+    return looks
+
+
+def _finding_in_segments(values: Values, treated: NDArray[np.bool_], segment: NDArray[np.int64]) -> Any:
+    """The interval of the segment with the least p, if Holm's p is below the level in any: of four segments."""
+    groups = [[RatioMoments.of(values[mask & (segment == one)]) for mask in (treated, ~treated)] for one in range(4)]
+    found = [relative_uplift(above, below) for above, below in groups]
+    known = [one for one in found if isinstance(one, Uplift)]
+    adjusted = holm([one.p_value for one in known])
+    least = min(range(len(known)), key=adjusted.__getitem__, default=None)
+    if least is None or adjusted[least] > 1 - LEVEL:
+        return None
+    return (1.0, 1.0) if known[least].value > 0 else (-1.0, -1.0)
+
+
+def switchback_test(random: np.random.Generator, uplift: float, rows: dict[str, Row], kind: str) -> None:
+    """28 days of 12 merchants whose rates differ tenfold and whose days are better or worse; whole days are dealt."""
+    merchant = np.repeat(np.arange(12), 28)
+    rate = np.repeat(np.geomspace(0.01, 0.1, 12), 28) * random.lognormal(0, 0.15, len(merchant))
+    treated = random.random(len(merchant)) < 0.5
+    displays = random.poisson(2000, len(merchant)).astype(np.float64)
+    truth = uplift * 0.01  # of an absolute effect, the same everywhere
+    y = random.poisson(displays * (rate + truth * treated)).astype(np.float64)
+    columns = (y, displays, merchant.astype(np.float64))
+    y_of, d_of, merchant_of = ({"T": one[treated], "C": one[~treated]} for one in columns)
+    found = switchback(y_of, d_of, merchant_of, "T", "C")
+    rows["switchback"].add(kind, [None if isinstance(found, NotEstimable) else (found.low, found.high)], truth)
 
 
 def _interval(found: Uplift | NotEstimable) -> tuple[float, float] | None:
@@ -185,7 +251,7 @@ def main(
     """Print how often each kind of interval finds an effect where there is none, and holds the true one."""
     set_up_logging()
     every: list[Row] = []
-    with progress_bar("tests", 2 * tests * len(DESIGNS)) as bar:
+    with progress_bar("tests", 2 * tests * (len(DESIGNS) + 1)) as bar:
         for number, design in enumerate(DESIGNS):
             rows = {name: Row(design.name, name) for name in (*FIXED, *DAILY)}
             for kind, uplift in (("A/A", 0.0), ("A/B", UPLIFT)):
@@ -194,6 +260,13 @@ def main(
                     one_test(design, random, uplift, rows, kind)
                     bar.advance()
             every += rows.values()
+        rows = {"switchback": Row("days of merchants", "switchback")}
+        for kind, uplift in (("A/A", 0.0), ("A/B", UPLIFT)):
+            random = np.random.default_rng([seed, len(DESIGNS), kind == "A/B"])
+            for _ in range(tests):
+                switchback_test(random, uplift, rows, kind)
+                bar.advance()
+        every += rows.values()
     _print(every, tests)
     write_figures(json, {"tests": tests, "rows": [row.figures() | {"errs": row.errs} for row in every]})
 
