@@ -181,8 +181,8 @@ def one_test(design: Design, random: np.random.Generator, uplift: float, rows: d
     share = np.array([(arrival <= day).mean() for day in range(DAYS)])
     days = [int(np.abs(share - look).argmin()) for look in LOOKS]
     for name, errors in BOUNDS.items():
-        at = [found[day].interval(error) if isinstance(found[day], Uplift) else None
-              for day, error in zip(days, errors, strict=True)]  # fmt: skip
+        looked = [(found[day], error) for day, error in zip(days, errors, strict=True)]
+        at = [one.interval(error) if isinstance(one, Uplift) else None for one, error in looked]
         rows[name].add(kind, at, uplift)
 
 

@@ -144,6 +144,8 @@ def _cells(found: Found) -> tuple[str, ...]:
     over = (DASH, DASH)
     if not isinstance(found.uplift, NotEstimable) and found.method != "log":
         over = signed(found.uplift.value), interval_words((found.uplift.low, found.uplift.high))
+    if found.method == "DM":  # its error is that of the users, and says nothing of the model's
+        return f"{found.value:.5f}", "as good as its model", over[0], DASH, DASH
     few = " (few)" if found.outcomes < FEW_OUTCOMES else ""
     worth = DASH if found.outcomes != found.outcomes else f"{found.outcomes:,.0f} users{few}"
     return f"{found.value:.5f}", f"{found.low:.5f} to {found.high:.5f}", *over, worth

@@ -74,7 +74,7 @@ class RecommendedPolicy:
         bundle: a bundle's folder. sources: None: all of it.
         order: the bundle's own, or the ranker's or the sources' alone.
         temperature: 0: best first, always. Else places are drawn by Plackett-Luce from the logits of the scores over
-            the temperature (from minus the place in the order, where no ranker scores).
+            the temperature (of their merit in the pool, where no ranker scores).
         among: of the best so many; None: of all.
     """
 
@@ -125,14 +125,16 @@ class RecommendedPolicy:
             return nothing, nothing, np.full(len(logged), -1)
         asked = Filling(request=request, per_source=candidates_per_source(len(logged)), slot_count=len(runtime.items))
         state = run(start(asked, banner_stages(runtime, names))).state
-        order, items = state.shown, np.array([slot.item for slot in state.slots], np.int64)
-        place = -np.arange(len(order), dtype=np.float64)
-        chance = None if state.scores is None else np.clip(state.scores[order].astype(np.float64), 1e-9, 1 - 1e-9)
-        score = place if chance is None else np.log(chance / (1 - chance))
-        merit = place * _FAR if not self.temperature else score / self.temperature
+        order = state.shown
+        if state.scores is None:
+            score = np.log(np.maximum(state.pool.merit[order].astype(np.float64), 1e-12))
+        else:
+            chance = np.clip(state.scores[order].astype(np.float64), 1e-9, 1 - 1e-9)
+            score = np.log(chance / (1 - chance))
+        merit: Floats = score / self.temperature if self.temperature else -_FAR * np.arange(len(order), dtype=np.float64)
         if self.temperature and self.among is not None:
             merit[self.among :] = -np.inf
-        where = {int(item): number for number, item in enumerate(items)}
+        where = {int(item): number for number, item in enumerate(state.pool.items[order])}
         positions = runtime.items.items.positions(logged)
         return merit, score, np.array([where.get(int(one), -1) for one in positions])
 

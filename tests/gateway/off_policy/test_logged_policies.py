@@ -12,7 +12,7 @@ from data.eventlog import LogWriter
 from data.items import ItemTable
 from data.request import Request
 from data.workspace import Origin, Workspace
-from gateway.banner.assembly import banner_stages, candidates_per_source
+from gateway.banner.assembly import assemble, banner_stages, candidates_per_source
 from gateway.banner.filling import Filling
 from gateway.banner.runtime import Runtime
 from gateway.banner.stages import run, start
@@ -21,6 +21,7 @@ from gateway.off_policy.logged import METRICS, OffPolicyError, explored_log
 from gateway.off_policy.plackett_luce import conditional, draw, expected_score
 from gateway.off_policy.reports import policy_values
 from gateway.off_policy.targets import RecommendedPolicy, UniformPolicy
+from gateway.rules.settings import Rules
 from proto.tandem.v1.log_pb2 import DisplayRecord, LoggedSlot
 from proto.tandem.v1.tandem_pb2 import CLICK, LANDING, TrackedEvent
 from tandem.cli import app
@@ -100,6 +101,25 @@ def test_the_policy_that_served_weighs_one_and_has_the_logs_value(runtime):
     found = policy_values(log, target)[0]
     assert found.estimates["standard IPS"].value == pytest.approx(found.logged.value, rel=1e-4)
     assert found.diagnostics.effective == pytest.approx(300, rel=1e-3)
+
+
+def test_what_the_gateway_logs_is_what_the_policy_is_replayed_with(runtime):
+    """Exploration rules' propensities are the chances of the same softmax, and a uniform target's weights are known."""
+    sources, displays = ("cbo", "gbo", "led"), []
+    request = Request("u", runtime.items.merchants.position("books"), "FR", 0)
+    rules = Rules(explore={"kind": "softmax", "temperature": 0.7, "among": 8})
+    for number in range(40):
+        banner = assemble(runtime, request, sources, PLACES, rules=rules, seed=f"d{number}")
+        slots = [
+            slot(one.position if hasattr(one, "position") else place, one.item_id) | {"propensity": p}
+            for place, (one, p) in enumerate(zip(banner.slots, banner.propensities, strict=True))
+        ]
+        about = {"merchant_id": "books", "policy": "softmax t=0.7 among=8"}
+        displays.append(display(f"d{number}", f"u{number}", slots=slots, **about))
+    log = explored_log(*tables(displays))
+    target = RecommendedPolicy(Path("bundle"), temperature=0.7, among=8)
+    assert target.chances(log).target == pytest.approx(log.propensity, rel=1e-5)
+    assert UniformPolicy().chances(log).target == pytest.approx(np.tile([1 / 8, 1 / 7, 1 / 6], (40, 1)))
 
 
 def test_a_uniform_draw_and_a_rankers_order_are_estimated_near_their_true_values(runtime):
