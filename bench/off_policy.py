@@ -29,7 +29,7 @@ from gateway.off_policy.plackett_luce import conditional, draw, expected_score
 from gateway.off_policy.reward_model import PlaceScores, cross_fitted
 from gateway.off_policy.slates import ESTIMATORS, Slates
 
-MOST, PLACES, TEMPERATURE = 8, 3, 2.0
+MOST, PLACES = 8, 3
 METRICS = ("landed_clicks", "sales")
 
 
@@ -40,7 +40,7 @@ class World:
     name; scores: of the other ranker.
     """
 
-    def __init__(self, users: int, seed: int) -> None:
+    def __init__(self, users: int, seed: int, temperature: float) -> None:
         market = Marketplace.generate(preset("demo", users=users, seed=seed))
         at = market.opportunities
         random = np.random.default_rng([seed, 7])
@@ -62,13 +62,13 @@ class World:
         self.rewards = {"landed_clicks": landed, "sales": landed * chain.sale}
         true = np.log(chain.click[:, :, 0] / (1 - chain.click[:, :, 0]))
         own, self.scores = (true + random.normal(0, 1.0, true.shape) for _ in range(2))
-        self.logging = own / TEMPERATURE
+        self.logging = own / temperature
         half = np.where(np.arange(MOST) < MOST // 2, 0.0, -np.inf)
         self.policies = {
-            "another ranker, softmax": self.scores / TEMPERATURE,
+            "another ranker, softmax": self.scores / temperature,
             "another ranker, its order": self.scores / 0.02,
             "uniform": np.zeros_like(own),
-            "half of the items": own / TEMPERATURE + half,
+            "half of the items": own / temperature + half,
         }
         self.marginals = {name: _marginal(merit) for name, merit in (self.policies | {"log": self.logging}).items()}
         self.truth = {
@@ -120,12 +120,15 @@ def main(
     logs: Annotated[int, typer.Option(min=1, help="Logs to draw.")] = 200,
     users: Annotated[int, typer.Option(min=10, help="Users of a log.")] = 6000,
     marketplace_users: Annotated[int, typer.Option(min=100, help="Users of the marketplace.")] = 12_000,
+    temperature: Annotated[
+        float, typer.Option(min=0.1, help="Of the log's softmax: the higher, the more it explores.")
+    ] = 2.0,
     seed: SeedOption = 1,
     json: JsonOption = None,
 ) -> None:
     """Print how often each estimator's interval holds a policy's true value."""
     set_up_logging()
-    world = World(marketplace_users, seed)
+    world = World(marketplace_users, seed, temperature)
     found: dict[tuple[str, str, str], list[tuple[float, float, bool]]] = defaultdict(list)
     refused: dict[tuple[str, str, str], int] = defaultdict(int)
     effective: dict[str, list[float]] = defaultdict(list)
