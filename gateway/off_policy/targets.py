@@ -131,7 +131,9 @@ class RecommendedPolicy:
         else:
             chance = np.clip(state.scores[order].astype(np.float64), 1e-9, 1 - 1e-9)
             score = np.log(chance / (1 - chance))
-        merit: Floats = score / self.temperature if self.temperature else -_FAR * np.arange(len(order), dtype=np.float64)
+        merit: Floats = (
+            score / self.temperature if self.temperature else -_FAR * np.arange(len(order), dtype=np.float64)
+        )
         if self.temperature and self.among is not None:
             merit[self.among :] = -np.inf
         where = {int(item): number for number, item in enumerate(state.pool.items[order])}
