@@ -41,7 +41,6 @@ class Filling(Proposing, Ranking):
         pool: of all proposals; `items` are its items.
         slots: best first; fewer than `slot_count` if the sources know no more items.
         shown: int64 [len(slots)], the slots' rows in the pool and in the features.
-        display_id: of the log's record; "" if none was written.
         rules: what rules did, in words. policy: how the slots were drawn; "": they were not.
         propensities: the probability of each slot's item, given those before; empty if nothing was drawn.
         seed: hexadecimal, of what is drawn; it becomes the display's id. "": none was needed yet.
@@ -51,7 +50,6 @@ class Filling(Proposing, Ranking):
     pool: Pool = EMPTY_POOL
     slots: tuple[Slot, ...] = ()
     shown: NDArray[np.int64] = field(default_factory=lambda: _NO_ROWS)
-    display_id: str = ""
     rules: tuple[str, ...] = ()
     policy: str = ""
     propensities: tuple[float, ...] = ()

@@ -4,7 +4,7 @@ from functools import lru_cache
 
 from data.items import ItemTable
 from gateway.message_bytes import bytes_field, float_field, number_field, text_field
-from gateway.wire import SLOTS
+from gateway.wire import CANDIDATES
 
 _HOT = 1 << 14
 """Items of each kind that are kept."""
@@ -55,5 +55,5 @@ def stage_time(field: int, stage: str, us: int) -> bytes:
     return bytes_field(field, text_field(1, stage) + number_field(2, us))
 
 
-POSITIONS = [number_field(1, place) for place in range(SLOTS)]
-"""The position of a slot, in responses and in records."""
+POSITIONS = [number_field(1, place) for place in range(CANDIDATES)]
+"""The position of a slot, in responses and in records; logged answers have more slots than banners."""

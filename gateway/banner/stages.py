@@ -12,7 +12,13 @@ from typing import Generic, NamedTuple, Self, TypeVar
 
 
 class State:
-    """What is known of an answer under way. A stage leaves the state it is given as it is, and changes a copy."""
+    """What is known of an answer under way. A stage leaves the state it is given as it is, and changes a copy.
+
+    Attributes:
+        display_id: of the log's record of the answer; "" if none was written.
+    """
+
+    display_id: str = ""
 
     def copied(self) -> Self:
         """A shallow copy, at a fifth of the price of `dataclasses.replace`: every stage makes one."""

@@ -123,18 +123,27 @@ class GatewayClient:
         return self._call(self._banners.GetBanner, request)
 
     def get_candidates(
-        self, context: pb.Context, k: int, sources: Sequence[str] = (), explain: int = 0
+        self, context: pb.Context, k: int, sources: Sequence[str] = (), explain: int = 0, log: bool = False
     ) -> pb.GetCandidatesResponse:
         """What each source proposes (all of them if none is named), at most k items each; on demand with the `explain`
-        items of the history that add most to each score."""
-        request = pb.GetCandidatesRequest(context=context, k=k, sources=sources, explain=explain)
+        items of the history that add most to each score. `log`: as a display, for what a page shows of it."""
+        request = pb.GetCandidatesRequest(context=context, k=k, sources=sources, explain=explain, log=log)
         return self._call(self._candidates.GetCandidates, request)
 
     def get_similar_items(
-        self, item_id: str, k: int, country: str = "", exclude_item_ids: Sequence[str] = ()
+        self,
+        item_id: str,
+        k: int,
+        country: str = "",
+        exclude_item_ids: Sequence[str] = (),
+        context: pb.Context | None = None,
+        log: bool = False,
     ) -> pb.GetSimilarItemsResponse:
-        """At most k available items of the same merchant, most alike first."""
-        request = pb.GetSimilarItemsRequest(item_id=item_id, k=k, country=country, exclude_item_ids=exclude_item_ids)
+        """At most k available items of the same merchant, most alike first; that pass the context's filter, if there
+        is one. `log`: as a display to the context's user."""
+        request = pb.GetSimilarItemsRequest(
+            item_id=item_id, k=k, country=country, exclude_item_ids=exclude_item_ids, context=context, log=log
+        )
         return self._call(self._candidates.GetSimilarItems, request)
 
     def rank(self, context: pb.Context, item_ids: Sequence[str]) -> list[float]:

@@ -61,22 +61,33 @@ class LogDisplay(Stage[Filling]):
         return found
 
     def _failed(self, error: Exception) -> LeftOut:
-        known = isinstance(error, EventLogError)
-        self._failures.error(error if known else EventLogError(f"a display is not logged: {error!r}"))
-        return LeftOut("late" if isinstance(error, LateLogError) else "not written")
+        return not_logged(error, self._failures)
 
     def record(self, progress: Progress[Filling], display_id: str) -> bytes:
         """What the log keeps of a banner: a serialised `LogRecord`."""
         return display_record(display_id, progress, self._runtime, self._known, self._log.took_us)
 
 
+def not_logged(error: Exception, failures: RateLimitedLog) -> LeftOut:
+    """Tell the operator; what stands among the answer's marks."""
+    known = isinstance(error, EventLogError)
+    failures.error(error if known else EventLogError(f"a display is not logged: {error!r}"))
+    return LeftOut("late" if isinstance(error, LateLogError) else "not written")
+
+
 def display_record(
-    display_id: str, progress: Progress[Filling], runtime: Runtime, known: bytes, log_us: int = 0
+    display_id: str,
+    progress: Progress[Filling],
+    runtime: Runtime,
+    known: bytes,
+    log_us: int = 0,
+    surface: str = "",
 ) -> bytes:
     """A serialised `LogRecord` of a banner whose slots are filled; its ids are the bundle's.
 
     Args:
         known: `known_beforehand`. log_us: how long the log took for the displays before.
+        surface: what was shown; "": a banner.
     """
     banner, items = progress.state, runtime.item_bytes
     request, features = banner.request, banner.features
@@ -89,6 +100,7 @@ def display_record(
         publisher=request.publisher,
         device=request.device,
         degraded=progress.degraded,
+        surface=surface,
     )
     parts = [own.SerializeToString(), known]
     if features is not None:

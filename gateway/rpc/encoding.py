@@ -59,6 +59,7 @@ def candidates_response(runtime: Runtime, done: Progress[Proposing]) -> pb.GetCa
     ids_at, asked = runtime.items.items.ids_at, done.state
     response = pb.GetCandidatesResponse(
         bundle_version=runtime.version,
+        display_id=asked.display_id,
         degraded=done.degraded,
         sources=[
             pb.SourceCandidates(
@@ -81,6 +82,7 @@ def similar_response(runtime: Runtime, done: Progress[Comparing]) -> pb.GetSimil
         raise unavailable(SIMILAR, done.left_out, Reason.SIMILAR_LATE, Reason.SIMILAR_FAILED)
     response = pb.GetSimilarItemsResponse(
         bundle_version=runtime.version,
+        display_id=done.state.display_id,
         item_ids=runtime.items.items.ids_at(found.items),
         scores=found.scores.tolist(),
         basis=found.basis,

@@ -56,14 +56,14 @@ async def make_server(
     server = grpc.aio.server(options=options)
     ours = cast(grpc.aio.Server, Intercepted(server, interceptors))
     served = []
+    displays = None if writer is None else DisplayLog(writer, serving.limits.log_ms / 1e3)
     if tier in (None, "candidates"):
-        rpc.add_CandidateServiceServicer_to_server(CandidateService(serving), ours)
+        rpc.add_CandidateServiceServicer_to_server(CandidateService(serving, experiment, displays, log_failures), ours)
         served.append("CandidateService")
     if tier in (None, "ranker"):
         rpc.add_RankerServiceServicer_to_server(RankerService(serving), ours)
         served.append("RankerService")
-    if writer is not None:
-        displays = DisplayLog(writer, serving.limits.log_ms / 1e3)
+    if writer is not None and displays is not None:
         rpc.add_BannerServiceServicer_to_server(BannerService(serving, experiment, displays, log_failures), ours)
         rpc.add_TrackingServiceServicer_to_server(TrackingService(writer, serving), ours)
         served += ["BannerService", "TrackingService"]

@@ -142,8 +142,8 @@ class StandInSimilar:
 
     def find(self, position: int, country: str, k: int, exclude: NDArray[np.int32]) -> Similar:
         self._faults.strike("similar")
-        items = np.arange(position + 1, position + 1 + k, dtype=np.int32)
-        return Similar(items, np.linspace(1, 0, k, dtype=np.float32), "behaviour")
+        items = np.setdiff1d(np.arange(position + 1, position + 31, dtype=np.int32), exclude)[:k]
+        return Similar(items, np.linspace(1, 0, len(items), dtype=np.float32), "behaviour")
 
 
 def stand_in_runtime(path: Path | str, verify: bool = True, faults: Faults | None = None) -> Runtime:
