@@ -2,9 +2,13 @@
 
 Few rows that pass are scanned. Where many do, a merchant's graph is asked for more rows than are wanted, so that
 enough of them pass; where the user's taste lies elsewhere, for more again, as long as that is less work than a scan.
+The rows of a filter that is asked for again are kept side by side, where that makes a scan the least work.
 """
 
+from collections import OrderedDict
+from collections.abc import Hashable
 from math import ceil
+from threading import Lock
 from typing import Protocol
 
 import numpy as np
@@ -20,6 +24,18 @@ _STEPS_OF_A_SEARCH = 100
 _GATHERED_PER_STEP = 30
 """A search of width ef costs about 100 + ef steps; so many rows, gathered and scanned, cost about what a step does."""
 
+_SCANNED_PER_STEP = 100
+"""So many rows that lie side by side cost about what a step does."""
+
+_FEW = 2_000
+"""Rows that are gathered anew each time."""
+
+KEPT_BYTES = 16 * 2**20
+"""Of rows kept side by side, in all; and the share of it that one filter may take."""
+_MOST_OF_KEPT = 0.5
+_REMEMBERED = 256
+"""Filters whose first request is remembered."""
+
 _SCAN_ALL = 0.4
 """Of the rows: if more than so many pass, scanning all of them is faster than gathering those that do."""
 
@@ -32,9 +48,11 @@ class RowFilter(Protocol):
 
     Attributes:
         count: how many, about.
+        key: the same for the same filter of the same slice.
     """
 
     count: int
+    key: Hashable
 
     def passes(self, rows: NDArray[np.integer]) -> NDArray[np.bool_]:
         """bool [len(rows)]."""
@@ -45,6 +63,42 @@ class RowFilter(Protocol):
         ...
 
 
+class SideBySide:
+    """The vectors of filters that were asked for more than once, newest last. Safe to call from several threads."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[Hashable, tuple[NDArray[np.int32], NDArray[np.float32]] | None] = OrderedDict()
+        self._bytes, self._lock = 0, Lock()
+
+    def of(
+        self, vectors: NDArray[np.float32], allowed: RowFilter
+    ) -> tuple[NDArray[np.int32], NDArray[np.float32]] | None:
+        """(rows, their vectors); None for a filter's first request, and where they would take too much room."""
+        if allowed.count * vectors.shape[1] * 4 > _MOST_OF_KEPT * KEPT_BYTES:
+            return None
+        with self._lock:
+            asked_before = allowed.key in self._kept
+            found = self._kept.setdefault(allowed.key, None)
+            self._kept.move_to_end(allowed.key)
+            if not asked_before and len(self._kept) > _REMEMBERED:
+                self._drop_oldest()
+        if found is not None or not asked_before:
+            return found
+        rows = allowed.rows()
+        found = rows, vectors[rows]
+        with self._lock:
+            if self._kept.get(allowed.key) is None:
+                self._kept[allowed.key] = found
+                self._bytes += found[1].nbytes
+            while self._bytes > KEPT_BYTES:
+                self._drop_oldest()
+        return found
+
+    def _drop_oldest(self) -> None:
+        _, dropped = self._kept.popitem(last=False)
+        self._bytes -= 0 if dropped is None else dropped[1].nbytes
+
+
 def filtered_search(
     graph: GraphIndex | None,
     vectors: NDArray[np.float32],
@@ -52,6 +106,7 @@ def filtered_search(
     k: int,
     excluded: NDArray[np.int32],
     allowed: RowFilter,
+    kept: SideBySide | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """The k rows that pass with the largest inner product with query [d + 1], as `exact_search`; through the graph
     (None: there is none, or none that fits the query) approximately.
@@ -59,6 +114,17 @@ def filtered_search(
     Args:
         vectors: float32 [n, d + 1]. excluded: rows that are left out.
     """
+    wanted = ceil(_MORE * k * len(vectors) / max(allowed.count, 1))
+    steps = _STEPS_OF_A_SEARCH + wanted if graph is not None else allowed.count / _GATHERED_PER_STEP
+    if kept is not None and allowed.count > _FEW and allowed.count / _SCANNED_PER_STEP < 0.7 * steps:
+        together = kept.of(vectors, allowed)
+        if together is not None:
+            rows, own = together
+            places = np.searchsorted(rows, excluded)
+            inside = places < len(rows)
+            left_out = places[inside][rows[places[inside]] == excluded[inside]]
+            best, scores = best_rows(own @ query, k, left_out)
+            return rows[best].astype(np.int64), scores
     if graph is not None:
         found = _fetched(graph, len(vectors), query, k, excluded, allowed)
         if found is not None:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from candidates.index.exact import cosine_search, exact_search, highest_biases, inverse_norms
-from candidates.index.filtered import RowFilter, filtered_search
+from candidates.index.filtered import RowFilter, SideBySide, filtered_search
 from candidates.index.graph import GraphIndex
 from candidates.proposals import NOTHING, Proposal
 from data.ids import load_array
@@ -33,7 +33,7 @@ class MerchantIndexes:
         highest: Mapping[int, NDArray[np.int32]] | None = None,
     ) -> None:
         self.vectors, self.graphs, self._inverses = vectors, graphs, inverses
-        self._highest = highest or {}
+        self._highest, self._side_by_side = highest or {}, SideBySide()
 
     def search(
         self,
@@ -57,7 +57,8 @@ class MerchantIndexes:
         graph = self.graphs.get(merchant)
         if allowed is not None:
             known = graph if query[0] or query[:-1].any() else None
-            rows, scores = filtered_search(known, self.vectors[start:end], query, k, excluded, allowed)
+            own = self.vectors[start:end]
+            rows, scores = filtered_search(known, own, query, k, excluded, allowed, self._side_by_side)
             return Proposal((rows + start).astype(np.int32), scores)
         if graph is None:
             found = None

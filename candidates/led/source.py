@@ -3,7 +3,7 @@ the items that the model does not know, so that every merchant answers. It also 
 items are like another."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -29,6 +29,7 @@ class _AllowedRows:
     def __init__(self, allowed: Allowed, items: CountryItems, start: int) -> None:
         self._allowed, self._items, self._start = allowed, items, start
         self.count = len(allowed.items)
+        self.key: Hashable = allowed
 
     def passes(self, rows: NDArray[np.integer]) -> NDArray[np.bool_]:
         return self._allowed.passes(self._items.items[rows + self._start])

@@ -81,7 +81,7 @@ class LogAnswer(Stage[StateT]):
         as_banner = Progress(shown, (), progress.since_us, progress.left_out, progress.laps)
         state, display_id = progress.state.copied(), os.urandom(16).hex()
         try:
-            self._log.write([display_record(display_id, as_banner, self._runtime, self._known, self._surface)])
+            self._log.write([display_record(display_id, as_banner, self._runtime, self._known, surface=self._surface)])
         except Exception as error:
             raise not_logged(error, self._failures) from None
         state.display_id = display_id

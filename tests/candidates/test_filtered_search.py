@@ -12,7 +12,7 @@ class Rows:
     """The rows of a mask, as a filter."""
 
     def __init__(self, mask: np.ndarray) -> None:
-        self._mask, self.count = mask, int(mask.sum())
+        self._mask, self.count, self.key = mask, int(mask.sum()), mask.tobytes()
 
     def passes(self, rows: np.ndarray) -> np.ndarray:
         return self._mask[rows]
@@ -56,3 +56,22 @@ def test_a_filtered_search_finds_the_best_of_what_passes_with_and_without_its_gr
             assert len(found) == len(best) and mask[found].all() and not np.isin(found, left_out).any()
             assert len(np.intersect1d(found, best)) >= 0.8 * len(best)
     assert fetched >= 20 or share < 0.1
+
+
+def test_the_rows_of_a_filter_that_is_asked_again_are_kept_within_their_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors = clustered(3_000, 8, 0.3)
+    monkeypatch.setattr(filtered, "_FEW", 10)
+    monkeypatch.setattr(filtered, "KEPT_BYTES", 3 * 1_000 * vectors.shape[1] * 4)
+    rng, kept = np.random.default_rng(0), filtered.SideBySide()
+    masks = [rng.random(len(vectors)) < 0.3 for _ in range(12)]
+    for turn in range(60):
+        mask = masks[turn // 3 % len(masks)]
+        query = queries_like(vectors, 1, seed=turn)[0]
+        left_out = np.flatnonzero(mask)[rng.integers(0, 500, 4)].astype(np.int32)
+        possible = np.setdiff1d(np.flatnonzero(mask), left_out)
+        best = possible[exact_search(vectors[possible], query, 20)[0]]
+        found, scores = filtered_search(None, vectors, query, 20, np.unique(left_out), Rows(mask), kept)
+        np.testing.assert_allclose(scores, vectors[best] @ query, rtol=1e-4, atol=1e-5)
+        assert mask[found].all() and not np.isin(found, left_out).any()
+        held = [one[1].nbytes for one in kept._kept.values() if one is not None]
+        assert sum(held) == kept._bytes <= filtered.KEPT_BYTES and (len(held) >= 2 or turn < 6)
