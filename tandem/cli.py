@@ -1,6 +1,7 @@
 """The command line: gathers the parts' sub-commands (console script `tandem`)."""
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -19,7 +20,7 @@ import pipeline.catalog_cli
 import pipeline.runs_cli
 import pipeline.training_cli
 import ranker.cli
-from data.console import notices, set_up_logging
+from data.console import JsonOption, console, notices, set_up_logging, table, write_figures
 from data.errors import TandemError
 
 app = typer.Typer(
@@ -45,6 +46,30 @@ for commands in (gateway.demo.cli, pipeline.training_cli, gateway.pages.cli, gat
 @app.callback()
 def _options(verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")] = False) -> None:
     set_up_logging(verbose)
+
+
+@app.command()
+def doctor(
+    workspace: Annotated[
+        Path | None, typer.Option("--workspace", "-w", help="Also look at this workspace: its bundle, its room.")
+    ] = None,
+    json_file: JsonOption = None,
+) -> None:
+    """Look at this machine: what is missing for which command, and what to do. Code 2 if Tandem cannot work here."""
+    from dataclasses import asdict
+
+    from data.workspace import Workspace
+    from tandem.doctor import findings
+
+    found = findings(Workspace(workspace) if workspace is not None else None)
+    shown = table("this machine", "what", "", "found", left=("what", "", "found"))
+    for one in found:
+        colour = {"well": "green", "look": "yellow", "wrong": "bold red"}[one.state]
+        shown.add_row(one.name, f"[{colour}]{one.state}[/]", escape(one.told))
+    console.print(shown)
+    write_figures(json_file, {"findings": [asdict(one) for one in found]})
+    if any(one.state == "wrong" for one in found):
+        raise typer.Exit(2)
 
 
 def main() -> None:
