@@ -22,7 +22,7 @@ demo: install  ## the whole path on a simulated marketplace, with its A/B report
 	.venv/bin/tandem demo --workspace $(WORKSPACE)
 
 serve: install  ## start the gateway on the bundle the demo left, with an example shop: HTTP=8080
-	.venv/bin/tandem gateway serve --workspace $(WORKSPACE) --http $(HTTP) --shop --ui
+	.venv/bin/tandem gateway serve --workspace $(WORKSPACE) --http $(HTTP) --shop --ui --timelines
 
 test: install lint  ## lint, types and the whole test suite
 	$(PYTEST)

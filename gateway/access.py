@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import os
 import ssl
 import time
 from collections import OrderedDict
@@ -9,6 +10,7 @@ from collections.abc import Callable, Mapping
 
 from gateway.errors import GatewayError, RefusalError
 from gateway.settings.access import RateSettings, TlsSettings, Token
+from gateway.settings.web import UpstreamSettings
 from gateway.wire import Reason
 
 TOKEN_VARIABLE = "TANDEM_GATEWAY_TOKEN"
@@ -108,3 +110,13 @@ def check_certificates(settings: TlsSettings) -> None:
         except (OSError, ssl.SSLError) as error:
             said = f"{settings.client_ca}: expected a PEM file of certificates"
             raise GatewayError(f"{said}, found {error.strerror or error}") from None
+
+
+def token_of(settings: UpstreamSettings) -> str:
+    """This client's token; "" if it has none. Raises GatewayError: its file cannot be read."""
+    if settings.token_file is None:
+        return os.environ.get(TOKEN_VARIABLE, "")
+    try:
+        return settings.token_file.read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise GatewayError(f"{settings.token_file}: expected a token in one line, found {error}") from None

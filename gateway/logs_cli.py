@@ -11,6 +11,7 @@ from data.console import WorkspaceOption as PlainWorkspaceOption
 from data.eventlog.following import stop_signal
 from data.workspace import Workspace
 from gateway.errors import GatewayError
+from gateway.metrics import lag_gauge
 from gateway.serving_cli import ConfigOption, SetOption, WorkspaceOption
 from gateway.settings.reading import read_gateway_settings, set_options
 from gateway.sinks.kafka import kafka_follower
@@ -33,7 +34,7 @@ def send(
     if not settings.kafka.on:
         raise GatewayError("kafka.brokers: expected where Kafka is, as in --set kafka.brokers='[kafka.example:9092]'")
     follower = kafka_follower(settings.kafka, settings.log)
-    follower.run(stop_signal(), once)
+    follower.run(stop_signal(), once, lag_gauge("kafka"))
     if once:
         console.print(f"{follower.rows:,} rows of the log sent", highlight=False)
 

@@ -11,7 +11,7 @@ import mmap
 import os
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -190,6 +190,12 @@ class Regions:
     def environment(self) -> dict[str, str]:
         """For a process that is started, and started again, beside the workers."""
         return {VARIABLE: f"/proc/{os.getpid()}/fd/{self._descriptor}:{self.take()}"}
+
+
+def lag_gauge(follower: str) -> Callable[[float], None]:
+    """Takes how many seconds a follower of the log is behind; of no effect where nothing is counted."""
+    metrics = Metrics.of_this_process()
+    return (lambda _: None) if metrics is None else metrics.gauge("tandem_follower_lag_seconds", follower=follower).set
 
 
 def open_memory(path: Path) -> mmap.mmap:

@@ -10,6 +10,7 @@ from rich.markup import escape
 from data.console import JsonOption, console, table, write_figures
 from data.eventlog.following import stop_signal
 from data.schema import DAY_US, EVENT_KINDS
+from gateway.metrics import lag_gauge
 from gateway.serving_cli import ConfigOption, SetOption, WorkspaceOption
 from gateway.settings.gateway import GatewaySettings
 from gateway.settings.reading import read_gateway_settings, set_options
@@ -110,7 +111,7 @@ def follow(
     """Remember what the gateway logs, while it does; `tandem gateway serve` starts this by itself."""
     settings, store = _opened(workspace, config, change)
     follower = follower_of(store, settings.log)
-    follower.run(stop_signal(), once)
+    follower.run(stop_signal(), once, lag_gauge("timelines"))
     if once:
         console.print(f"{follower.rows:,} rows of the log read into timelines", highlight=False)
 

@@ -67,8 +67,13 @@ class Follower:
             raise
         return len(rows)
 
-    def run(self, stopping: Callable[[], bool], once: bool = False) -> None:
+    def run(
+        self, stopping: Callable[[], bool], once: bool = False, tell: Callable[[float], None] = lambda seconds: None
+    ) -> None:
         """Step until told to stop, or (`once`) until nothing is left.
+
+        Args:
+            tell: is told `behind_seconds` after every step.
 
         Raises:
             TandemError: only if `once`: the receiver is away. Else that is logged, once, and tried again.
@@ -89,6 +94,7 @@ class Follower:
                 if wait == POLL_SECONDS:
                     logger.error("%s; it is tried again until it succeeds", error)
                 found, wait = 0, min(2 * wait, _LONGEST_BACK_OFF)
+            tell(self.behind_seconds)
             if not found:
                 if once:
                     return

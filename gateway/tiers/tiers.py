@@ -8,9 +8,10 @@ from typing import Any
 import grpc
 from google.protobuf.message import Message
 
+from gateway.access import token_of
 from gateway.banner.runtime import Runtime
 from gateway.banner.stages import Stage
-from gateway.client.gateway_client import channel_options
+from gateway.client.gateway_client import Tls, channel_options, metadata_of
 from gateway.settings.tiers import TierSettings
 from gateway.tiers.asking import Ask, AskCandidates, AskRanker
 from proto.tandem.v1 import tandem_pb2_grpc as rpc
@@ -24,9 +25,10 @@ class Tiers:
     """See `gateway.banner.runtime.Remote`. Made on the event loop that asks them, for one bundle."""
 
     def __init__(self, settings: TierSettings, runtime: Runtime) -> None:
+        """Raises GatewayError: a certificate or a token's file cannot be read."""
         self._runtime, self._limit = runtime, settings.limit_ms / 1e3
-        self._candidates = _in_turn(settings.candidates, settings.channels, rpc.CandidateServiceStub, "GetCandidates")
-        self._ranker = _in_turn(settings.ranker, settings.channels, rpc.RankerServiceStub, "Rank")
+        self._candidates = _in_turn(settings.candidates, settings, rpc.CandidateServiceStub, "GetCandidates")
+        self._ranker = _in_turn(settings.ranker, settings, rpc.RankerServiceStub, "Rank")
 
     def proposing(self, names: Sequence[str], here: Sequence[Stage[Any]]) -> tuple[Stage[Any], ...]:
         if self._candidates is None:
@@ -41,12 +43,17 @@ class Tiers:
         return AskRanker(self._ranker, self._runtime, self._limit, aside)
 
 
-def _in_turn(address: str, count: int, stub: Any, method: str) -> Ask | None:
+def _in_turn(address: str, settings: TierSettings, stub: Any, method: str) -> Ask | None:
     """A method of a service over several connections: each belongs to one of its workers."""
     if not address:
         return None
-    options = [*channel_options(retry=False), *_KEEPALIVE]
-    channels = [grpc.aio.insecure_channel(address, options=options) for _ in range(count)]
+    count, own = settings.channels, settings.upstream
+    tls = None if own.ca is None else Tls(own.ca, own.certificate, own.key, own.server_name)
+    metadata, options = metadata_of(token_of(own)), [*channel_options(False, tls), *_KEEPALIVE]
+    if tls is None:
+        channels = [grpc.aio.insecure_channel(address, options=options) for _ in range(count)]
+    else:
+        channels = [grpc.aio.secure_channel(address, tls.credentials(), options=options) for _ in range(count)]
     methods = cycle([getattr(stub(channel), method) for channel in channels])
 
     async def ask(message: Message, timeout: float) -> Any:
@@ -54,7 +61,7 @@ def _in_turn(address: str, count: int, stub: Any, method: str) -> Ask | None:
         ends = time.perf_counter() + timeout
         for last in range(count - 1, -1, -1):
             try:
-                return await next(methods)(message, timeout=ends - time.perf_counter())
+                return await next(methods)(message, timeout=ends - time.perf_counter(), metadata=metadata)
             except grpc.aio.AioRpcError as error:
                 if not last or error.code() not in _LOST:
                     raise

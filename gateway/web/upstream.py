@@ -1,6 +1,5 @@
 """The gateway behind the HTTP server: calls to its services, over several connections in turn."""
 
-import os
 from collections.abc import Iterator
 from itertools import cycle
 from typing import Any
@@ -8,10 +7,10 @@ from typing import Any
 import grpc
 from google.protobuf.message import Message
 
-from gateway.access import TOKEN_VARIABLE
+from gateway.access import token_of
 from gateway.client.gateway_client import Tls, channel_options, metadata_of, reason_of
-from gateway.errors import GatewayError, RefusalError
-from gateway.settings.web import UpstreamSettings, WebSettings
+from gateway.errors import RefusalError
+from gateway.settings.web import WebSettings
 from gateway.wire import Reason
 from proto.tandem.v1 import tandem_pb2_grpc as rpc
 
@@ -65,13 +64,3 @@ class Upstream:
     async def close(self) -> None:
         for channel in self._channels:
             await channel.close(grace=None)
-
-
-def token_of(settings: UpstreamSettings) -> str:
-    """This client's token; "" if it has none. Raises GatewayError: its file cannot be read."""
-    if settings.token_file is None:
-        return os.environ.get(TOKEN_VARIABLE, "")
-    try:
-        return settings.token_file.read_text().strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise GatewayError(f"{settings.token_file}: expected a token in one line, found {error}") from None

@@ -1,5 +1,6 @@
 """Stage one and the ranker in processes of their own: the same banners to the byte, and marks where one is missing."""
 
+import hashlib
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -11,6 +12,7 @@ import pytest
 from data.eventlog import read_displays
 from data.ids import UNKNOWN
 from gateway.client import GatewayClient
+from gateway.client.gateway_client import metadata_of
 from gateway.errors import RefusalError
 from gateway.rpc.decoding import request_of
 from gateway.tiers.contexts import context_of
@@ -26,15 +28,26 @@ NOON = 1_790_000_000_000_000
 RULES = "rules: {hold_out: {items: 0.3, users: 0.5}, per_category: {most: 2}}\n"
 
 
+TOKEN = "the token of the gateway in front"
+
+
 class Split:
     """A gateway whose stages run in two others, and a whole one to compare it with."""
 
     def __init__(self, root: Path) -> None:
         self.candidates = GatewayProcess(root / "candidates", tier="candidates", workers=1)
-        self.ranker = GatewayProcess(root / "ranker", tier="ranker", workers=1, connection_seconds=1)
+        token, digest = root / "token", hashlib.sha256(TOKEN.encode()).hexdigest()
+        token.write_text(TOKEN)
+        asks = {"tokens": f"{{front: {{sha256: '{digest}', methods: [rank]}}}}"}
+        self.ranker = GatewayProcess(root / "ranker", tier="ranker", workers=1, connection_seconds=1, **asks)
         self.whole = GatewayProcess(root / "whole", replay="true", workers=1)
-        tiers = {"tiers.candidates": self.candidates.address, "tiers.ranker": self.ranker.address}
-        self.split = GatewayProcess(root / "split", replay="true", workers=1, **tiers, **{"tiers.limit_ms": 1_000})
+        tiers = {
+            "tiers.candidates": self.candidates.address,
+            "tiers.ranker": self.ranker.address,
+            "tiers.limit_ms": 1_000,
+            "tiers.upstream.token_file": token,
+        }
+        self.split = GatewayProcess(root / "split", replay="true", workers=1, **tiers)
         for one in (self.whole, self.split):
             one.populations.write_text(one.populations.read_text() + RULES)
         version = self.whole.files.current.resolve()
@@ -114,7 +127,10 @@ def test_the_ranker_says_what_it_saw_in_the_order_asked(tiers: Split) -> None:
         history = pb.History(item_ids=["books-001", "gone"])
         asked = context(history=history, ts_us=NOON)
         items = ["books-009", "gone", "books-002"]
-        answer = rpc.RankerServiceStub(channel).Rank(pb.RankRequest(context=asked, item_ids=items, features=True))
+        asked = pb.RankRequest(context=asked, item_ids=items, features=True)
+        with pytest.raises(grpc.RpcError, match="UNAUTHENTICATED"):
+            rpc.RankerServiceStub(channel).Rank(asked)
+        answer = rpc.RankerServiceStub(channel).Rank(asked, metadata=metadata_of(TOKEN))
     assert answer.dense_names == ["price", "history_length"] and answer.recent_item_ids == ["books-001"]
     assert answer.dense[:2] == [14.0, 1.0] and answer.dense[4:] == [7.0, 1.0] and answer.dense[2] != answer.dense[2]
 
