@@ -22,6 +22,7 @@ from gateway.web.app import make_app, make_ui_app
 from gateway.web.shop import ITEM_URL
 from gateway.web.signing import read_or_make_key
 from gateway.web.ui.asking import Here
+from gateway.web.ui.counters import Counters
 from gateway.web.ui.guard import UI, Guard
 from gateway.web.ui.pages import Ui
 from gateway.web.upstream import Upstream
@@ -50,7 +51,7 @@ def run_web(settings: WebSettings, workspace: Workspace, populations: Path | Non
     if settings.ui:
         guard, link = _guard(settings, workspace, key)
         place = f"Answered by the gateway at {settings.gateway}."
-        ui = Ui(workspace, upstream, place, populations or DEFAULT_POPULATIONS, guard)
+        ui = Ui(workspace, upstream, place, populations or DEFAULT_POPULATIONS, guard, Counters.of_the_gateway())
     app = make_app(settings, key, workspace, upstream, ui)
     pages = (("/shop",) if settings.shop else ()) + ((f"/ui{link}",) if settings.ui else ())
     _serve(app, settings, f"listening on {{at}} for the gateway at {settings.gateway}", pages)

@@ -12,7 +12,7 @@ from starlette.concurrency import run_in_threadpool
 from data.bundle import followed
 from data.errors import TandemError
 from data.workspace import Workspace
-from gateway.banner.assembly import banner_stages, candidate_stages, candidates_per_source
+from gateway.banner.assembly import banner_stages, candidate_stages, candidates_per_source, off_stages
 from gateway.banner.filling import Filling
 from gateway.banner.proposing import Proposing
 from gateway.banner.runtime import Runtime
@@ -83,7 +83,10 @@ class Here:
         assigned = self._experiment.current.assignment(message.context.user_id, message.population)
         request = request_of(message.context, runtime.items, replay=False)
         asked = Filling(request=request, per_source=candidates_per_source(message.slots), slot_count=message.slots)
-        done = run(start(asked, banner_stages(runtime, assigned.population.sources)))
+        rules = assigned.population.rules
+        off = rules.switched_off.get(message.context.merchant_id, "")
+        stages = off_stages(runtime, off) if off else banner_stages(runtime, assigned.population.sources, rules=rules)
+        done = run(start(asked, stages))
         return pb.GetBannerResponse.FromString(banner_response(runtime, known_beforehand(assigned, runtime), done))
 
     def _candidates(self, message: pb.GetCandidatesRequest) -> pb.GetCandidatesResponse:

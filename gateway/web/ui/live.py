@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from gateway.web.banner import parameters
+from gateway.web.ui.counters import Counters
 from gateway.web.ui.measuring import Measurements, Running
 from gateway.web.ui.recent import Recent, recent_of
 from gateway.web.ui.shell import Shell
@@ -20,9 +21,9 @@ _STALE_SECONDS = 300
 class LiveView:
     """Counts at most every few seconds, whoever looks."""
 
-    def __init__(self, shell: Shell, metrics: str | None) -> None:
-        """`metrics`: the address of the gateway's metrics; None: the log alone tells."""
-        self._shell, self._metrics = shell, metrics
+    def __init__(self, shell: Shell, counters: Counters | None) -> None:
+        """`counters`: of the gateway; None: the log alone tells."""
+        self._shell, self._counters = shell, counters
         self._counted: Measurements[Recent | None] = Measurements(least_seconds=_FRESH_SECONDS)
 
     async def page(self, request: Request) -> Response:
@@ -37,6 +38,7 @@ class LiveView:
             current="live",
             title="Live",
             counting=isinstance(found, Running),
+            counted=self._counters.read() if self._counters else None,
             recent=recent,
             again=again,
             seconds=REFRESH_SECONDS,

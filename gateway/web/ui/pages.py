@@ -10,6 +10,7 @@ from starlette.routing import Route
 from data.workspace import Workspace
 from gateway.web.ui.asking import Asked
 from gateway.web.ui.banner import BannerView
+from gateway.web.ui.counters import Counters
 from gateway.web.ui.experiment import ExperimentView
 from gateway.web.ui.guard import PARAMETER, Guard, given_token
 from gateway.web.ui.live import LiveView
@@ -30,16 +31,16 @@ class Ui:
         place: str,
         populations: Path,
         guard: Guard,
-        metrics: str | None = None,
+        counters: Counters | None = None,
     ) -> None:
-        """`place`: a sentence about where banners come from. `metrics`: the address of the gateway's metrics."""
+        """`place`: a sentence about where banners come from. `counters`: of the gateway."""
         self._shell, self._guard = Shell(workspace), guard
         self.experiment = ExperimentView(self._shell)
         self._views: dict[str, Endpoint] = {
             "banner": BannerView(self._shell, asked, place, populations).page,
             "experiment": self.experiment.page,
             "models": ModelsView(self._shell).page,
-            "live": LiveView(self._shell, metrics).page,
+            "live": LiveView(self._shell, counters).page,
             "plan": PlanView(self._shell, self.experiment).page,
         }
         self._script = (files("gateway.web.ui") / "static" / "ui.js").read_text()
