@@ -59,6 +59,7 @@ def report_context(report: Report) -> dict[str, Any]:
         "uplift": plots.uplift_plot(report) if report.comparisons else None,
         "normalised": plots.normalised_plot(report),
         "sales": plots.sales_plot(report) if report.days else None,
+        "cumulative": plots.cumulative_plot(report),
         "popularity": plots.popularity_plot(report),
         "diversity": diversity_plot(report) if report.diversity is not None else None,
     }
@@ -84,6 +85,7 @@ def report_context(report: Report) -> dict[str, Any]:
         "dash": formatting.DASH,
         "measures": MEASURES,
         "drifts": _drifts(report),
+        "overlaps": {(one.population, one.source, one.other): one.share for one in report.source_overlaps},
     }
 
 

@@ -88,6 +88,43 @@ def sales_plot(report: Report) -> str:
     return svg(f"sales-{_slug(report)}", "Sales per day and 1,000 users", told, draw, (7.6, 3.2), report.mark)
 
 
+def cumulative_plot(report: Report) -> str | None:
+    """The deciding metric's uplift as it stood at the end of each day: its always-valid band, and the ordinary interval
+    within; None with fewer than two days to show."""
+    metric = report.verdict.metric if report.verdict else ""
+    shown = [(one.day, one.uplift) for one in report.cumulative if one.metric == metric]
+    known: list[tuple[Any, Uplift]] = [(day, found) for day, found in shown if isinstance(found, Uplift)]
+    if len(known) < 2:
+        return None
+    days = [day for day, _ in known]
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        axes.axhline(0, color=FAINT, linewidth=1)
+        for label, alpha, bands in (
+            ("always valid", 0.15, [found.always_valid for _, found in known]),
+            ("one look", 0.3, [(found.low, found.high) for _, found in known]),
+        ):
+            low, high = ([band[edge] for band in bands] for edge in (0, 1))
+            axes.fill_between(days, low, high, color=SERIES[2], alpha=alpha, label=label, linewidth=0)
+        axes.plot(days, [found.value for _, found in known], color=SERIES[2], marker="o", markersize=4, label="uplift")
+        last = known[-1][1]
+        reach = 4 * max(0.05, abs(last.value), last.high - last.value, last.value - last.low)
+        bottom, top = axes.get_ylim()
+        axes.set_ylim(max(bottom, -reach), min(top, reach))
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        axes.set_ylabel(f"uplift in {metric_title(metric).lower()}")
+        figure.autofmt_xdate(rotation=0, ha="center")
+        axes.margins(x=0.03)
+        legend(axes)
+
+    day, last = known[-1]
+    told = f"{len(known)} days; on the last, {day}: {last.value:+.1%} ({last.low:+.1%} to {last.high:+.1%})"
+    return svg(
+        f"cumulative-{_slug(report)}", "Uplift as it stood at each day's end", told, draw, (7.6, 3.2), report.mark
+    )
+
+
 def popularity_plot(report: Report) -> str | None:
     """How popular the items are that each source placed, on a log axis, means dotted; None without view counts."""
     edges = report.popularity_edges

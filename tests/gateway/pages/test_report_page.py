@@ -99,7 +99,7 @@ def test_the_page_fetches_nothing_and_runs_nothing(page):
 def test_every_figure_has_words_and_every_table_headers(page):
     elements = Elements(page)
     figures = elements.of("svg")
-    assert len(figures) == 4
+    assert len(figures) == 5
     ids = [attributes["id"] for _, attributes in elements.found if "id" in attributes]
     assert len(ids) == len(set(ids))
     for svg in figures:
@@ -111,7 +111,7 @@ def test_every_figure_has_words_and_every_table_headers(page):
 
 def test_made_up_data_is_marked_in_every_section_and_figure(page):
     sections = re.split(r"<section", page)[1:]
-    assert len(sections) == 7
+    assert len(sections) == 8
     assert all("SIMULATED" in section.split("</h2>")[0] for section in sections)
     assert all("SIMULATED" in svg.split("</svg>")[0] for svg in page.split("<svg")[1:])
     assert "SIMULATED" in page.split("</title>")[0]
@@ -184,12 +184,13 @@ def test_a_browser_shows_every_section_and_figure(report, tmp_path):
         f"Verdict: {report.verdict.decision}",
         "Is the test healthy?",
         "Uplift over A",
+        "The uplift, day by day",
         "Sales per day",
         "Who filled the slots?",
         "How popular are the shown items?",
         "How was it served?",
     ]
-    assert len(seen.of("svg")) == 4
+    assert len(seen.of("svg")) == 5
     assert len(seen.of("table")) == len(Elements(render_page(report)).of("table"))
 
 
