@@ -5,11 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import t as student
 
-from gateway.experiment.statistics.moments import LEVEL, NotEstimable, RatioMoments
+from gateway.experiment.statistics.moments import NotEstimable, RatioMoments
 from gateway.experiment.statistics.tails import largest
-from gateway.experiment.statistics.uplift import LARGEST_EXPONENT
+from gateway.experiment.statistics.uplift import LARGEST_EXPONENT, student_quantile
 
 LEAST_OUTCOMES, FEW_OUTCOMES = 10.0, 50.0
 """Users with an equal outcome that the weighted outcomes must be worth; below the second intervals are somewhat too
@@ -90,7 +89,7 @@ def by_user(values: Floats, users: Users) -> Floats:
 
 def _interval(value: float, error: float, freedom: float) -> tuple[float, float]:
     """On the log scale, where few and unequal outcomes are less skewed; symmetric if the value is not above 0."""
-    errors = float(student.isf((1 - LEVEL) / 2, freedom))
+    errors = student_quantile(freedom)
     if value <= 0:
         return value - errors * error, value + errors * error
     factor = math.exp(min(errors * error / value, LARGEST_EXPONENT))

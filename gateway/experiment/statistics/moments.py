@@ -7,6 +7,7 @@ a binomial per display, because a user's displays are not independent.
 
 import math
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -125,6 +126,7 @@ def mean_with_interval(group: RatioMoments) -> "Mean | NotEstimable":
     return Mean(group.ratio, (group.ratio - half, group.ratio + half))
 
 
+@cache
 def normal_quantile() -> float:
     """Of a two-sided interval at LEVEL."""
     return float(norm.isf((1 - LEVEL) / 2))

@@ -11,10 +11,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import t as student
 
-from gateway.experiment.statistics.moments import LEVEL, NotEstimable
-from gateway.experiment.statistics.uplift import Difference, always_valid_factor
+from gateway.experiment.statistics.moments import NotEstimable
+from gateway.experiment.statistics.uplift import Difference, always_valid_factor, student_p_value, student_quantile
 
 LEAST_UNITS = 4
 """Of each population, over all merchants that had both."""
@@ -56,7 +55,7 @@ def switchback(
     if variance == 0:
         return NotEstimable("units do not differ")
     error, freedom = math.sqrt(variance), variance * variance / squares
-    half = float(student.isf((1 - LEVEL) / 2, freedom)) * error
+    half = student_quantile(freedom) * error
     wide = always_valid_factor(units, units) * error
-    p_value = float(2 * student.sf(abs(value) / error, freedom))
+    p_value = student_p_value(value / error, freedom)
     return Difference(value, value - half, value + half, p_value, (value - wide, value + wide))
