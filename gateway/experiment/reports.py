@@ -9,6 +9,7 @@ from data.attribution import DEFAULT, Attribution
 from data.engine import collect, connect, read_table
 from data.eventlog import LoggedRows, logged_displays, logged_events
 from data.relations import item_counts
+from data.settings import checked, read_mapping
 from data.tables import load_catalog
 from data.workspace import Workspace
 from gateway.experiment.build import build_report
@@ -84,7 +85,7 @@ def report_of(
         baseline=baseline,
         since=utc(since),
         until=utc(until),
-        attribution=attribution or DEFAULT,
+        attribution=attribution or kept_attribution(place),
         metric=metric,
         intervals=Intervals(expected_users, looks, spending, bootstrap),
         first_days=first_days,
@@ -93,6 +94,22 @@ def report_of(
         activity=lambda first: activity_before(place, first),
         catalog=load_catalog(place) if diversity else None,
     )
+
+
+def kept_attribution(space: Workspace) -> Attribution:
+    """What the workspace's training.yaml says under ranker.attribution; else the paper's rule.
+
+    It is read without the rest, whose modules take seconds to load.
+
+    Raises:
+        ReportError: it says something that is no attribution.
+    """
+    kept = space.root / "training.yaml"
+    if not kept.exists():
+        return DEFAULT
+    ranker = read_mapping(kept, ReportError).get("ranker")
+    told = ranker.get("attribution") if isinstance(ranker, dict) else None
+    return DEFAULT if told is None else checked(Attribution, told, f"{kept}: ranker.attribution", ReportError)
 
 
 def read_log(space: Workspace) -> tuple[LoggedRows, LoggedRows]:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from rich.markup import escape
 from rich.table import Table
 
+from data.attribution import DEFAULT
 from data.console import console
 from gateway.experiment import formatting
 from gateway.experiment.diversity_measures import MEASURES
@@ -28,6 +29,10 @@ def print_report(report: Report) -> None:
     others = [f"{_safe(one.experiment)} ({one.displays:,} displays)" for one in report.others]
     if others:
         console.print(f"also in this log: {', '.join(others)}; choose with --experiment")
+    if report.attribution != DEFAULT:
+        told = f"a sale belongs to the {report.attribution.to} banner product of at most "
+        told += f"{formatting.count(report.attribution.window_days, 'day')} before"
+        console.print(told + (", and to a click on that item" if report.attribution.same_item else ""), highlight=False)
     _print_verdict(report)
     for table in (
         _health(report),

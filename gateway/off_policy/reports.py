@@ -10,12 +10,12 @@ import pyarrow as pa
 from rich.markup import escape
 from rich.table import Table
 
-from data.attribution import DEFAULT, Attribution
+from data.attribution import Attribution
 from data.console import console
 from data.workspace import Workspace
 from gateway.experiment.exports import as_json
 from gateway.experiment.formatting import DASH, INTERVAL, count, interval_words, metric_title, signed
-from gateway.experiment.reports import read_log, utc
+from gateway.experiment.reports import kept_attribution, read_log, utc
 from gateway.experiment.statistics.moments import LEVEL, NotEstimable
 from gateway.off_policy.diagnostics import LEAST_EFFECTIVE
 from gateway.off_policy.estimates import FEW_OUTCOMES, Estimate, Found
@@ -60,7 +60,7 @@ def evaluate_policy(
     since: datetime | None = None,
     until: datetime | None = None,
     places: int | None = None,
-    attribution: Attribution = DEFAULT,
+    attribution: Attribution | None = None,
     most: int = MOST_DISPLAYS,
 ) -> PolicyReport:
     """Estimate what a policy would have brought at the explored banners of a workspace's log.
@@ -69,13 +69,15 @@ def evaluate_policy(
         target: `UniformPolicy` or `RecommendedPolicy`, or what else says its chances.
         experiment: None: the one with most displays. population: whose banners; None: all.
         since, until: displays with since <= ts < until, UTC.
+        attribution: which click earns a sale; None: what the workspace's training says.
         places: count the first so many places alone. most: the newest so many displays.
 
     Raises:
         OffPolicyError: the log has no banner that was drawn at random.
     """
     place = workspace if isinstance(workspace, Workspace) else Workspace(Path(workspace))
-    log = explored_log(*read_log(place), experiment, population, utc(since), utc(until), attribution, most)
+    rule = attribution or kept_attribution(place)
+    log = explored_log(*read_log(place), experiment, population, utc(since), utc(until), rule, most)
     found = policy_values(log.first(places), target)
     mark = "SIMULATED" if place.origin().simulated else ""
     return PolicyReport(target.name, found, len(log.users), log.left_out, places or log.propensity.shape[1], mark)

@@ -29,14 +29,19 @@ def report(
         Path | None, typer.Option(help="The experiment's file, to check the split; known if the default one served.")
     ] = None,
     window_days: Annotated[
-        int, typer.Option("--attribution-days", min=1, help="A sale longer than this after the click is nobody's.")
-    ] = 30,
+        int | None,
+        typer.Option(
+            "--attribution-days",
+            min=1,
+            help="A sale longer than this after the click is nobody's; by default as trained (30).",
+        ),
+    ] = None,
     same_item: Annotated[
-        bool, typer.Option("--same-item", help="Only a click on the item that was sold earns a sale.")
-    ] = False,
+        bool | None, typer.Option("--same-item", help="Only a click on the item that was sold earns a sale.")
+    ] = None,
     landed: Annotated[
-        bool, typer.Option("--last-landed", help="Only a click that reached the merchant's page earns a sale.")
-    ] = False,
+        bool | None, typer.Option("--last-landed", help="Only a click that reached the merchant's page earns a sale.")
+    ] = None,
     metric: Annotated[
         str, typer.Option(help="What decides the verdict: landed_clicks, sales or order_value.")
     ] = "landed_clicks",
@@ -63,11 +68,12 @@ def report(
     html: Annotated[Path | None, typer.Option(help="Also write the report as one HTML page.")] = None,
     json_path: JsonOption = None,
 ) -> None:
-    from data.attribution import Attribution
+    from data.workspace import Workspace
     from gateway.experiment.exports import report_figures, write_csv, write_users
-    from gateway.experiment.reports import report_of
+    from gateway.experiment.reports import kept_attribution, report_of
     from gateway.experiment.tables import print_report
 
+    rule = {"window_days": window_days, "same_item": same_item, "to": "last landed" if landed else None}
     found = report_of(
         workspace,
         experiment=experiment,
@@ -75,8 +81,8 @@ def report(
         since=since,
         until=until,
         populations=populations,
-        attribution=Attribution(
-            window_days=window_days, same_item=same_item, to="last landed" if landed else "last clicked"
+        attribution=kept_attribution(Workspace(workspace)).changed(
+            **{name: value for name, value in rule.items() if value is not None}
         ),
         metric=metric,
         expected_users=expected_users,

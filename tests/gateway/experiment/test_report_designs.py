@@ -6,9 +6,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from data.attribution import Attribution
+from data.workspace import Workspace
 from gateway.experiment import aggregates
 from gateway.experiment.comparisons import ACTIVITY, Intervals
 from gateway.experiment.model import ReportError
+from gateway.experiment.reports import kept_attribution
 from gateway.experiment.statistics.moments import NotEstimable
 from gateway.experiment.tables import print_report
 from gateway.experiment.window import open_window
@@ -154,3 +157,16 @@ def test_another_experiment_on_the_same_users_is_looked_at():
     displays.append(display("more", "u0", "A", 2))
     check = next(one for one in report_of(displays, events).checks if one.name == "Interaction")
     assert check.status == "look" and "experiment other changes what this one finds" in check.sentence
+
+
+def test_a_sale_is_attributed_as_the_workspace_was_trained(tmp_path, capsys):
+    space = Workspace(tmp_path)
+    assert kept_attribution(space) == Attribution()
+    (tmp_path / "training.yaml").write_text("ranker: {attribution: {window_days: 7, to: last landed}}\n")
+    assert kept_attribution(space) == Attribution(window_days=7, to="last landed")
+    rows = shop({"A": 0.2, "B": 0.2, "C": 0.2}, users=60)
+    print_report(report_of(*rows, attribution=kept_attribution(space)))
+    assert "a sale belongs to the last landed banner product of at most 7 days before" in capsys.readouterr().out
+    (tmp_path / "training.yaml").write_text("ranker: {attribution: {window_days: none}}\n")
+    with pytest.raises(ReportError, match=r"training.yaml: ranker.attribution.*window_days"):
+        kept_attribution(space)
