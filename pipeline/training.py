@@ -153,13 +153,13 @@ def _logged(workspace: Workspace, plan: TrainingPlan) -> Log | None:
     found = read_log(workspace.log) if plan.from_log else None
     if found is None or not len(found.displays):
         return None
-    label = plan.ranker.label
+    label, attribution = plan.ranker.label, plan.ranker.attribution
     try:
-        displays = matured(found.displays, label).last(plan.newest_displays)
+        displays = matured(found.displays, label, attribution=attribution).last(plan.newest_displays)
     except RankerError as error:
         log.warning("the ranker learns from no display: %s", error)
         return None
-    positive = int(slot_labels(displays.table.combine_chunks(), found.tracked, label).sum())
+    positive = int(slot_labels(displays.table.combine_chunks(), found.tracked, label, attribution).sum())
     if positive < plan.enough_clicks:
         told = f"{len(displays):,} displays have {positive:,} positive slots; expected {plan.enough_clicks:,}"
         log.warning("the ranker learns from no display: %s (enough_clicks)", told)
