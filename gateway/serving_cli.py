@@ -2,12 +2,16 @@
 
 import hashlib
 import secrets
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from data.console import console
+from gateway.log.json_lines import set_up
 from gateway.settings.access import METHODS, Token
+from gateway.settings.gateway import GatewaySettings
 from gateway.settings.reading import as_environment, read_gateway_settings, set_options
 
 ConfigOption = Annotated[
@@ -26,9 +30,10 @@ UiOption = Annotated[bool | None, typer.Option("--ui", help="Over HTTP also page
 
 
 def add_commands(app: typer.Typer) -> None:
-    """`serve` and `web`."""
+    """`serve`, `web` and `check`."""
     app.command()(serve)
     app.command()(web)
+    app.command()(check)
     app.command(hidden=True)(metrics)
 
 
@@ -64,6 +69,7 @@ def serve(
     http: Annotated[int | None, typer.Option(help="Also answer browsers over HTTP, at this port.")] = None,
     shop: ShopOption = None,
     ui: UiOption = None,
+    log_format: Annotated[str | None, typer.Option(help="Of the operator's log: text or json.")] = None,
     change: SetOption = None,
 ) -> None:
     """Answer banner requests over gRPC until stopped (Ctrl-C drains).
@@ -90,12 +96,13 @@ def serve(
         "tier": tier,
         "timelines.store": "embedded" if timelines else None,
         "metrics.port": metrics,
+        "log_format": log_format,
         "http.port": http,
         "http.shop": shop,
         "http.ui": ui,
         **set_options(change or []),
     }
-    settings, environment = read_gateway_settings(config, options), as_environment(options)
+    settings, environment = _read(config, options), as_environment(options)
     if settings.tokens and settings.http is not None and settings.http.upstream.token_file is None:
         token = secrets.token_urlsafe(32)  # of the HTTP server beside the workers, for as long as this gateway runs
         own = Token(sha256=hashlib.sha256(token.encode()).hexdigest(), methods=(*METHODS, "preview"))
@@ -108,7 +115,28 @@ def metrics(config: ConfigOption = None) -> None:
     """Serve what a gateway counts: started by it."""
     from gateway.server.metrics_page import run_metrics
 
-    run_metrics(read_gateway_settings(config, {}))
+    run_metrics(_read(config, {}))
+
+
+def check(workspace: WorkspaceOption = None, config: ConfigOption = None, change: SetOption = None) -> None:
+    """Say whether a gateway with these settings would start: bundle, populations, ports, disk, tokens, certificates.
+
+    Exit code 2, and a sentence for each part that is not as it should be.
+    """
+    from gateway.server.check import check_gateway
+
+    found = check_gateway(_read(config, {"workspace": workspace, **set_options(change or [])}))
+    for part, sentence in found.items():
+        console.print(f"{part}: {sentence or 'as it should be'}", markup=False, soft_wrap=True)
+    if any(found.values()):
+        raise typer.Exit(2)
+
+
+def _read(config: Path | None, options: Mapping[str, Any]) -> GatewaySettings:
+    """The settings, whose log format is in force from now on."""
+    settings = read_gateway_settings(config, options)
+    set_up(settings.log_format)
+    return settings
 
 
 def web(
@@ -128,7 +156,7 @@ def web(
 
     given = {"gateway": gateway, "host": host, "port": port, "item_url": item_url, "shop": shop, "ui": ui}
     options: dict[str, Any] = {"workspace": workspace, **{f"http.{name}": value for name, value in given.items()}}
-    settings = read_gateway_settings(config, {**options, **set_options(change or [])})
+    settings = _read(config, {**options, **set_options(change or [])})
     section = settings.http or WebSettings()
     run_web(
         section if section.gateway else section.changed(gateway=settings.address), settings.files, settings.populations

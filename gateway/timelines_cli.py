@@ -10,6 +10,7 @@ from rich.markup import escape
 from data.console import JsonOption, console, table, write_figures
 from data.eventlog.following import stop_signal
 from data.schema import DAY_US, EVENT_KINDS
+from gateway.log.json_lines import set_up
 from gateway.metrics import lag_gauge
 from gateway.serving_cli import ConfigOption, SetOption, WorkspaceOption
 from gateway.settings.gateway import GatewaySettings
@@ -27,6 +28,7 @@ def _opened(
 ) -> tuple[GatewaySettings, TimelineStore]:
     """The settings, with a store that may be written; the embedded one where they name none."""
     settings = read_gateway_settings(config, {"workspace": workspace, **set_options(change or [])})
+    set_up(settings.log_format)
     if not settings.timelines.on:
         settings = settings.changed(timelines=settings.timelines.changed(store="embedded"))
     return settings, settings.timelines.open(settings.workspace, writes=True)

@@ -10,8 +10,10 @@ logger = logging.getLogger(__name__)
 class RateLimitedLog:
     """Logs at most one error per `seconds`, with the number of those that it swallowed."""
 
-    def __init__(self, seconds: float = 1.0, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock, self._seconds, self._silent_until, self._swallowed = clock, seconds, 0.0, 0
+    def __init__(
+        self, seconds: float = 1.0, clock: Callable[[], float] = time.monotonic, level: int = logging.ERROR
+    ) -> None:
+        self._clock, self._seconds, self._level, self._silent_until, self._swallowed = clock, seconds, level, 0.0, 0
 
     def error(self, error: Exception) -> None:
         now = self._clock()
@@ -20,4 +22,4 @@ class RateLimitedLog:
             return
         more, self._swallowed = self._swallowed, 0
         self._silent_until = now + self._seconds
-        logger.error("%s%s", error, f" (and {more:,} calls more)" if more else "")
+        logger.log(self._level, "%s%s", error, f" (and {more:,} calls more)" if more else "")

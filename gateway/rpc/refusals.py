@@ -9,6 +9,7 @@ from google.rpc.status_pb2 import Status
 from grpc_status.rpc_status import to_status
 
 from gateway.errors import RefusalError
+from gateway.log.json_lines import HEADER, REQUEST_ID
 from gateway.wire import DOMAIN, Reason
 
 
@@ -29,5 +30,7 @@ async def refuse(context: grpc.aio.ServicerContext, refusal: RefusalError) -> No
     info.Pack(ErrorInfo(reason=refusal.reason, domain=DOMAIN))
     code = grpc.StatusCode[refusal.status]
     status = to_status(Status(code=code.value[0], message=str(refusal), details=[info]))
-    await context.abort(code, status.details, status.trailing_metadata)
+    request_id = REQUEST_ID.get()
+    trailing = (*status.trailing_metadata, *(((HEADER, request_id),) if request_id else ()))
+    await context.abort(code, status.details, trailing)
     raise AssertionError("abort raises")

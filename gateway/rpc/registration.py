@@ -41,18 +41,19 @@ async def make_server(
     guards: Sequence[CallInterceptor] = (),
     previews: Sequence[CallInterceptor] = (),
     tier: Tier | None = None,
+    traced: Sequence[CallInterceptor] = (),
 ) -> tuple[grpc.aio.Server, HealthServicer, Admission]:
     """The server, which has no port yet, its health service, and how many calls it answers.
 
     Args:
         writer: of the log; None for a tier, which logs nothing.
         metrics: where calls are counted. guards, previews: what stands before admission, and behind the reading.
-        tier: the one stage to serve, if not all.
+        tier: the one stage to serve, if not all. traced: what gives calls their ids and spans.
     """
     keep_quiet_about_bytes()
     log_failures, admission = RateLimitedLog(), Admission(serving.limits.in_flight)
     counting = [Counting(metrics, serving.watch)] if metrics is not None and serving.watch is not None else []
-    interceptors = [Refusals(log_failures), *counting, *guards, admission, Reading(), *previews]
+    interceptors = [Refusals(log_failures), *traced, *counting, *guards, admission, Reading(), *previews]
     server = grpc.aio.server(options=options)
     ours = cast(grpc.aio.Server, Intercepted(server, interceptors))
     served = []

@@ -121,10 +121,12 @@ def one_thread_each() -> None:
 async def _serve(task: Task, runtime: Runtime, tried: list[Request], report: int) -> int:
     from data.eventlog import LogWriter
     from gateway.rpc.guarding import credentials, guards, previews
+    from gateway.rpc.identifying import Identifying
     from gateway.rpc.log_health import watch_log
     from gateway.rpc.observing import Watch
     from gateway.rpc.registration import make_server
     from gateway.rpc.serving import Serving
+    from gateway.rpc.tracing import tracing
     from gateway.tiers.tiers import Tiers
 
     config, stopping, retiring = task.config, asyncio.Event(), asyncio.Event()
@@ -142,13 +144,15 @@ async def _serve(task: Task, runtime: Runtime, tried: list[Request], report: int
     for source in runtime.sources.values():
         if watch is not None and isinstance(source, TellingSource):
             source.watch(watch.told)
+    spans = tracing(config.tracing)
+    traced = (*((Identifying(),) if config.log_format == "json" else ()), *spans)
     excluded = [EventKind[kind] for kind in config.exclude_kinds]
     if config.tiers.on and config.tier is None:
         runtime = dataclasses.replace(runtime, remote=Tiers(config.tiers, runtime))
     replay = config.replay or config.tier is not None  # a tier is told the time of the banner
     serving = Serving(runtime, runner, config.limits, replay, excluded, _timelines(config), watch)
     server, health, admission = await make_server(
-        serving, task.experiment, writer, options, task.metrics, guards(config), previews(config), config.tier
+        serving, task.experiment, writer, options, task.metrics, guards(config), previews(config), config.tier, traced
     )
     host = f"[{config.host}]" if ":" in config.host else config.host
     if (tls := credentials(config)) is not None:
@@ -178,6 +182,8 @@ async def _serve(task: Task, runtime: Runtime, tried: list[Request], report: int
         keeper.cancel()
     if writer is not None:
         writer.close()
+    for one in spans:
+        one.close()
     logging.shutdown()
     os._exit(0)  # a thread that hangs must not keep a drained worker
 

@@ -11,6 +11,7 @@ from gateway.settings.access import RateSettings, TlsSettings, Token
 from gateway.settings.limits import Limits
 from gateway.settings.metrics import MetricsSettings
 from gateway.settings.tiers import Tier, TierSettings
+from gateway.settings.tracing import TracingSettings
 from gateway.settings.web import WebSettings
 from gateway.sinks.settings import KafkaSettings
 from gateway.timelines.settings import TimelineSettings
@@ -40,6 +41,8 @@ class GatewaySettings(Settings):
         tokens: clients of the gRPC gateway, by name; without any, everybody who reaches it may call.
         rate: how often one client may call; no limit without it.
         metrics: figures for Prometheus; nothing is counted without this section.
+        tracing: where spans are sent; nowhere without this section.
+        log_format: of the operator's log: text, or json: a line an object, with ids of requests.
         http: the HTTP server beside the workers; none without this section.
         timelines: what users did, remembered for requests that do not say.
         kafka: where the log is sent on to.
@@ -68,6 +71,8 @@ class GatewaySettings(Settings):
     tokens: dict[str, Token] = Field(default_factory=dict)
     rate: RateSettings | None = None
     metrics: MetricsSettings | None = None
+    tracing: TracingSettings | None = None
+    log_format: Literal["text", "json"] = "text"
     http: WebSettings | None = None
     timelines: TimelineSettings = TimelineSettings()
     kafka: KafkaSettings = KafkaSettings()

@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from data.workspace import Workspace
 from gateway.access import Rates, Tokens
 from gateway.errors import RefusalError
+from gateway.log.json_lines import HEADER, REQUEST_ID, request_id_of
 from gateway.metrics import Metrics
 from gateway.settings.web import WebSettings
 from gateway.web import api, openapi
@@ -130,6 +131,8 @@ class Limits:
             await refusal_response(refusal)(scope, receive, send)
             return
         self._running += 1
+        given = dict(scope["headers"]).get(HEADER.encode(), b"").decode("latin-1")
+        REQUEST_ID.set(request_id_of(given))
         try:
             await self._app(scope, _bounded(receive, self._settings.body_bytes), _with_headers(send))
         except Exception:
@@ -157,7 +160,8 @@ def _bounded(receive: Receive, most: int) -> Receive:
 def _with_headers(send: Send) -> Send:
     async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":
-            message["headers"] = [*message["headers"], (b"x-content-type-options", b"nosniff")]
+            own = ((b"x-content-type-options", b"nosniff"), (HEADER.encode(), REQUEST_ID.get().encode()))
+            message["headers"] = [*message["headers"], *own]
         await send(message)
 
     return sending

@@ -10,6 +10,7 @@ from google.protobuf.message import Message
 from gateway.access import token_of
 from gateway.client.gateway_client import Tls, channel_options, metadata_of, reason_of
 from gateway.errors import RefusalError
+from gateway.log.json_lines import HEADER, REQUEST_ID
 from gateway.settings.web import WebSettings
 from gateway.wire import Reason
 from proto.tandem.v1 import tandem_pb2_grpc as rpc
@@ -47,8 +48,10 @@ class Upstream:
 
     async def call(self, method: str, message: Message) -> Any:
         """The response. Raises RefusalError with the gateway's status, sentence and reason."""
+        request_id = REQUEST_ID.get()
+        metadata = (*self._metadata, *(((HEADER, request_id),) if request_id else ()))
         try:
-            return await next(self._stubs).of[method](message, timeout=self._timeout, metadata=self._metadata)
+            return await next(self._stubs).of[method](message, timeout=self._timeout, metadata=metadata)
         except grpc.aio.AioRpcError as error:
             status, said, reason = error.code().name, error.details() or "", reason_of(error)
             if status == "UNAVAILABLE" and not reason:

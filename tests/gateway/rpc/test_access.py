@@ -26,6 +26,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     return Authority(tmp_path_factory.mktemp("ca"))
 
 
+@pytest.mark.slow
 def test_mutual_tls_lets_in_whom_the_authority_signed_and_takes_up_new_certificates(
     authority: Authority, tmp_path: Path
 ) -> None:
@@ -62,6 +63,7 @@ def test_mutual_tls_lets_in_whom_the_authority_signed_and_takes_up_new_certifica
             assert web.ask("GET", "/health").json == {"status": "SERVING"}
 
 
+@pytest.mark.slow
 def test_tokens_open_their_methods_and_previews_only_where_they_say_so(tmp_path: Path) -> None:
     tokens = {
         "shop": {"sha256": _digest("banners"), "methods": ["banner"]},

@@ -19,7 +19,7 @@ from gateway.settings.web import WebSettings
 
 ROOT = Path(__file__).parents[3]
 WRONG: tuple[Any, ...] = ("?", -1, 0.5, [[1]], {"no such field": 1})
-SOUND = {"sha256": "0" * 64, "certificate": "a", "key": "b", "per_second": 1.0}
+SOUND = {"sha256": "0" * 64, "certificate": "a", "key": "b", "per_second": 1.0, "endpoint": "http://a"}
 """Of fields without a default."""
 
 

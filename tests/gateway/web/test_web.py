@@ -238,6 +238,7 @@ def test_without_a_gateway_calls_are_refused_and_clicks_lead_on(gateway: Gateway
     assert "a click is not logged" in web.said() and "Traceback" not in web.said()
 
 
+@pytest.mark.slow
 def test_https_asks_for_certificates_takes_up_new_ones_and_limits_clients(
     gateway: GatewayProcess, tmp_path: Path
 ) -> None:

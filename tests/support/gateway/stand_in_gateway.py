@@ -13,6 +13,7 @@ from data.eventlog import LogWriter
 from data.workspace import Workspace
 from gateway.banner.runtime import Runtime
 from gateway.experiment.populations import WatchedExperiment
+from gateway.log.json_lines import set_up
 from gateway.server.beside import Beside
 from gateway.server.supervisor import Supervisor
 from gateway.settings.limits import Limits
@@ -53,6 +54,7 @@ def main() -> int:
 
     try:
         config = read_gateway_settings(None, options)
+        set_up(config.log_format)
         experiment = WatchedExperiment(files.root / "populations.yaml", ("gbo", "cbo", "led"))
         Supervisor(config, load, experiment, Beside.of(config, None, as_environment(options))).run()
     except TandemError as error:
