@@ -1,0 +1,1 @@
+"""What bench/soak.py is made of: a place with two bundles, a gateway, traffic, and trouble."""
