@@ -44,7 +44,9 @@ def running(place: Place, workers: int) -> Iterator[Gateway]:
     try:
         yield gateway
     finally:
-        if gateway.process.poll() is None:
+        if (code := gateway.process.poll()) is not None:
+            console.print(f"the gateway ended with exit code {code}: {gateway.said()[-2000:]}", markup=False)
+        else:
             gateway.stop()
 
 

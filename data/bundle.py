@@ -21,6 +21,7 @@ from typing import Any
 from data.contents import Contents
 from data.errors import DataError
 from data.files import sha256_of, sha256_of_json, temporary_beside, write_text_atomically
+from data.history import Why, remember
 from data.locks import lock_if_free
 from data.settings import read_json
 from data.workspace import Origin, Workspace, writing
@@ -217,7 +218,7 @@ def publish(workspace: Workspace, bundle: Bundle, instead_of: Bundle | None = No
             )
         if not allow:
             refuse_poorer(workspace, bundle)
-        _switch(workspace, bundle)
+        put_into_service(workspace, bundle, "published")
 
 
 def refuse_poorer(workspace: Workspace, bundle: Bundle) -> None:
@@ -246,10 +247,12 @@ def _contents(bundle: Bundle) -> Contents:
     return Contents.of({part for part in PARTS if bundle.has(part)}, bundle.metrics, bundle.catalog)
 
 
-def _switch(workspace: Workspace, bundle: Bundle) -> None:
+def put_into_service(workspace: Workspace, bundle: Bundle, why: Why, refused: str = "", reason: str = "") -> None:
+    """`current` names the bundle, and the history says so (`data.history`); whoever calls it holds the workspace."""
     beside = temporary_beside(workspace.current)
     beside.symlink_to(bundle.version)
     beside.replace(workspace.current)
+    remember(workspace, bundle.version, why, refused, reason)
 
 
 def _files_under(folder: Path) -> list[Path]:

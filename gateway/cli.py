@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from data.console import DEFAULT_WORKSPACE, JsonOption, WorkspaceOption, console, write_figures
+from data.items import ItemTable
 from data.schema import EVENT_KINDS
 from data.workspace import Workspace
 from gateway.errors import GatewayError
@@ -91,6 +92,25 @@ def _checked_kinds(kinds: list[str] | None) -> list[str]:
     if wrong:
         raise GatewayError(f"--exclude-kind {wrong[0]!r}: expected one of {', '.join(EVENT_KINDS)}")
     return kinds or []
+
+
+@app.command()
+def rollback(
+    workspace: WorkspaceOption = DEFAULT_WORKSPACE,
+    reason: Annotated[str, typer.Option(help="Kept in the history of bundles.")] = "rolled back",
+    address: Annotated[str | None, typer.Option(help="Wait until the gateway there answers from it.")] = None,
+) -> None:
+    """Back to the bundle that served before; a running gateway follows, in the middle of a change too."""
+    from gateway.demo.server import wait_for_version
+    from pipeline.bundles import back
+    from proto.tandem.v1 import tandem_pb2 as pb
+
+    found, refused = back(Workspace(workspace), reason)
+    console.print(f"bundle {found.version} is in service again, {refused} is refused", soft_wrap=True)
+    if address is not None:
+        merchant = ItemTable.load(found.catalog).merchants.id(0)
+        wait_for_version(address, found.version, pb.Context(user_id="rollback", merchant_id=merchant))
+        console.print(f"the gateway at {address} answers from it")
 
 
 @app.command()

@@ -15,6 +15,7 @@ import gateway.off_policy.cli
 import gateway.pages.cli
 import gateway.timelines_cli
 import gateway.web.cli
+import pipeline.bundles_cli
 import pipeline.candidates_cli
 import pipeline.catalog_cli
 import pipeline.runs_cli
@@ -34,6 +35,7 @@ app = typer.Typer(
 app.add_typer(data.cli.app, name="data", help="Events and catalog: import real logs, or simulate a marketplace.")
 app.add_typer(pipeline.catalog_cli.app, name="catalog", help="The items in service: prices, availability, new and old.")
 app.add_typer(pipeline.candidates_cli.app, name="candidates", help="Stage one: train and evaluate candidate sources.")
+app.add_typer(pipeline.bundles_cli.app, name="bundles", help="Which there are; put one into service, or go back.")
 app.add_typer(pipeline.runs_cli.app, name="pipeline", help="Runs: new files and log into a bundle in service, gated.")
 app.add_typer(ranker.cli.app, name="ranker", help="Stage two: train, evaluate and export the ranker.")
 app.add_typer(gateway.cli.app, name="gateway", help="Online: serve banners over gRPC, ask for one, look at the log.")

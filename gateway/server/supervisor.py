@@ -45,7 +45,7 @@ class Supervisor:
         self._rollout = Rollout(config.link, config.workers, address, self._start, self._retire)
         self._counts = Counts(self._beside.regions, config.workers)
         self._leaving: list[Child] = []
-        self._compaction = Compaction(config.log, config.compact_seconds)
+        self._compaction = Compaction(config.files, config.compact_seconds, config.retention)
         self._stopping = self._hung_up = False
 
     def run(self) -> None:

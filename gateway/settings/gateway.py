@@ -10,6 +10,7 @@ from data.workspace import Workspace
 from gateway.settings.access import RateSettings, TlsSettings, Token
 from gateway.settings.limits import Limits
 from gateway.settings.metrics import MetricsSettings
+from gateway.settings.retention import Retention
 from gateway.settings.tiers import Tier, TierSettings
 from gateway.settings.tracing import TracingSettings
 from gateway.settings.web import WebSettings
@@ -37,6 +38,7 @@ class GatewaySettings(Settings):
         start_seconds: a worker that is not ready by then is killed, and a bundle that was coming up with it refused.
         silence_seconds: a worker that gives no sign of life for so long is killed and replaced.
         limits: of one worker, for each stage and for all it does at once.
+        retention: how long bundles and the log are kept.
         tls: certificates of the gRPC gateway; without this section it does not encrypt.
         tokens: clients of the gRPC gateway, by name; without any, everybody who reaches it may call.
         rate: how often one client may call; no limit without it.
@@ -67,6 +69,7 @@ class GatewaySettings(Settings):
     start_seconds: Positive = 600.0
     silence_seconds: Positive = 15.0
     limits: Limits = Limits()
+    retention: Retention = Retention()
     tls: TlsSettings | None = None
     tokens: dict[str, Token] = Field(default_factory=dict)
     rate: RateSettings | None = None

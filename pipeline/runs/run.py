@@ -12,6 +12,7 @@ from data.files import sha256_of, sha256_of_json
 from data.importers import ImportOptions, import_file
 from data.learning import learning_events
 from data.workspace import Workspace
+from pipeline.bundles import remove_old_bundles
 from pipeline.carrying import keep_ranker_of
 from pipeline.errors import PipelineError
 from pipeline.kept import KeptSteps
@@ -19,7 +20,6 @@ from pipeline.runs.files_read import FilesRead
 from pipeline.runs.gates import drift_of, gates_of_bundle, gates_of_inputs
 from pipeline.runs.page import write_page
 from pipeline.runs.record import GateRecord, Mode, RunRecord, Runs, StepRecord
-from pipeline.runs.retention import remove_old_bundles
 from pipeline.runs.settings import PipelineSettings
 from pipeline.settings import TrainingPlan
 from pipeline.training import train_bundle

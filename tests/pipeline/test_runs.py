@@ -26,10 +26,10 @@ from data.simulator import Marketplace
 from data.simulator.cli import write_marketplace
 from data.tables import load_events
 from data.workspace import Origin, Workspace
+from pipeline.bundles import remove_old_bundles
 from pipeline.errors import PipelineError
 from pipeline.runs.gates import drift_of, gates_of_bundle, gates_of_inputs, stability_index
 from pipeline.runs.record import Runs
-from pipeline.runs.retention import remove_old_bundles
 from pipeline.runs.run import make_run
 from pipeline.runs.schedule import Times
 from pipeline.runs.settings import Gates, Schedule, read_pipeline_settings

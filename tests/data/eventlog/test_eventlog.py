@@ -25,6 +25,7 @@ from data.eventlog import (
     read_tracked,
 )
 from data.eventlog import compaction as compaction_module
+from data.eventlog.retention import remove_old_segments
 from data.schema import DISPLAY_SCHEMA, EVENT_SCHEMA
 from proto.tandem.v1.log_pb2 import LogRecord
 from proto.tandem.v1.tandem_pb2 import SALE, VIEW
@@ -275,3 +276,25 @@ def test_a_flipped_bit_anywhere_in_a_segments_values_is_noticed(tmp_path: Path) 
         assert "\n" not in str(caught.value)
     segment.write_bytes(whole)
     assert read_tracked(tmp_path).equals(before)
+
+
+def test_old_segments_go_once_every_follower_has_read_them_and_a_wrong_clock_takes_none_along(tmp_path: Path) -> None:
+    day, now = 86_400.0, [1_790_000_000.0]
+
+    def logged(name: str, at: float) -> None:
+        writer = LogWriter(tmp_path, clock=lambda: at)
+        writer.append_tracked([logged_event(name)])
+        writer.close()
+        compact(tmp_path)
+
+    for name, at in (("old", -40 * day), ("of 1970", -now[0] + day), ("of 2099", 3e9), ("new", -1 * day)):
+        logged(name, now[0] + at)
+    cursor = tmp_path / "cursors" / "kafka.json"
+    cursor.parent.mkdir()
+    cursor.write_text("")
+    assert remove_old_segments(tmp_path, 30, lambda: now[0]) == [], "somebody has not read them"
+    cursor.unlink()
+    gone = remove_old_segments(tmp_path, 30, lambda: now[0])
+    assert len(gone) == 2 and read_ledger(tmp_path).removed == set(gone)
+    assert sorted(read_tracked(tmp_path)["event_id"].to_pylist()) == ["new", "of 2099"]
+    assert remove_old_segments(tmp_path, 30, lambda: now[0]) == []
