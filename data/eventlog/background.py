@@ -6,6 +6,8 @@ import errno
 import os
 import sys
 import time
+from functools import lru_cache
+from typing import Any
 
 _SIGEV_NONE = 1
 
@@ -51,6 +53,18 @@ _waits = ctypes.CDLL(None)
 AVAILABLE = _is_glibc() and hasattr(_calls, "aio_write")
 """Whether this system has them."""
 
+
+class _Request:
+    """A control block and what the calls take of it; used again once its write is done."""
+
+    def __init__(self) -> None:
+        self.block = _ControlBlock()
+        self.block.event.notify = _SIGEV_NONE
+        self.address = ctypes.byref(self.block)
+        self.list = (ctypes.c_void_p * 1)(ctypes.addressof(self.block))
+
+
+_spare: list[_Request] = []
 _under_way: "set[BackgroundWrite]" = set()
 """Their memory is the C library's until they are done."""
 
@@ -59,36 +73,40 @@ class BackgroundWrite:
     """Bytes on their way to the end of a file that was opened with O_APPEND. Raises OSError if that cannot begin."""
 
     def __init__(self, descriptor: int, content: bytes) -> None:
-        self._content = content
-        self._block = block = _ControlBlock(descriptor=descriptor, content=content, length=len(content))
-        block.event.notify = _SIGEV_NONE
-        self._address = ctypes.byref(block)
+        self._request = request = _spare.pop() if _spare else _Request()
+        self._length, block = len(content), request.block
+        block.descriptor, block.content, block.length = descriptor, content, self._length  # holds the content, too
         _under_way.add(self)
-        if _calls.aio_write(self._address):
+        if _calls.aio_write(request.address):
             _under_way.discard(self)
             raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
     def wait(self, seconds: float) -> bool:
         """Whether it is done, or has failed, within so many seconds."""
-        if _calls.aio_error(self._address) != errno.EINPROGRESS:
-            return True
-        ends, blocks = time.monotonic() + seconds, (ctypes.c_void_p * 1)(ctypes.addressof(self._block))
-        while (left := min(ends - time.monotonic(), 1.0)) > 0:
-            limit = _Timespec(int(left), int(left % 1 * 1e9))
-            _waits.aio_suspend(blocks, 1, ctypes.byref(limit))  # a signal ends it early
-            if _calls.aio_error(self._address) != errno.EINPROGRESS:
+        request, ends = self._request, time.monotonic() + seconds
+        while seconds > 0:
+            # A signal ends it early, and so does a second, the longest that is waited at once.
+            if _waits.aio_suspend(request.list, 1, _timespec(min(seconds, 1.0))) == 0:
                 return True
-        return False
+            seconds = ends - time.monotonic()
+        return bool(_calls.aio_error(request.address) != errno.EINPROGRESS)
 
     def finish(self) -> None:
         """To be called once, when it is done. Raises OSError: not all of it was written."""
-        failed = _calls.aio_error(self._address)
-        written = _calls.aio_return(self._address)
+        request = self._request
+        written = _calls.aio_return(request.address)
+        failed = _calls.aio_error(request.address) if written < 0 else 0
         _under_way.discard(self)
-        if failed:
+        _spare.append(request)
+        if written != self._length:
+            failed = failed or errno.ENOSPC
             raise OSError(failed, os.strerror(failed))
-        if written != len(self._content):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@lru_cache(16)
+def _timespec(seconds: float) -> Any:
+    limit = _Timespec(int(seconds), int(seconds % 1 * 1e9))
+    return ctypes.byref(limit)
 
 
 _calls.aio_return.restype = ctypes.c_ssize_t

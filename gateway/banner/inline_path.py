@@ -151,11 +151,9 @@ class InlinePath:
 
     def _alone(self, progress: Progress[StateT], company: int) -> Progress[StateT] | Exception:
         """The next stage of one answer."""
-        if company > 1:
-            progress = progress.lap("wait")
         stage, began = progress.stages[0], time.perf_counter()
         try:
-            return progress.advanced()
+            return (progress if company == 1 else progress.lap("wait")).advanced()
         except Exception as error:
             return error
         finally:

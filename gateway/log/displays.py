@@ -31,7 +31,7 @@ class LogDisplay(Stage[Filling]):
 
     def __init__(self, log: DisplayLog, runtime: Runtime, assigned: Assignment, failures: RateLimitedLog) -> None:
         self._log, self._runtime, self._failures = log, runtime, failures
-        self._known = known_beforehand(assigned, runtime)
+        self._known, self._ids = known_beforehand(assigned, runtime), _Ids()
         self.together = log
 
     def run(self, progress: Progress[Filling]) -> Filling:
@@ -47,7 +47,7 @@ class LogDisplay(Stage[Filling]):
             if not answer.state.slots:
                 continue
             state = answer.state.copied()
-            state.display_id, found[place] = state.seed or os.urandom(16).hex(), state
+            state.display_id, found[place] = state.seed or self._ids.next(), state
             try:
                 records[place] = cast(LogDisplay, answer.stages[0]).record(answer, state.display_id)
             except Exception as error:
@@ -73,6 +73,24 @@ def not_logged(error: Exception, failures: RateLimitedLog) -> LeftOut:
     known = isinstance(error, EventLogError)
     failures.error(error if known else EventLogError(f"a display is not logged: {error!r}"))
     return LeftOut("late" if isinstance(error, LateLogError) else "not written")
+
+
+class _Ids:
+    """Random ids of 128 bits: the system is asked for many at once."""
+
+    def __init__(self) -> None:
+        self._ahead: list[str] = []
+
+    def next(self) -> str:
+        try:
+            return self._ahead.pop()
+        except IndexError:
+            found = os.urandom(16 * _IDS).hex()
+            self._ahead.extend(found[32 * place : 32 * place + 32] for place in range(1, _IDS))
+            return found[:32]
+
+
+_IDS = 128
 
 
 def display_record(

@@ -192,7 +192,7 @@ def _history_of(history: pb.History, items: ItemTable, ts: int) -> History:
     positions = items.items.positions(item_ids)
     found = History(positions, np.array(kinds, np.int8), np.array(times, np.int64))
     in_order = times == sorted(times)
-    if count <= HISTORY_LIMIT and in_order and UNKNOWN not in positions:
+    if count <= HISTORY_LIMIT and in_order and UNKNOWN not in positions.tolist():
         return found
     kept = np.flatnonzero(positions != UNKNOWN)
     if not in_order:

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -100,17 +101,25 @@ def padded_bags(
     """
     rows, weights = [], []
     for bag, feature, own in zip(bags, features, weights_of_ids or [None] * len(bags), strict=True):
-        row, weight = np.zeros(feature.length, np.int64), np.zeros(feature.length, np.float32)
+        row = np.zeros(feature.length, np.int64)
         bag = bag[-feature.length :]
         row[: len(bag)] = bag
         if feature.weighted or feature.decay != 1:
-            given = None if own is None else own[None, -feature.length :]
+            given, weight = None if own is None else own[None, -feature.length :], np.zeros(feature.length, np.float32)
             weight[: len(bag)] = pooling_weights(feature, np.array([len(bag)]), len(bag), given)[0]
         else:
-            weight[: len(bag)] = 1 if feature.pooling == "sum" else 1 / max(len(bag), 1)
+            weight = _equal_weights(feature.length, feature.pooling, len(bag))
         rows.append(row)
         weights.append(weight)
     return [*rows, *weights]
+
+
+@lru_cache(1 << 10)
+def _equal_weights(length: int, pooling: str, count: int) -> NDArray[np.float32]:
+    """Of a bag with so many ids. Nobody writes into it."""
+    weight = np.zeros(length, np.float32)
+    weight[:count] = 1 if pooling == "sum" else 1 / max(count, 1)
+    return weight
 
 
 def _weights(
