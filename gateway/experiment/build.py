@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import TypeAlias
 
 import pyarrow as pa
@@ -50,6 +51,7 @@ def build_report(
     activity: Views = None,
     by: str | None = None,
     catalog: pa.Table | None = None,
+    kept: Path | None = None,
 ) -> Report:
     """Measure one experiment.
 
@@ -61,7 +63,8 @@ def build_report(
         shares: the configured share of each population, in the order in which to show them.
         truth: of a simulation, population -> metric key -> true mean per user.
         configured: the populations file, from which the shares are, unless they are given, and its hash; None: the
-            file that comes with Tandem, if it served.
+            one in `kept` that served, or the one that comes with Tandem, if it served.
+        kept: the log's folder of populations that served (`gateway.experiment.populations.KEPT_POPULATIONS`).
         experiment: its name; None: the one with most displays.
         baseline: the population the others are compared with; None: "A", or the first.
         since, until: displays with since <= ts < until, and what they earned, whenever that was.
@@ -88,7 +91,7 @@ def build_report(
     if not served.rows:
         raise ReportError(f"experiment {window.experiment!r} has no display between {_told(since)} and {_told(until)}")
     if configured is None and shares is None:
-        configured = default_if_it_served(served)
+        configured = only_one_that_served(served, kept)
     shares = shares if configured is None or shares is not None else configured.shares
     users, slots = aggregates.per_user(window), aggregates.slots_by_sources(window)
     names = _population_names(served.populations, shares, baseline)
@@ -144,10 +147,19 @@ def build_report(
     )
 
 
-def default_if_it_served(served: Served) -> Experiment | None:
-    """The populations file that comes with Tandem, if its configuration is the only one that served."""
-    default = load_experiment(DEFAULT_POPULATIONS)
-    return default if {row["config_hash"] for row in served.rows} == {default.config_hash} else None
+def only_one_that_served(served: Served, kept: Path | None) -> Experiment | None:
+    """The populations that served, if it was one configuration alone, from what the log keeps of them; else the file
+    that comes with Tandem, if it was that."""
+    hashes = {row["config_hash"] for row in served.rows}
+    if len(hashes) != 1:
+        return None
+    (one,) = hashes
+    for path in (DEFAULT_POPULATIONS, *(() if kept is None else kept.glob("*.yaml"))):
+        if path == DEFAULT_POPULATIONS or path.stem == one:
+            found = load_experiment(path)
+            if found.config_hash == one:
+                return found
+    return None
 
 
 def _population_names(logged: Sequence[str], shares: Mapping[str, float] | None, baseline: str | None) -> list[str]:

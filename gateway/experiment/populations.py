@@ -10,14 +10,15 @@ import math
 from bisect import bisect_right
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Annotated
 
+import yaml
 from pydantic import Field, field_validator
 
 from data.errors import TandemError
-from data.files import sha256_of_json
+from data.files import sha256_of_json, write_text_atomically
 from data.settings import Settings, read_settings
 from gateway.errors import GatewayError
 from gateway.rules.settings import NO_RULES, Rules
@@ -25,6 +26,9 @@ from gateway.rules.settings import NO_RULES, Rules
 logger = logging.getLogger(__name__)
 
 DEFAULT_POPULATIONS = Path(__file__).with_name("populations.yaml")
+KEPT_POPULATIONS = "populations"
+"""Beneath a log's folder: the populations that served, by their hash."""
+
 SHARES_TOLERANCE = 1e-6
 MOST_POPULATIONS, MOST_BYTES = 1_000, 256 * 1024
 """Of a populations file: every worker reads it while it answers."""
@@ -67,6 +71,33 @@ class Experiment:
         arms = [one.told for one in self.populations]
         object.__setattr__(self, "config_hash", sha256_of_json([self.name, self.salt, arms])[:12])
         object.__setattr__(self, "_bounds", list(accumulate(one.share for one in self.populations))[:-1])
+
+    def moved_share(self, after: "Experiment") -> float:
+        """The fraction of users who are in another population after this experiment gives way to that one."""
+        if self.salt != after.salt:  # dealt anew, whatever they were
+            return 1 - math.fsum(share * after.shares.get(name, 0.0) for name, share in self.shares.items())
+        cuts = sorted({0.0, 1.0, *self._bounds, *after._bounds})
+        stays = (
+            end - start
+            for start, end in pairwise(cuts)
+            if self.populations[bisect_right(self._bounds, start)].name
+            == after.populations[bisect_right(after._bounds, start)].name
+        )
+        return 1 - math.fsum(stays)
+
+    def keep(self, folder: Path) -> None:
+        """Write it to folder/<config_hash>.yaml, as a populations file, if it is not there."""
+        path = folder / f"{self.config_hash}.yaml"
+        if not path.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            arms: dict[str, dict[str, object]] = {}
+            for one in self.populations:
+                rules = one.rules.model_dump(mode="json", exclude_defaults=True)
+                arms[one.name] = {"share": one.share, "sources": list(one.sources)} | (
+                    {"rules": rules} if rules else {}
+                )
+            content = {"experiment": self.name, "salt": self.salt, "populations": arms}
+            write_text_atomically(path, yaml.safe_dump(content, sort_keys=False))
 
     @property
     def shares(self) -> dict[str, float]:
@@ -173,14 +204,23 @@ def _check_sources(path: Path, model: _ExperimentModel, known: Collection[str] |
 class WatchedExperiment:
     """The experiment of a file that may change: `current` is the last good one."""
 
-    def __init__(self, path: Path, known_sources: Collection[str] | None, current: Experiment | None = None) -> None:
-        """Raises GatewayError if the file is wrong and there is no `current` to go on with."""
-        self._path, self._known = path, known_sources
+    def __init__(
+        self,
+        path: Path,
+        known_sources: Collection[str] | None,
+        current: Experiment | None = None,
+        kept: Path | None = None,
+    ) -> None:
+        """`kept`: where every one that comes into force is kept by its hash, for reports (`Experiment.keep`).
+
+        Raises GatewayError if the file is wrong and there is no `current` to go on with."""
+        self._path, self._known, self._kept = path, known_sources, kept
         self._seen: tuple[int, ...] = ()
         if current is None:
             self._seen = self._state()
             current = load_experiment(path, known_sources)
         self.current = current
+        self._keep()
         self.refresh()
 
     def refresh(self, level: int = logging.INFO) -> bool:
@@ -204,9 +244,20 @@ class WatchedExperiment:
             return False
         changed = found.config_hash != self.current.config_hash
         if changed:
-            logger.log(level, "populations %s (%s) are in force", found.name, found.config_hash)
+            moved = self.current.moved_share(found)
+            told = "populations %s (%s) are in force: %.1f %% of users change their population"
+            logger.log(level, told, found.name, found.config_hash, 100 * moved)
         self.current = found
+        self._keep()
         return changed
+
+    def _keep(self) -> None:
+        if self._kept is None:
+            return
+        try:
+            self.current.keep(self._kept)
+        except OSError as error:
+            logger.error("%s: populations %s are not kept for reports: %s", self._kept, self.current.config_hash, error)
 
     def _state(self) -> tuple[int, ...]:
         try:

@@ -16,7 +16,7 @@ from gateway.experiment.build import build_report
 from gateway.experiment.comparisons import ACTIVITY, Intervals
 from gateway.experiment.logs import BANNERS
 from gateway.experiment.model import Report, ReportError, Truth
-from gateway.experiment.populations import load_experiment
+from gateway.experiment.populations import KEPT_POPULATIONS, load_experiment
 from gateway.experiment.statistics.group_sequential import Spending
 from gateway.experiment.verdict import DECIDING
 
@@ -47,8 +47,8 @@ def report_of(
         experiment: its name; None: that of the populations file, or the one with most displays.
         baseline: the population the others are compared with; None: "A", or the first.
         since, until: displays with since <= ts < until; a moment without a time zone is UTC.
-        populations: the experiment's file, whose shares the split is checked against; None: the one that comes with
-            Tandem, if it served.
+        populations: the experiment's file, whose shares the split is checked against; None: what the log keeps of the
+            one that served, if it was one alone.
         truth: of a simulation, population -> metric key -> true mean per user.
         attribution: which click earns a sale; None: what the workspace's training says, else the paper's rule.
         metric: key of the metric that decides the verdict: landed_clicks, sales or order_value.
@@ -93,6 +93,7 @@ def report_of(
         by=by,
         activity=lambda first: activity_before(place, first),
         catalog=load_catalog(place) if diversity else None,
+        kept=place.log / KEPT_POPULATIONS,
     )
 
 

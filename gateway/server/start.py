@@ -5,7 +5,8 @@ import os
 
 from data.bundle import Bundle
 from gateway.access import check_certificates
-from gateway.experiment.populations import DEFAULT_POPULATIONS, WatchedExperiment
+from gateway.errors import GatewayError
+from gateway.experiment.populations import DEFAULT_POPULATIONS, KEPT_POPULATIONS, WatchedExperiment
 from gateway.server.beside import Beside
 from gateway.server.supervisor import Supervisor
 from gateway.settings.gateway import GatewaySettings
@@ -27,7 +28,14 @@ def run_gateway(config: GatewaySettings, beside: Beside | None = None) -> None:
     from candidates.sources import SOURCES
     from gateway.banner.runtime import Runtime
 
-    experiment = WatchedExperiment(config.populations or DEFAULT_POPULATIONS, tuple(SOURCES))
+    populations = config.populations or DEFAULT_POPULATIONS
+    experiment = WatchedExperiment(populations, tuple(SOURCES), kept=config.log / KEPT_POPULATIONS)
+    capped = [one.name for one in experiment.current.populations if one.rules.seen_seconds]
+    if capped and not config.timelines.on:
+        raise GatewayError(
+            f"{populations}: populations.{capped[0]}.rules.cap asks what users were shown; expected a timeline store "
+            "in the gateway's settings (timelines.store)"
+        )
     supervisor = Supervisor(config, Runtime.load, experiment, beside)
     Bundle.open(config.link)
     if config.tls is not None:

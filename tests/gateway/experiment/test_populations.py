@@ -1,5 +1,6 @@
 """Populations: checked on load, dealt by hash, sticky, independent, reloaded without harm."""
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -151,3 +152,36 @@ def test_a_changed_file_is_taken_and_a_wrong_one_is_not(tmp_path: Path, caplog: 
     assert not watched.refresh() and watched.current.salt == "tea"
     path.write_text(GOOD)
     assert watched.refresh() and watched.current == first
+
+
+def test_a_reload_says_which_share_of_users_moves(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Against a count of users; another salt deals everybody anew."""
+    path, users = tmp_path / "p.yaml", [f"u{k}" for k in range(4_000)]
+
+    def made(salt: str, **shares: float) -> Experiment:
+        arms = "".join(f"  {name}: {{share: {share}, sources: [gbo]}}\n" for name, share in shares.items())
+        path.write_text(f"experiment: e\nsalt: {salt}\npopulations:\n{arms}")
+        return load_experiment(path, KNOWN)
+
+    before = made("s", A=0.2, B=0.3, C=0.5)
+    others = [made("s", A=0.3, B=0.2, C=0.5), made("s", B=0.5, D=0.5), made("t", A=0.2, B=0.3, C=0.5), before]
+    for after in others:
+        counted = np.mean([before.assign(user) != after.assign(user) for user in users])
+        assert before.moved_share(after) == pytest.approx(counted, abs=0.03)
+    assert before.moved_share(before) == pytest.approx(0, abs=1e-12)
+    made("s", A=0.2, B=0.3, C=0.5)
+    watched = WatchedExperiment(path, KNOWN, kept=tmp_path / "kept")
+    made("s", A=0.3, B=0.2, C=0.5)
+    with caplog.at_level(logging.INFO):
+        assert watched.refresh()
+    assert "are in force: 10.0 % of users change their population" in caplog.text
+
+
+def test_what_served_is_kept_by_its_hash_and_is_the_same_again(tmp_path: Path) -> None:
+    path = tmp_path / "p.yaml"
+    path.write_text(GOOD + "rules: {cap: {shown: 2, days: 1}, fixed: [{place: 1, merchant: m, items: [i]}]}\n")
+    experiment = load_experiment(path, KNOWN)
+    for _ in range(2):
+        experiment.keep(tmp_path / "kept")
+    (kept,) = (tmp_path / "kept").iterdir()
+    assert kept.stem == experiment.config_hash and load_experiment(kept, KNOWN) == experiment

@@ -1,6 +1,7 @@
 """Rules of a populations file through the socket: served, logged, replayed, changed while the gateway runs."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,8 +9,11 @@ import pytest
 from data.eventlog import read_displays
 from data.schema import EventKind
 from gateway.banner.assembly import assemble
+from gateway.errors import GatewayError
 from gateway.experiment.populations import load_experiment
 from gateway.rpc.decoding import request_of
+from gateway.server.start import run_gateway
+from gateway.settings.gateway import GatewaySettings
 from proto.tandem.v1 import tandem_pb2 as pb
 from tests.support.gateway.gateway_process import GatewayProcess, context
 from tests.support.gateway.stand_ins import stand_in_runtime
@@ -88,3 +92,15 @@ def test_a_filter_and_a_history_go_with_rules(gateway: GatewayProcess) -> None:
         answer = client.get_banner(filtered, 6, preview=True, population="ruled")
     assert len(answer.slots) == 6 and all(slot.price <= 20 and slot.item_id != "books-004" for slot in answer.slots)
     assert answer.rules[0] == "filter: 15 of 40 items pass"
+
+
+def test_a_cap_without_a_timeline_store_is_refused_at_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        monkeypatch.setenv(name, "1")
+    path = tmp_path / "p.yaml"
+    path.write_text(f"{POPULATIONS}\n".replace("rules:\n", "rules:\n  cap: {shown: 3, days: 7}\n", 1))
+    config = GatewaySettings(workspace=tmp_path, populations=path)
+    with pytest.raises(GatewayError, match=r"p\.yaml: populations\.plain\.rules\.cap asks what users were shown"):
+        run_gateway(config)
