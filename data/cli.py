@@ -74,12 +74,12 @@ def import_events(
     from data.importers import ImportOptions, import_file
     from data.readers.sniffing import Reading
 
-    named = (_pairs("--map", mapped), _pairs("--constant", constant), _pairs("--kind-map", kind_map))
+    named = (pairs("--map", mapped), pairs("--constant", constant), pairs("--kind-map", kind_map))
     separator = {"tab": "\t", "\\t": "\t"}.get(separator or "", separator)
     reading = Reading(separator, {"yes": True, "no": False, "auto": None}[header], quotes, time_format)
     options = ImportOptions(catalog, *named, reading, skip_bad)
     report = import_file(Workspace(workspace), files, format_name, options, replace, append)
-    _print_counts(f"{', '.join(file.name for file in files)} as {report.format}, into {workspace}", _lines_of(report))
+    print_counts(f"{', '.join(file.name for file in files)} as {report.format}, into {workspace}", _lines_of(report))
     if report.why != "--format":
         console.print(f"taken for {report.format} by {escape(report.why)}", highlight=False)
     if report.kept_beside:
@@ -114,7 +114,7 @@ def describe_workspace(
         "items per user: 90 %": found.items_per_user.ninth_decile,
         "items per user: most": found.items_per_user.most,
     }
-    _print_counts(f"{workspace}: {found.origin.name}{simulated}", counts)
+    print_counts(f"{workspace}: {found.origin.name}{simulated}", counts)
     _print_merchants(found.by_merchant[:merchants], found.merchants)
     write_figures(json_file, found)
 
@@ -145,7 +145,7 @@ def _lines_of(report: "ImportReport") -> dict[str, int]:
     return lines | {"items": report.items}
 
 
-def _pairs(option: str, given: list[str] | None) -> dict[str, str]:
+def pairs(option: str, given: list[str] | None) -> dict[str, str]:
     """`a=b` options as a dictionary; a further `=` belongs to the value."""
     pairs: dict[str, str] = {}
     for one in given or []:
@@ -159,7 +159,7 @@ def _pairs(option: str, given: list[str] | None) -> dict[str, str]:
     return pairs
 
 
-def _print_counts(title: str, figures: Mapping[str, int | str]) -> None:
+def print_counts(title: str, figures: Mapping[str, int | str]) -> None:
     shown = table(escape(title), "", "")
     for name, value in figures.items():
         shown.add_row(name, f"{value:,}" if isinstance(value, int) else escape(str(value)))

@@ -94,7 +94,8 @@ def write_unclicked(workspace: Workspace, file: Path) -> int:
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     with _on_disk(file.parent) as connection:
-        displays = read_table(connection, logged_displays(workspace.log).reader("user_id", "slots.item_id"))
+        displays = read_table(connection, logged_displays(workspace.log).reader("user_id", "surface", "slots.item_id"))
+        displays = displays.filter(displays["surface"].fill_null("") == "")  # banners, not answers to other calls
         shown = displays.select("user_id", slot=displays["slots"].unnest())
         shown = shown.select("user_id", item_id=shown["slot"]["item_id"]).distinct()
         events = read_table(connection, logged_events(workspace.log).reader("user_id", "item_id", "kind"))

@@ -20,6 +20,7 @@ import pipeline.candidates_cli
 import pipeline.catalog_cli
 import pipeline.runs_cli
 import pipeline.training_cli
+import ranker.banner.impressions_cli
 import ranker.cli
 from data.console import JsonOption, console, notices, set_up_logging, table, write_figures
 from data.errors import TandemError
@@ -43,6 +44,9 @@ app.add_typer(gateway.timelines_cli.app, name="timelines", help="What is remembe
 app.add_typer(gateway.logs_cli.app, name="logs", help="The gateway's log: send it to Kafka, check it.")
 for commands in (gateway.demo.cli, pipeline.training_cli, gateway.pages.cli, gateway.off_policy.cli, gateway.web.cli):
     commands.add_commands(app)
+
+
+ranker.banner.impressions_cli.add_commands(data.cli.app)
 
 
 @app.callback()

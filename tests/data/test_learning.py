@@ -62,11 +62,12 @@ def test_every_event_is_learnt_from_once_and_counted(
 def test_what_was_shown_in_vain_is_every_pair_that_a_banner_showed_and_no_click_named(tmp_path: Path) -> None:
     place = workspace_with(tmp_path / "w", [1])
     assert write_unclicked(place, tmp_path / "none.parquet") == 0
-    for name, items in (("d1", "abc"), ("d2", "bd"), ("d3", "a")):
+    for name, items in (("d1", "abc"), ("d2", "bd"), ("d3", "a"), ("no banner", "xyz")):
         writer, display = LogWriter(place.log), logged_display(name)
         del display.slots[:]
         display.slots.extend(LoggedSlot(position=at, item_id=item) for at, item in enumerate(items))
         display.user_id = "v" if name == "d3" else "u"
+        display.surface = "similar" if name == "no banner" else ""
         writer.append_display(display)
         writer.append_tracked([logged_event("b", item_id="b", kind=EVENT_KINDS.index("click"), display_id="d2")])
         writer.append_tracked([logged_event("c", item_id="c", kind=EVENT_KINDS.index("view"))])
