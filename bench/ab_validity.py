@@ -29,6 +29,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))  # else bench/gateway.py is f
 
 from data.console import JsonOption, SeedOption, console, progress_bar, set_up_logging, write_figures
 from gateway.experiment.model import Comparison
+from gateway.experiment.segments import careful_p_value
 from gateway.experiment.statistics.bootstrap import bootstrap_interval
 from gateway.experiment.statistics.cuped import cuped
 from gateway.experiment.statistics.group_sequential import bounds
@@ -85,10 +86,11 @@ DESIGNS = (
 FIXED = ("log-ratio", "symmetric", "CUPED", "post-stratified", "winsorised", "bootstrap", "finding",
          "segments' finding")  # fmt: skip
 DAILY = ("log-ratio, daily looks", "always valid, daily looks", "always valid finding, daily looks",
-         "hybrid, daily looks", "always valid, first days, daily looks", "O'Brien-Fleming, five looks",
-         "Pocock, five looks")  # fmt: skip
+         "hybrid, daily looks", "hybrid finding, daily looks", "always valid, first days, daily looks",
+         "O'Brien-Fleming, five looks", "O'Brien-Fleming finding, five looks", "Pocock, five looks",
+         "Pocock finding, five looks")  # fmt: skip
 LOOKS = (0.2, 0.4, 0.6, 0.8, 1.0)
-BOUNDS = {"O'Brien-Fleming, five looks": bounds(LOOKS), "Pocock, five looks": bounds(LOOKS, "pocock")}
+BOUNDS = {"O'Brien-Fleming": bounds(LOOKS), "Pocock": bounds(LOOKS, "pocock")}
 
 
 @dataclass
@@ -172,18 +174,20 @@ def one_test(design: Design, random: np.random.Generator, uplift: float, rows: d
         rows[name].add(kind, [interval], uplift)
     rows[DAILY[0]].add(kind, [_interval(one) for one in found], uplift)
     rows[DAILY[1]].add(kind, [one.always_valid if isinstance(one, Uplift) else None for one in found], uplift)
-    rows[DAILY[2]].add(
-        kind, [_finding(one, look, lasting=True) for one, look in zip(found, looks, strict=True)], uplift
-    )
-    lasting = [one.always_valid if isinstance(one, Uplift) else None for one in found[:-1]]
-    rows[DAILY[3]].add(kind, [*lasting, _interval(found[-1])], uplift)
-    rows[DAILY[4]].add(kind, _looks_at_first_days(added, arrival, treated), uplift)
+    lasting = [_finding(one, look, lasting=True) for one, look in zip(found, looks, strict=True)]
+    rows[DAILY[2]].add(kind, lasting, uplift)
+    running = [one.always_valid if isinstance(one, Uplift) else None for one in found[:-1]]
+    rows[DAILY[3]].add(kind, [*running, _interval(found[-1])], uplift)
+    rows[DAILY[4]].add(kind, [*lasting[:-1], fixed["finding"]], uplift)
+    rows[DAILY[5]].add(kind, _looks_at_first_days(added, arrival, treated), uplift)
     share = np.array([(arrival <= day).mean() for day in range(DAYS)])
     days = [int(np.abs(share - look).argmin()) for look in LOOKS]
     for name, errors in BOUNDS.items():
-        looked = [(found[day], error) for day, error in zip(days, errors, strict=True)]
-        at = [one.interval(error) if isinstance(one, Uplift) else None for one, error in looked]
-        rows[name].add(kind, at, uplift)
+        at = [one.interval(error) if isinstance(one := found[day], Uplift) else None
+              for day, error in zip(days, errors, strict=True)]  # fmt: skip
+        rows[f"{name}, five looks"].add(kind, at, uplift)
+        told = [_finding(found[day], looks[day], True, one) if one else None for day, one in zip(days, at, strict=True)]
+        rows[f"{name} finding, five looks"].add(kind, told, uplift)
 
 
 def _looks_at_first_days(added: Values, arrival: NDArray[np.int64], treated: NDArray[np.bool_]) -> list[Any]:
@@ -201,14 +205,16 @@ def _looks_at_first_days(added: Values, arrival: NDArray[np.int64], treated: NDA
 
 def _finding_in_segments(values: Values, treated: NDArray[np.bool_], segment: NDArray[np.int64]) -> Any:
     """The interval of the segment with the least p, if Holm's p is below the level in any: of four segments."""
-    groups = [[RatioMoments.of(values[mask & (segment == one)]) for mask in (treated, ~treated)] for one in range(4)]
-    found = [relative_uplift(above, below) for above, below in groups]
-    known = [one for one in found if isinstance(one, Uplift)]
-    adjusted = holm([one.p_value for one in known])
+    groups = [[values[mask & (segment == one)] for mask in (treated, ~treated)] for one in range(4)]
+    found = [relative_uplift(*(RatioMoments.of(one) for one in pair)) for pair in groups]  # type: ignore[arg-type]
+    p_values = [careful_p_value(one, tails_of(*pair)) for one, pair in zip(found, groups, strict=True)]
+    known = [(p, one) for p, one in zip(p_values, found, strict=True) if p is not None]
+    adjusted = holm([p for p, _ in known])
     least = min(range(len(known)), key=adjusted.__getitem__, default=None)
     if least is None or adjusted[least] > 1 - LEVEL:
         return None
-    return (1.0, 1.0) if known[least].value > 0 else (-1.0, -1.0)
+    one = known[least][1]
+    return (1.0, 1.0) if isinstance(one, Uplift) and one.value > 0 else (-1.0, -1.0)
 
 
 def switchback_test(random: np.random.Generator, uplift: float, rows: dict[str, Row], kind: str) -> None:
@@ -229,18 +235,19 @@ def _interval(found: Uplift | NotEstimable) -> tuple[float, float] | None:
     return (found.low, found.high) if isinstance(found, Uplift) else None
 
 
-def _finding(found: Uplift | NotEstimable, look: tuple[Values, Values], lasting: bool) -> tuple[float, float] | None:
-    """The interval if the report calls it a gain or a loss."""
+def _finding(found: Uplift | NotEstimable, look: tuple[Values, Values], lasting: bool, planned: Any = None) -> Any:
+    """The interval if the report calls it a gain or a loss; `planned`: of a planned look."""
     if isinstance(found, NotEstimable):
         return None
-    interval = found.always_valid if lasting else (found.low, found.high)
+    interval = planned or (found.always_valid if lasting else (found.low, found.high))
     if not (interval[0] > 0 or interval[1] < 0):
         return None
     tails: Tails | None = tails_of(*look)
     nothing: Any = dict.fromkeys(("adjusted", "normalised", "true_uplift", "true_normalised"))
     difference = absolute_difference(RatioMoments.of(look[0]), RatioMoments.of(look[1]))
-    one = Comparison("sales", "T", "C", (), found, difference, tails=tails, **nothing)
-    return interval if (one.lasting_conclusion if lasting else one.conclusion) != "unclear" else None
+    one = Comparison("sales", "T", "C", (), found, difference, tails=tails, group_sequential=planned, **nothing)
+    said = one.planned_conclusion if planned else one.lasting_conclusion if lasting else one.conclusion
+    return None if said == "unclear" else interval
 
 
 def main(

@@ -135,12 +135,8 @@ class Fill(Stage[Filling]):
         pool, scores = state.pool, state.scores
         if rules.draws and not state.seed:
             state.seed = os.urandom(16).hex()
-        if scores is None:
-            order, strength = pool.own_order(), np.log(np.maximum(pool.merit, _LEAST))
-        elif self._share == 1:
-            order, strength = self._order(pool, scores), logit(scores)
-        else:
-            order, strength = self._order(pool, scores), np.log(self._blended(pool, scores))
+        order = pool.own_order() if scores is None else self._order(pool, scores)
+        strength = strength_of(pool, scores, self._share)
         found = rules.chosen(pool, order, strength, state.request, state.slot_count, state.seed)
         state.rules, state.policy, state.propensities = (*state.rules, *found.notes), found.policy, found.propensities
         return found.rows
@@ -148,13 +144,22 @@ class Fill(Stage[Filling]):
     def _order(self, pool: Pool, scores: NDArray[np.float32]) -> NDArray[np.int64]:
         if self._share == 1 or not len(scores):
             return np.argsort(-scores, kind="stable")
-        return np.argsort(-self._blended(pool, scores), kind="stable")
-
-    def _blended(self, pool: Pool, scores: NDArray[np.float32]) -> NDArray[np.float64]:
-        return blended(places(pool.own_order()), places(np.argsort(-scores, kind="stable")), self._share)
+        return np.argsort(-_blended(pool, scores, self._share), kind="stable")
 
 
 _LEAST = 1e-9
+
+
+def strength_of(pool: Pool, scores: NDArray[np.float32] | None, share: float) -> NDArray[np.float64]:
+    """float64 [n], by row: what exploration draws by. The logit of the ranker's score, the logarithm of what blends it
+    with the sources' order, or, where none ranks, that of the merit."""
+    if scores is None:
+        return np.log(np.maximum(pool.merit, _LEAST))
+    return logit(scores) if share == 1 else np.log(_blended(pool, scores, share))
+
+
+def _blended(pool: Pool, scores: NDArray[np.float32], share: float) -> NDArray[np.float64]:
+    return blended(places(pool.own_order()), places(np.argsort(-scores, kind="stable")), share)
 
 
 def logit(scores: NDArray[np.float32]) -> NDArray[np.float64]:

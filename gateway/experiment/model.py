@@ -126,9 +126,11 @@ class Comparison:
 
     @property
     def planned_conclusion(self) -> Conclusion:
-        """What the group-sequential interval says."""
+        """What the group-sequential interval says, once the outcomes are of enough users."""
         found = self.group_sequential
-        return "unclear" if found is None or isinstance(found, NotEstimable) else self._says(found)
+        if not isinstance(found, tuple) or self.tails is None or not self.tails.enough:
+            return "unclear"
+        return self._says(found)
 
     @property
     def rests_on_one(self) -> bool:

@@ -11,7 +11,9 @@ from data.attribution import user_outcomes
 from gateway.experiment.aggregates import with_outcomes
 from gateway.experiment.comparisons import Comparer
 from gateway.experiment.model import METRICS, ReportError, SegmentRow
+from gateway.experiment.statistics.moments import NotEstimable
 from gateway.experiment.statistics.multiple import holm
+from gateway.experiment.statistics.tails import Tails
 from gateway.experiment.statistics.uplift import Uplift
 from gateway.experiment.window import Window
 
@@ -51,13 +53,19 @@ def segments_of(
 
 def _rows(comparers: Mapping[str, Comparer], metric: str, pair: tuple[str, str]) -> list[SegmentRow]:
     found = {one: comparer.compare(metric, *pair) for one, comparer in comparers.items()}
-    known = [one for one, comparison in found.items() if isinstance(comparison.uplift, Uplift)]
-    p_values = [uplift.p_value for one in known if isinstance(uplift := found[one].uplift, Uplift)]
-    adjusted = dict(zip(known, holm(p_values), strict=True))
+    p_values = {name: p for name, one in found.items() if (p := careful_p_value(one.uplift, one.tails)) is not None}
+    adjusted = dict(zip(p_values, holm(list(p_values.values())), strict=True))
     return [
         SegmentRow(one, sum(comparers[one].users(name) for name in pair), comparison, adjusted.get(one))
         for one, comparison in found.items()
     ]
+
+
+def careful_p_value(uplift: Uplift | NotEstimable, tails: Tails | None) -> float | None:
+    """The greater of the interval's p and the permutation test's: segments are small, and their tails heavy."""
+    if not isinstance(uplift, Uplift):
+        return None
+    return uplift.p_value if tails is None else max(uplift.p_value, tails.permutation_p)
 
 
 def _segment(table: Table, by: str, column: str) -> object:

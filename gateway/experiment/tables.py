@@ -188,7 +188,7 @@ def _overlaps(report: Report) -> Table:
 
 
 def _values(report: Report) -> Table:
-    title = "Slots that one source alone proposed (an observation: C over B is the experiment)"
+    title = "Slots that one source alone proposed (observed, not dealt)"
     columns = ("population", "source", "slots", "landed clicks per 1,000", "sales per 1,000", "order value per 1,000")
     table = _table(report, title, *columns, numbers=2)
     for one in report.source_values:

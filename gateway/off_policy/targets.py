@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from data.request import History, Request
 from data.schema import EventKind
 from gateway.banner.assembly import banner_stages, candidates_per_source
-from gateway.banner.filling import Filling
+from gateway.banner.filling import Filling, strength_of
 from gateway.banner.runtime import Runtime
 from gateway.banner.stages import run, start
 from gateway.off_policy.estimates import Floats
@@ -73,8 +73,8 @@ class RecommendedPolicy:
     Attributes:
         bundle: a bundle's folder. sources: None: all of it.
         order: the bundle's own, or the ranker's or the sources' alone.
-        temperature: 0: best first, always. Else places are drawn by Plackett-Luce from the logits of the scores over
-            the temperature (of their merit in the pool, where no ranker scores).
+        temperature: 0: best first, always. Else places are drawn by Plackett-Luce from their strength over the
+            temperature, as exploration rules do (`gateway.banner.filling.strength_of`).
         among: of the best so many; None: of all.
     """
 
@@ -126,11 +126,7 @@ class RecommendedPolicy:
         asked = Filling(request=request, per_source=candidates_per_source(len(logged)), slot_count=len(runtime.items))
         state = run(start(asked, banner_stages(runtime, names))).state
         order = state.shown
-        if state.scores is None:
-            score = np.log(np.maximum(state.pool.merit[order].astype(np.float64), 1e-12))
-        else:
-            chance = np.clip(state.scores[order].astype(np.float64), 1e-9, 1 - 1e-9)
-            score = np.log(chance / (1 - chance))
+        score = strength_of(state.pool, state.scores, runtime.ranker_share)[order]
         merit: Floats = (
             score / self.temperature if self.temperature else -_FAR * np.arange(len(order), dtype=np.float64)
         )

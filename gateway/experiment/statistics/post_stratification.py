@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gateway.experiment.statistics.moments import NotEstimable
+from gateway.experiment.statistics.moments import NotEstimable, normal_quantile
 from gateway.experiment.statistics.uplift import TUNED_FOR_USERS, Uplift, uplift_of
 
 LEAST_USERS = 2
@@ -44,6 +44,9 @@ def post_stratified(
         return NotEstimable("no outcome in a population")
     if variance.max() <= 0:
         return NotEstimable("users do not differ")
+    for place, name in ((1, "baseline"), (0, "treated")):
+        if normal_quantile() * variance[place] ** 0.5 >= (above, below)[place]:
+            return NotEstimable(f"too few outcomes in the {name} population")
     covariance = (shared[0, 1] - above * below) / total
     parts = variance[0] / above**2, variance[1] / below**2
     return uplift_of(above, below, parts, (len(y[0]), len(y[1])), tuned_for, shared=covariance / above / below)
