@@ -131,12 +131,11 @@ def _rows(one: PolicyValue) -> list[tuple[str, ...]]:
     rows = [(title, "the log's own policy", *_cells(one.logged))]
     if isinstance(one.estimates, NotEstimable):
         return [*rows, ("", "[bold]not estimable[/]", DASH, one.estimates.reason, DASH, DASH, DASH)]
+    if isinstance(one.estimate, NotEstimable):
+        rows.append(("", f"[bold]{one.read}[/]", DASH, one.estimate.reason, DASH, DASH, DASH))
     for name, found in one.estimates.items():
-        read = f"[bold]{name}[/]" if name == one.read else name
         if isinstance(found, Estimate):
-            rows.append(("", read, *_cells(found)))
-        else:
-            rows.append(("", read, DASH, found.reason, DASH, DASH, DASH))
+            rows.append(("", f"[bold]{name}[/]" if name == one.read else name, *_cells(found)))
     return rows
 
 
