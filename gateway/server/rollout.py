@@ -84,11 +84,15 @@ class Rollout:
         return None if self.serving is None else self.serving.bundle
 
     def look(self) -> None:
-        """Begin with the bundle that the link names, the first or a new one."""
-        if self.coming is not None:
-            return
+        """Begin with the bundle that the link names, the first or a new one; or give up one that was taken back."""
         found = followed(self._link)
-        if self.serving is None:
+        if self.coming is not None:
+            if self.in_service == found != self.coming.bundle:
+                self.refuse(f"bundle {self.coming.bundle.name} was taken back before all of its workers were ready")
+            return
+        if found == self.in_service:
+            self._refused = None
+        elif self.serving is None:
             self.coming = Generation(found)
         elif found not in (self.serving.bundle, self._refused):
             logger.info("bundle %s appeared; verifying and warming up", found.name)
