@@ -5,8 +5,8 @@
 One merchant of clustered random vectors (d = 100, an HNSW graph as training builds it), histories of 20. Filters let
 pass 50 %, 10 %, 1 % or .1 % of the items: by price, which has nothing to do with vectors; by categories, which are
 groups of clusters, those that the user's history lies in ("near") or others ("elsewhere"). Each user is asked without
-and with the filter in turn, in one thread, five times; the fastest of each counts. Of a filter that no request has asked
-before, `first_us` is what resolving it costs once, and `new_us` that user's first request with it.
+and with the filter in turn, in one thread, five times; the fastest of each counts. Of a filter that no request has
+asked before, `first_us` is what resolving it costs once, and `new_us` that user's first request with it.
 """
 
 import sys

@@ -46,9 +46,9 @@ def banner_stages(
     return (
         *((Restrict(ruled),) if ruled is not None and ruled.restricts else ()),
         *proposing,
-        Merge(runtime.order, runtime.sources.get(BACKSTOP), ruled),
+        Merge(runtime.order, runtime.sources.get(BACKSTOP), ruled if ruled is not None and ruled.completes else None),
         *((rank,) if asked else ()),
-        Fill(runtime.item_bytes, runtime.ranker_share, ruled),
+        Fill(runtime.item_bytes, runtime.ranker_share, ruled if ruled is not None and ruled.chooses else None),
         *(() if log is None else (log,)),
     )
 

@@ -60,6 +60,17 @@ class BannerRules:
         return self._held is not None or self.rules.cap is not None
 
     @property
+    def completes(self) -> bool:
+        """Whether they add anything to the pool."""
+        return bool(self._fixed) or self.rules.backfill
+
+    @property
+    def chooses(self) -> bool:
+        """Whether they change which of the pool stand where."""
+        rules = self.rules
+        return bool(self._fixed) or any((rules.diversity, rules.per_category, rules.explore))
+
+    @property
     def draws(self) -> bool:
         """Whether places are drawn, from a seed."""
         return self.rules.explore is not None
