@@ -22,7 +22,8 @@ def with_error(mean: float, error: float, sign: str = "") -> str:
 def recall_table(recall: Mapping[str, Mapping[str, Any]], asked: str, origin: Origin | None = None) -> Table:
     """Recall@20 and @50 of each source, with standard errors over users."""
     some: Mapping[str, Any] = next(iter(recall.values()), {"users": 0, "requests": 0})
-    title = f"recall on {asked}: {some['requests']:,} requests of {some['users']:,} users"
+    requests, users = some["requests"], some["users"]
+    title = f"recall on {asked}: {requests:,} request{'s' * (requests != 1)} of {users:,} user{'s' * (users != 1)}"
     shown = table(title + of_origin(origin), "source", *(f"recall@{k}" for k in CUTOFFS))
     for name in sorted(recall, key=list(SOURCES).index):
         figures = recall[name]
