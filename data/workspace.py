@@ -35,6 +35,7 @@ class Workspace:
     simulator/                        the made-up truth, if the events are simulated
     bundles/<version>/, bundles/current
     log/                              the gateway's displays and tracked events
+    truth.json                        of a simulated experiment: what each population truly brings
     .writing                          the lock of whoever changes any of these but the log (`writing`)
     """
 
@@ -46,6 +47,7 @@ class Workspace:
         self.bundles = self.root / "bundles"
         self.current = self.bundles / "current"
         self.log = self.root / "log"
+        self.truth = self.root / "truth.json"
         self._origin = self.root / "origin.json"
 
     def origin(self) -> Origin:

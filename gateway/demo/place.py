@@ -32,7 +32,8 @@ def make_room(workspace: Workspace, origin_name: str) -> None:
     """Remove the bundles and the log that an earlier demo left: they would be counted again. Mark the folder."""
     for path in (workspace.bundles, workspace.log):
         shutil.rmtree(path, ignore_errors=True)
-    (workspace.root / "examples.parquet").unlink(missing_ok=True)
+    for path in (workspace.root / "examples.parquet", workspace.truth):
+        path.unlink(missing_ok=True)
     write_text_atomically(workspace.root / _MARK, origin_name + "\n")
 
 

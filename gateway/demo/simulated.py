@@ -8,6 +8,7 @@ import numpy as np
 
 from data.bundle import Bundle
 from data.console import console, progress_bar
+from data.files import write_text_atomically
 from data.learning import EventCounts
 from data.schema import DAY_US
 from data.simulator import Marketplace, MarketplaceConfig
@@ -20,7 +21,7 @@ from gateway.demo.replay import Replay, replay
 from gateway.demo.server import running_gateway, wait_for_version
 from gateway.demo.traffic import Shown, banner_context, send_traffic
 from gateway.errors import GatewayError
-from gateway.experiment.model import Report
+from gateway.experiment.model import Report, SimulatedTruth
 from gateway.experiment.populations import load_experiment
 from gateway.experiment.reports import report_of
 from gateway.pages.page import write_page
@@ -105,7 +106,10 @@ def run_simulated(workspace: Workspace, config: DemoConfig) -> DemoResult:
             marketplace, workspace.simulator, (first, second), everything[middle:], everyone.sources, _processes(config)
         )
     with clock.step("report"):
-        report = report_of(workspace, populations=config.populations, truth=replayed.truth(marketplace))
+        truth = replayed.truth(marketplace)
+        told = SimulatedTruth(experiment=load_experiment(config.populations).name, means=truth)
+        write_text_atomically(workspace.truth, told.model_dump_json(indent=2) + "\n")
+        report = report_of(workspace, populations=config.populations, truth=truth)
         page = workspace.root / "report.html"
         write_page(report, page)
     agreement = agreement_of(workspace, marketplace, replayed, shown, report)

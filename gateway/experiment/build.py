@@ -36,7 +36,7 @@ def build_report(
     views_per_item: Views,
     origin: Origin,
     shares: Mapping[str, float] | None = None,
-    truth: Truth | None = None,
+    truth: Truth | Callable[[str], Truth | None] | None = None,
     *,
     configured: Experiment | None = None,
     experiment: str | None = None,
@@ -94,6 +94,7 @@ def build_report(
         configured = only_one_that_served(served, kept)
     shares = shares if configured is None or shares is not None else configured.shares
     users, slots = aggregates.per_user(window), aggregates.slots_by_sources(window)
+    truth = truth(window.experiment) if callable(truth) else truth
     names = _population_names(served.populations, shares, baseline)
     first = min(row["first"] for row in window.log.experiments)
     views, before = (found(first) if callable(found) else found for found in (views_per_item, activity))

@@ -8,6 +8,7 @@ from typing import Literal
 import pyarrow as pa
 
 from data.attribution import Attribution
+from data.settings import Settings
 from data.workspace import Origin
 from gateway.errors import GatewayError
 from gateway.experiment.diversity_measures import Diversity
@@ -50,6 +51,14 @@ METRICS = (
 
 Truth = Mapping[str, Mapping[str, float]]
 """Of a simulation: population -> metric key -> the true mean per user."""
+
+
+class SimulatedTruth(Settings):
+    """The truth of one experiment, over all of it, as a simulation leaves it in its workspace."""
+
+    experiment: str
+    means: dict[str, dict[str, float]]
+
 
 Status = Literal["ok", "look", "alarm", "unknown"]
 

@@ -9,13 +9,13 @@ from data.attribution import DEFAULT, Attribution
 from data.engine import collect, connect, read_table
 from data.eventlog import LoggedRows, logged_displays, logged_events
 from data.relations import item_counts
-from data.settings import checked, read_mapping
+from data.settings import checked, read_json, read_mapping
 from data.tables import load_catalog
 from data.workspace import Workspace
 from gateway.experiment.build import build_report
 from gateway.experiment.comparisons import ACTIVITY, Intervals
 from gateway.experiment.logs import BANNERS
-from gateway.experiment.model import Report, ReportError, Truth
+from gateway.experiment.model import Report, ReportError, SimulatedTruth, Truth
 from gateway.experiment.populations import KEPT_POPULATIONS, load_experiment
 from gateway.experiment.statistics.group_sequential import Spending
 from gateway.experiment.verdict import DECIDING
@@ -73,13 +73,14 @@ def report_of(
         raise ReportError(
             f"{populations} is of experiment {configured.name!r}; expected one of {experiment!r}, which was asked for"
         )
+    whole = since is None and until is None and first_days is None and by is None
     return build_report(
         displays,
         tracked,
         lambda first: views_before(place, first),
         origin,
         None,
-        truth,
+        truth if truth is not None or not whole else lambda name: _truth_of(place, name),
         configured=configured,
         experiment=experiment if configured is None else configured.name,
         baseline=baseline,
@@ -95,6 +96,14 @@ def report_of(
         catalog=load_catalog(place) if diversity else None,
         kept=place.log / KEPT_POPULATIONS,
     )
+
+
+def _truth_of(place: Workspace, experiment: str) -> Truth | None:
+    """What a simulation left of this experiment's truth."""
+    if not place.truth.is_file():
+        return None
+    found = read_json(place.truth, SimulatedTruth, expected="the truth of a simulated experiment", error=ReportError)
+    return found.means if found.experiment == experiment else None
 
 
 def kept_attribution(space: Workspace) -> Attribution:
