@@ -1,6 +1,7 @@
 """The log reaches Kafka's topics whole, at least once, whenever brokers answer (librdkafka's mock brokers)."""
 
 import json
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -144,3 +145,9 @@ def test_a_gateway_sends_its_log_on_while_it_serves(tmp_path: Path, brokers: Bro
 def unread_rows(log: Path) -> int:
     cursor = LogCursor.loads(cursor_file(log, "kafka").read_text())
     return len(LogTail(log, cursor).read())
+
+
+def test_without_the_package_of_kafka_a_sentence_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "confluent_kafka", None)
+    with pytest.raises(SinkError, match=r"needs confluent-kafka; expected `pip install 'tandem-recommender\[kafka\]'`"):
+        KafkaSink(KafkaSettings(brokers=("127.0.0.1:9",)))

@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import signal
 import sqlite3
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -184,3 +185,9 @@ def test_a_store_that_is_none_is_said_in_a_sentence(tmp_path: Path) -> None:
         RedisTimelines("redis://:secret@127.0.0.1:1/0", 1.0).history("u")
     with pytest.raises(TimelineError, match="expected the address of a Redis server"):
         RedisTimelines("http://127.0.0.1:1/0", 1.0)
+
+
+def test_without_the_package_of_redis_a_sentence_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "redis", None)
+    with pytest.raises(TimelineError, match=r"need redis-py; expected `pip install 'tandem-recommender\[redis\]'`"):
+        RedisTimelines("redis://127.0.0.1:1/0", 1.0)
