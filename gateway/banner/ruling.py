@@ -162,7 +162,12 @@ class BannerRules:
         if self.rules.diversity.by == "categories" or self._led is None:
             return self._runtime.category_tree.likeness(positions)
         directions = self._led.directions(country, positions)
-        return directions @ directions.T
+        likeness: NDArray[np.float32] = directions @ directions.T
+        unknown: NDArray[np.bool_] = ~(directions != 0).any(axis=1)
+        if unknown.any():  # else what nobody took would be the least alike of all
+            pairs = unknown[:, None] | unknown
+            likeness = np.where(pairs, self._runtime.category_tree.likeness(positions), likeness)
+        return likeness
 
 
 def _policy(explore: Explore, found: Choice) -> str:

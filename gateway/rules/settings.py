@@ -19,7 +19,8 @@ class Diversity(Settings):
 
     Attributes:
         weight: of what is alike; 1 looks at nothing else.
-        by: vectors, the cosine of LED's; categories, the share of their paths that two items have in common.
+        by: vectors, the cosine of LED's; categories, the share of their paths that two items have in common, as it is
+            for items without a vector.
         among: the best so many candidates.
     """
 

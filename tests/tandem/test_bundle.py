@@ -2,12 +2,16 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import tandem
 from candidates.config import CandidatesConfig, EmbeddingConfig, LedConfig
+from candidates.led.source import Led
 from data.tables import store
 from data.workspace import Origin, Workspace
+from gateway.banner.assembly import assemble
+from gateway.rules.settings import Diversity, Rules
 from pipeline.settings import TrainingPlan
 from pipeline.training import train_stage_one
 from tests.support.marketplace import catalog_of, events_of
@@ -62,3 +66,19 @@ def test_what_it_cannot_answer_is_one_sentence(bundle: tandem.Bundle) -> None:
         bundle.recommend(None, "none")
     with pytest.raises(tandem.TandemError, match="no source 'cbo'; expected gbo, led"):
         bundle.recommend(None, sources=["cbo"])
+
+
+def test_a_banner_made_diverse_by_vectors_has_items_that_are_less_alike(bundle: tandem.Bundle) -> None:
+    runtime = bundle._runtime
+    led, history = runtime.sources["led"], bundle.item_vectors().item_ids[:5]
+    assert isinstance(led, Led)
+    request = bundle._request(history, bundle.merchants[1], None, ())
+
+    def alike(rules: Rules) -> float:
+        slots = assemble(runtime, request, ("gbo", "led"), 6, rules=rules).slots
+        assert len({slot.item for slot in slots}) == 6
+        directions = led.directions(request.country, np.array([slot.item for slot in slots], np.int32))
+        np.testing.assert_allclose(np.linalg.norm(directions, axis=1), 1, rtol=1e-5)
+        return float((directions @ directions.T)[np.triu_indices(6, 1)].mean())
+
+    assert alike(Rules(diversity=Diversity(weight=0.9))) < alike(Rules()) - 0.05
