@@ -9,7 +9,7 @@ from candidates.index.building import WIDE_SHARE, build_graph
 from candidates.index.choices import surely
 from candidates.index.exact import NEVER, best_rows, cosine_search, exact_search, highest_biases, inverse_norms
 from candidates.index.filtered import RowFilter, filtered_search
-from candidates.index.graph import EF_LADDER, GraphFacts, GraphIndex, marked
+from candidates.index.graph import EF_LADDER, GraphFacts, GraphIndex, held_graphs, hold_graph, marked
 from candidates.index.merchants import MerchantIndexes, load_graphs, save_graphs
 
 __all__ = [
@@ -25,7 +25,9 @@ __all__ = [
     "cosine_search",
     "exact_search",
     "filtered_search",
+    "held_graphs",
     "highest_biases",
+    "hold_graph",
     "inverse_norms",
     "load_graphs",
     "marked",

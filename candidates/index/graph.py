@@ -61,6 +61,10 @@ class GraphFacts:
             raise CandidatesError(f"{path}: expected the facts of a graph beside it, found {error}") from None
 
 
+held_graphs: dict[Path, Any] = {}
+"""By the file: graphs that `load` takes as they are. A process that loads them before it forks shares their pages."""
+
+
 class GraphIndex:
     """A graph over the available rows of one merchant, and the rows that are scanned beside it.
 
@@ -174,15 +178,9 @@ class GraphIndex:
         Raises:
             CandidatesError: a file is not the index that the facts describe, or does not fit the vectors.
         """
-        import hnswlib
-
         path = folder / f"{name}.hnsw"
         facts = GraphFacts.read(path, found, vectors.shape[1])
-        graph = hnswlib.Index(space=facts.space, dim=facts.width)
-        try:
-            graph.load_index(str(path), max_elements=facts.items)
-        except RuntimeError as error:
-            raise CandidatesError(f"{path}: expected an HNSW index of {facts.items} items, found {error}") from None
+        graph = held_graphs.get(path) or _read(path, facts)
         rows, scanned = (_optional_rows(folder / f"{name}.{part}.npy", len(vectors)) for part in ("rows", "scanned"))
         scanned = np.empty(0, np.int32) if scanned is None else scanned
         if (rows is not None and len(rows) != facts.items) or len(scanned) != facts.scanned:
@@ -206,6 +204,22 @@ class GraphIndex:
         if self.facts.space == "ip":
             return 1 - distances
         return ((query @ query + np.float32(self.facts.largest_norm**2) - distances) / 2).astype(np.float32)
+
+
+def hold_graph(path: Path, index: GraphIndex) -> None:
+    """Have `GraphIndex.load` take the graph of this index for what the file holds."""
+    held_graphs[path] = index._graph
+
+
+def _read(path: Path, facts: GraphFacts) -> Any:
+    import hnswlib
+
+    graph = hnswlib.Index(space=facts.space, dim=facts.width)
+    try:
+        graph.load_index(str(path), max_elements=facts.items)
+    except RuntimeError as error:
+        raise CandidatesError(f"{path}: expected an HNSW index of {facts.items} items, found {error}") from None
+    return graph
 
 
 def marked(index: GraphIndex, gone: NDArray[np.integer], back: NDArray[np.integer]) -> GraphIndex:

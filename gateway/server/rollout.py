@@ -13,6 +13,7 @@ from pathlib import Path
 from data.bundle import followed
 from gateway.errors import GatewayError
 from gateway.server.processes import Child
+from gateway.server.sharing import forget_graphs, hold_graphs
 
 logger = logging.getLogger(__name__)
 
@@ -23,11 +24,16 @@ _LONGEST_UNANSWERED = 0.5
 
 @dataclass
 class Generation:
-    """The workers of one bundle version, and when the next one may start."""
+    """The workers of one bundle version, and when the next one may start.
+
+    Attributes:
+        checked: a first worker has looked at the bundle and has ended; those that follow share its graphs.
+    """
 
     bundle: Path
     workers: list[Child] = field(default_factory=list)
     restart_at: float = 0.0
+    checked: bool = False
     _back_off: float = _FIRST_BACK_OFF
 
     def bury(self, worker: Child, how: str) -> None:
@@ -104,14 +110,24 @@ class Rollout:
         generation whole."""
         coming = self.coming
         if coming is not None:
-            if not coming.workers:
+            if not coming.workers and not coming.checked:
                 self._start(coming, True)
-            if coming.workers[0].ready:
+            if coming.checked or coming.workers[0].ready:
                 self._fill(coming)
                 if len(coming.workers) == self._count and all(worker.ready for worker in coming.workers):
                     self._take_over(coming)
         if self.serving is not None:
             self._fill(self.serving)
+        forget_graphs([one.bundle for one in self.generations])
+
+    def hear(self, worker: Child, ready: bool) -> None:
+        """A worker is ready; or it has found its bundle sound and ends: others follow, who share the graphs."""
+        worker.ready = ready
+        if not ready and self.coming is not None and worker in self.coming.workers:
+            self.coming.workers.remove(worker)
+            self._retire(worker)
+            hold_graphs(self.coming.bundle)
+            self.coming.checked = True
 
     def refuse(self, sentence: str) -> None:
         """Give the coming generation up.

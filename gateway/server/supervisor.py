@@ -16,7 +16,7 @@ from gateway.server.compaction import Compaction
 from gateway.server.counts import Counts
 from gateway.server.processes import Child, fork_child, reserve_port
 from gateway.server.rollout import Generation, Rollout
-from gateway.server.worker import FAILED, GROWN, READY, LoadRuntime, Task, work
+from gateway.server.worker import CHECKED, FAILED, GROWN, READY, LoadRuntime, Task, work
 from gateway.settings.gateway import GatewaySettings
 
 logger = logging.getLogger(__name__)
@@ -123,8 +123,8 @@ class Supervisor:
 
     def _hear(self, worker: Child) -> None:
         for line in worker.read_lines():
-            if line == READY:
-                worker.ready = True
+            if line in (READY, CHECKED):
+                self._rollout.hear(worker, line == READY)
             elif line == GROWN:
                 self._replace(worker)
             elif line.startswith(FAILED):

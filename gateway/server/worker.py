@@ -1,7 +1,7 @@
 """One worker process: load the bundle, warm up, listen on the shared port, answer until told to stop.
 
 It talks to the supervisor through a pipe: "ready", then "alive" every second, and "grown" if it wants to be replaced;
-or "failed" and a sentence.
+or "failed" and a sentence, or "checked" if that was all it was to do.
 """
 
 import asyncio
@@ -33,6 +33,7 @@ from gateway.experiment.populations import WatchedExperiment
 from gateway.metrics import Metrics
 from gateway.server.bundle_checks import check_runtime, say_what_is_lost
 from gateway.server.processes import connections, stop_listening
+from gateway.server.sharing import has_graphs
 from gateway.server.warm_up import warm_up, warm_up_threads
 from gateway.settings.gateway import GatewaySettings
 from gateway.wire import MESSAGE_BYTES
@@ -46,7 +47,7 @@ logger = logging.getLogger(__name__)
 
 LoadRuntime = Callable[[Path, bool], Runtime]
 
-READY, ALIVE, GROWN, FAILED = "ready", "alive", "grown", "failed "
+READY, ALIVE, GROWN, CHECKED, FAILED = "ready", "alive", "grown", "checked", "failed "
 STREAMS = 100
 """Calls of one connection at once: each may hold a message that is not yet whole. Clients wait with further ones."""
 SWITCH_SECONDS = 0.0003
@@ -66,7 +67,8 @@ class Task:
 
     Attributes:
         bundle: the folder of one version, not the `current` link.
-        verify: check the bundle's digests before loading it, and what it would serve after.
+        verify: check the bundle's digests before loading it, and what it would serve after. A bundle with graphs is
+            then left to workers that share them.
         instead_of: the bundle that it is to replace, and is compared with.
         lifeline: a pipe that ends when the supervisor dies.
         metrics: where this worker counts; None: nobody asks.
@@ -100,7 +102,11 @@ def work(task: Task, report: int) -> int:
         if task.verify:
             check_runtime(runtime)
             say_what_is_lost(task.bundle, task.instead_of)
-        return asyncio.run(_serve(task, runtime, warm_up(runtime), report))
+        tried = warm_up(runtime)
+        if task.verify and has_graphs(task.bundle):
+            _tell(report, CHECKED)
+            return 0
+        return asyncio.run(_serve(task, runtime, tried, report))
     except TandemError as error:
         _tell(report, FAILED + str(error))
     except Exception as error:
