@@ -70,7 +70,7 @@ def verdict_of(
         return told("ship", *reasons)
     if subject.rests_on_one:
         reasons.append("The figure rests on one user.")
-    if not planned and not looked and subject.tails is not None and not subject.tails.enough:
+    if (looked or not planned) and subject.tails is not None and not subject.tails.enough:
         reasons.append(f"Its outcomes are worth fewer than {ENOUGH:.0f} users with equal ones: too few to look daily.")
     if planned:
         reasons.append("The planned number of users is there: more looking is a new plan.")
