@@ -129,7 +129,7 @@ def test_dlrm_with_every_option_is_its_formula():
         vectors = [mixed, *(one[:4] for one in embedded)]
         pairs = [vectors[i] @ vectors[j] for i in range(3) for j in range(i + 1)]
         top = torch.cat([mixed, torch.stack(pairs), dense[row]])
-        expected = network.over(top[None])[0] + sum(one[4:].sum() for one in embedded)
+        expected = network.over(top[None])[0, 0] + sum(one[4:].sum() for one in embedded)
         expected = expected + network.linear(dense[row : row + 1])[0, 0]
         assert found[row].item() == pytest.approx(expected.item(), abs=1e-5)
 
@@ -155,7 +155,7 @@ def test_cross_layers_are_their_formula(matrix):
         else:
             weight = crossed @ network.cross.kernels[layer]
             crossed = start * weight + network.cross.bias[layer][:, 0] + crossed
-    expected = network.over(torch.cat([crossed, network.deep(start)], dim=1))
+    expected = network.over(torch.cat([crossed, network.deep(start)], dim=1))[:, 0]
     torch.testing.assert_close(network(dense, bags, position), expected, rtol=1e-4, atol=1e-5)
 
 
