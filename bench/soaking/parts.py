@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
@@ -107,6 +108,8 @@ class Gateway:
             self.process = subprocess.Popen([sys.executable, *command], cwd=ROOT, stdout=output, stderr=output)
         with GatewayClient(self.address) as client:
             client.wait_until_ready(120)
+        while len(self.workers()) < workers:  # one that dies before all are ready ends the start
+            time.sleep(0.1)
 
     def workers(self) -> list[psutil.Process]:
         """Those that answer."""
