@@ -1,12 +1,15 @@
 """The report of a workspace: its log, its views, its experiment's shares, measured."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow as pa
 
 from data.attribution import DEFAULT, Attribution
+from data.bundle import in_service
 from data.engine import collect, connect, read_table
+from data.errors import DataError
 from data.eventlog import LoggedRows, logged_displays, logged_events
 from data.relations import item_counts
 from data.settings import checked, read_json, read_mapping
@@ -15,7 +18,7 @@ from data.workspace import Workspace
 from gateway.experiment.build import build_report
 from gateway.experiment.comparisons import ACTIVITY, Intervals
 from gateway.experiment.logs import BANNERS
-from gateway.experiment.model import Report, ReportError, SimulatedTruth, Truth
+from gateway.experiment.model import Check, Report, ReportError, SimulatedTruth, Truth, printable
 from gateway.experiment.populations import KEPT_POPULATIONS, load_experiment
 from gateway.experiment.statistics.group_sequential import Spending
 from gateway.experiment.verdict import DECIDING
@@ -74,7 +77,7 @@ def report_of(
             f"{populations} is of experiment {configured.name!r}; expected one of {experiment!r}, which was asked for"
         )
     whole = since is None and until is None and first_days is None and by is None
-    return build_report(
+    report = build_report(
         displays,
         tracked,
         lambda first: views_before(place, first),
@@ -96,6 +99,20 @@ def report_of(
         catalog=load_catalog(place) if diversity else None,
         kept=place.log / KEPT_POPULATIONS,
     )
+    return replace(report, checks=(*report.checks, *ranker_check(place)))
+
+
+def ranker_check(place: Workspace) -> list[Check]:
+    """What the guard said of the ranker of the bundle in service: whether it orders banners, and why."""
+    try:
+        bundle = in_service(place)
+    except DataError:
+        return []
+    guard = {} if bundle is None else bundle.metrics.get("ranker", {}).get("guard", {})
+    if bundle is None or not guard.get("why"):
+        return []
+    orders = "orders banners" if guard.get("serves") else "does not order banners"
+    return [Check("Ranker", "ok", f"the ranker of bundle {bundle.version} {orders}: {printable(guard['why'], 400)}")]
 
 
 def _truth_of(place: Workspace, experiment: str) -> Truth | None:

@@ -12,13 +12,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from data.bundle import PARTS, Bundle, followed
-from data.errors import TandemError
 from data.workspace import Workspace
 from gateway.errors import RefusalError
 from gateway.pages.curves import calibration_plot
 from gateway.web.banner import parameters
 from gateway.web.ui.shell import Shell
 from gateway.wire import Reason
+from pipeline.bundles import BundleState, State, bundle_states
 
 LISTED = 50
 """The newest bundles."""
@@ -30,6 +30,15 @@ _JUDGED = {
     "normalised_entropy": "Normalised entropy",
     "calibration_error": "Calibration error",
     "ndcg@10": "NDCG@10",
+}
+
+
+_STATES: dict[State, str] = {
+    "current": "in service",
+    "previous": "previous: tandem bundles back leads to it",
+    "refused": "refused",
+    "damaged": "damaged",
+    "": "not in service",
 }
 
 
@@ -71,29 +80,22 @@ class ModelsView:
 
 def bundles_of(workspace: Workspace) -> list[BundleRow]:
     """The newest bundles first; the one in service is among them in any case."""
-    current = followed(workspace.current)
-    folders = sorted((path for path in workspace.bundles.glob("[!.]*") if _is_bundle(path)), reverse=True)
-    shown = folders[:LISTED] + [path for path in folders[LISTED:] if path.name == current.name]
-    rows = []
-    for path in shown:
-        state = "in service" if path.name == current.name else "older" if path.name < current.name else "not published"
-        try:
-            bundle = Bundle.open(path, verify=False)
-        except TandemError as error:
-            rows.append(BundleRow(path.name, "", f"cannot be read: {error}", "", "", None))
-            continue
-        created = datetime.fromtimestamp(bundle.created, UTC).strftime("%Y-%m-%d %H:%M")
-        parts = ", ".join(part for part in PARTS if bundle.has(part))
-        rows.append(BundleRow(bundle.version, created, state, parts, bundle.git_revision, bundle))
-    return rows
+    states = bundle_states(workspace)
+    return [_row(one) for place, one in enumerate(states) if place < LISTED or one.state == "current"]
 
 
-def _is_bundle(path: Any) -> bool:
-    return path.is_dir() and not path.is_symlink()
+def _row(one: BundleState) -> BundleRow:
+    bundle = one.bundle
+    if bundle is None:
+        return BundleRow(one.version, "", f"cannot be read: {one.reason}", "", "", None)
+    created = datetime.fromtimestamp(bundle.created, UTC).strftime("%Y-%m-%d %H:%M")
+    parts = ", ".join(part for part in PARTS if bundle.has(part))
+    state = f"refused: {one.reason}" if one.state == "refused" and one.reason else _STATES[one.state]
+    return BundleRow(bundle.version, created, state, parts, bundle.git_revision, bundle)
 
 
 def _count(workspace: Workspace) -> int:
-    return sum(1 for path in workspace.bundles.glob("[!.]*") if _is_bundle(path))
+    return sum(1 for path in workspace.bundles.glob("[!.]*") if path.is_dir() and not path.is_symlink())
 
 
 def _about(bundle: Bundle | None, workspace: Workspace) -> dict[str, Any]:
