@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from data.eventlog import LogWriter, read_displays, read_tracked
+from gateway.client import GatewayClient
 from gateway.errors import RefusalError
 from gateway.server.processes import Child
 from gateway.server.rollout import Generation
@@ -142,15 +143,25 @@ def test_a_worker_that_has_grown_is_replaced_between_two_calls(gateway: GatewayP
         assert len(client.get_banner(context(C_USER), slots=3, preview=True).slots) == 3
 
 
+def begun_in_time(client: GatewayClient, **about: str) -> "pb.GetBannerResponse":
+    """An answer; on a busy machine 15 ms may be over before a request is begun, which is refused."""
+    for _ in range(100):
+        try:
+            return client.get_banner(context(C_USER, **about), slots=4)
+        except RefusalError as error:
+            assert error.status == "RESOURCE_EXHAUSTED"
+    raise AssertionError("no request was begun in time")
+
+
 def test_no_banner_is_empty_for_want_of_time(tmp_path: Path) -> None:
     files = GatewayProcess(tmp_path / "w", workers=1, total_ms=15, source_ms=15)
     make_bundle(files.files, "backstop")
     with files as running, running.client() as client:
         running.fault('{"cbo": "sleep 0.3"}')  # the first to be asked; nothing is left for the others
-        answer = client.get_banner(context(C_USER), slots=4)
+        answer = begun_in_time(client)
         assert {"cbo: late", "gbo: late", "led: late"} <= set(answer.degraded)
         assert [tuple(slot.sources) for slot in answer.slots] == [("gbo",)] * 4
-        empty = client.get_banner(context(C_USER, merchant="empty"), slots=4)
+        empty = begun_in_time(client, merchant="empty")
         assert not empty.slots and not empty.display_id
     assert all(row["slots"] for row in read_displays(running.files.log).to_pylist())
 
