@@ -55,7 +55,7 @@ def test_kill_9_of_workers_under_traffic_loses_no_acknowledged_event_and_doubles
 
 def test_a_new_bundle_comes_into_service_under_traffic_without_an_error(tmp_path: Path) -> None:
     # Deadlines far out: this is about the change of bundles, whatever else the machine is busy with.
-    limits = {"total_ms": 4000, "source_ms": 1000, "ranker_ms": 1000}
+    limits = {"total_ms": 4000, "source_ms": 1000, "ranker_ms": 1000, "log_ms": 1000}
     with GatewayProcess(tmp_path / "w", workers=2, connection_seconds=1.5, **limits) as running:
         stop, versions, errors = threading.Event(), Counter[str](), []
 
