@@ -52,13 +52,11 @@ def running(place: Place, workers: int) -> Iterator[Gateway]:
 
 def steady(place: Place, seconds: float) -> dict[str, Any]:
     """One worker, undisturbed: what it holds after a tenth of the time, and at its end."""
-    with running(place, workers=1) as gateway:
-        traffic = Traffic(place, gateway.address)
+    with running(place, workers=1) as gateway, Traffic(place, gateway.address) as traffic:
         time.sleep(0.1 * seconds)
         early, answers = gateway.size(), traffic.answers
         time.sleep(0.9 * seconds)
         late = gateway.size()
-        traffic.stop()
     failed = {status: count for status, count in traffic.failed.items() if status != "RESOURCE_EXHAUSTED"}
     broken = [f"undisturbed calls failed: {failed}"] if failed else []  # what a slow machine sheds was answered
     if late["rss_mib"] > GROWTH * early["rss_mib"]:
@@ -74,15 +72,14 @@ def troubled(place: Place, seconds: float) -> dict[str, Any]:
     """Two workers, and all that can go wrong."""
     before = left_overs()
     with running(place, workers=2) as gateway:
-        own, traffic, trouble = psutil.Process(gateway.process.pid), Traffic(place, gateway.address), None
-        early = own.num_fds()
-        trouble = Trouble(place, gateway)
-        trouble.for_seconds(seconds)
-        ends, settled = time.monotonic() + 60, False
-        while time.monotonic() < ends and not settled:  # the old workers leave, the last bundle comes into service
-            time.sleep(1)
-            settled = len(gateway.workers()) == 2 == len(own.children())
-        traffic.stop()
+        own = psutil.Process(gateway.process.pid)
+        early, trouble = own.num_fds(), Trouble(place, gateway)
+        with Traffic(place, gateway.address) as traffic:
+            trouble.for_seconds(seconds)
+            ends, settled = time.monotonic() + 60, False
+            while time.monotonic() < ends and not settled:  # the old workers leave, the last bundle comes into service
+                time.sleep(1)
+                settled = len(gateway.workers()) == 2 == len(own.children())
         size = {"supervisor_descriptors": own.num_fds(), "children": len(own.children())}
     broken = [] if settled else ["a minute later there were not two workers, and no other process"]
     if size["supervisor_descriptors"] > early + 4:

@@ -108,7 +108,9 @@ class Gateway:
             self.process = subprocess.Popen([sys.executable, *command], cwd=ROOT, stdout=output, stderr=output)
         with GatewayClient(self.address) as client:
             client.wait_until_ready(120)
-        while len(self.workers()) < workers:  # one that dies before all are ready ends the start
+        while "is in service on" not in self.said():  # a worker that dies before all are ready ends the start
+            if self.process.poll() is not None:
+                raise SystemExit(f"the gateway ended with exit code {self.process.returncode}: {self.said()[-2000:]}")
             time.sleep(0.1)
 
     def workers(self) -> list[psutil.Process]:
@@ -149,7 +151,10 @@ class Traffic:
         for thread in self._threads:
             thread.start()
 
-    def stop(self) -> None:
+    def __enter__(self) -> "Traffic":
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self._stop.set()
         for thread in self._threads:
             thread.join()
