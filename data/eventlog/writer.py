@@ -48,6 +48,12 @@ class _File:
     sync_lock: threading.Lock = field(default_factory=threading.Lock)
     background: "RecordsWrite | None" = None  # at most one; whatever else is to be done with the file waits for it
 
+    @property
+    def there(self) -> int:
+        """Up to where the operating system has all bytes: without those on their way in the background."""
+        written, under_way = self.written, self.background
+        return written if under_way is None else min(written, under_way.start)
+
     def retire(self) -> None:
         """Close it once all is on disk. Raises OSError: it is not."""
         if self.background is not None:
@@ -70,16 +76,17 @@ class _File:
 
 
 class RecordsWrite:
-    """Records on their way into a file."""
+    """Records on their way into a file. `start`: the offset where they begin."""
 
     def __init__(self, writer: "LogWriter", file: _File, frames: bytes) -> None:
         """Raises OSError if that cannot begin."""
         self._writer, self._file = writer, file
         self._write = BackgroundWrite(file.descriptor, frames)
         self.wait = self._write.wait
-        self._settling, self._settled = threading.Lock(), False
+        self._settling, self._settled, self._kept = threading.Lock(), False, False
         self._error: EventLogError | None = None
-        file.background = self
+        self.start = file.written
+        file.background = self  # before `written` counts what may not be there yet
         file.written += len(frames)
 
     def finish(self) -> bool:
@@ -87,7 +94,7 @@ class RecordsWrite:
         self.settle()
         if self._error is not None:
             raise self._error
-        return not self._file.closed and not _is_deleted(self._file)
+        return self._kept
 
     def settle(self) -> None:
         """Wait for the end and draw the consequences."""
@@ -98,6 +105,7 @@ class RecordsWrite:
             self.wait(float("inf"))
             try:
                 self._write.finish()
+                self._kept = not _is_deleted(file)  # whoever closes the file settles first
             except OSError as error:  # half a frame may stand at the end now
                 file.failed = True
                 self._error = self._writer._failed(file.path, error)
@@ -149,8 +157,7 @@ class LogWriter:
         if not events:
             return 0
         frames = b"".join(frame(LogRecord(tracked=event).SerializeToString()) for event in events)
-        file, end = self._write(frames)
-        self._sync(file, end)
+        self._sync(*self._write(frames))
         return len(events)
 
     @property
@@ -169,8 +176,7 @@ class LogWriter:
         """Force everything to disk and let go of the file."""
         with self._lock:
             if self._file is not None:
-                file, self._file = self._file, None
-                self._retire(file)
+                self._retire(self._file)
 
     def _write(self, frames: bytes) -> tuple[_File, int]:
         """Hand whole frames to the operating system. Returns the file and the offset behind them."""
@@ -191,7 +197,7 @@ class LogWriter:
                 return  # another caller's fsync carried ours
             if file.closed or file.failed:
                 raise EventLogError(f"{file.path} failed before these events were on disk; send them again")
-            reached = file.written
+            reached = file.there
             try:
                 os.fsync(file.descriptor)
                 if _is_deleted(file):
@@ -220,7 +226,6 @@ class LogWriter:
         elif file is not None and file.failed:
             self._abandon(file)
         elif file is not None and self._is_due(file):
-            self._file = None
             self._retire(file)
         if self._file is None:
             if time.monotonic() < self._failed_until:
@@ -239,6 +244,8 @@ class LogWriter:
         return file.written >= self._rotate_bytes or file.hour != self._hour()
 
     def _retire(self, file: _File) -> None:
+        """Called under the lock."""
+        self._file = None
         try:
             file.retire()
         except OSError as error:
@@ -275,9 +282,8 @@ def _open_new(folder: Path, hour: str) -> _File:
         except FileExistsError:
             continue
         try:
-            if (
-                try_lock(descriptor) and os.fstat(descriptor).st_nlink
-            ):  # else a compaction came between and took the empty file away
+            # Else a compaction came between and took the empty file away.
+            if try_lock(descriptor) and os.fstat(descriptor).st_nlink:
                 _write_all(descriptor, HEADER)
                 force_to_disk(folder)
                 return _File(descriptor, path, hour, written=len(HEADER))

@@ -50,6 +50,8 @@ class _Job:
 
     def wait(self, seconds: float) -> bool:
         self.dropped = not self.written.acquire(timeout=seconds)
+        if not self.dropped:
+            self.written.release()  # it is asked again, if other writes hang beside it
         return not self.dropped
 
     def finish(self) -> bool:

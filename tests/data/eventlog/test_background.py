@@ -12,7 +12,7 @@ import pytest
 from data.eventlog import EventLogError, LogWriter, compact, read_displays, read_tracked
 from data.eventlog.background import AVAILABLE, BackgroundWrite
 from data.eventlog.writer import RecordsWrite
-from gateway.log.display_log import DisplayLog, LateLogError
+from gateway.log.display_log import DisplayLog, LateLogError, _Job
 from proto.tandem.v1.log_pb2 import LogRecord
 from tests.support.log_records import logged_display, logged_event, wal_files
 
@@ -125,3 +125,41 @@ def test_files_that_are_due_are_changed_by_whoever_may_wait(tmp_path: Path) -> N
     for k in range(30):
         log.write([record(f"{k}")])
     assert len(wal_files(tmp_path)) > 2 and len(read_displays(tmp_path)) == 31
+
+
+def test_a_display_is_written_once_though_its_file_is_changed_before_its_writer_looks(tmp_path: Path) -> None:
+    now = [0.0]
+    writer = LogWriter(tmp_path, clock=lambda: now[0])
+    first = begun(writer, "once")
+    assert first.wait(10)
+    now[0] = 3600.0
+    writer.flush()  # as happens once a second: the next hour's file
+    assert len(wal_files(tmp_path)) == 2
+    assert first.finish()
+
+
+def test_what_hangs_in_the_background_is_not_taken_for_what_is_on_disk(tmp_path: Path) -> None:
+    writer, (reading, writing) = LogWriter(tmp_path), full_pipe()
+    writer.append_records([record("there")])
+    file = writer._file
+    assert file is not None
+    end, descriptor = file.written, file.descriptor
+    file.descriptor = writing
+    hanging = begun(writer, "hangs")
+    file.descriptor = descriptor
+    writer._sync(file, end)
+    assert file.synced == end < file.written
+    while not hanging.wait(0.01):
+        os.read(reading, 4096)
+
+
+def test_displays_are_taken_again_however_many_writes_hung(tmp_path: Path) -> None:
+    log = DisplayLog(LogWriter(tmp_path), 0.01)
+    first, second = _Job([]), _Job([])
+    log._hanging = [first, second]
+    first.written.release()
+    with pytest.raises(LateLogError):
+        log.write([record("late")])
+    second.written.release()
+    log.write([record("again")])
+    assert read_displays(tmp_path)["display_id"].to_pylist() == ["again"]
