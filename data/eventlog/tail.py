@@ -33,6 +33,7 @@ LISTED_HOURS = 48
 """Files that were begun so long ago and read wholly are no longer listed by their names."""
 
 _READ_BYTES = 1 << 20
+_TICK_NS = 100_000_000
 
 
 @dataclass(frozen=True)
@@ -139,6 +140,7 @@ class _File:
             rows = segment(path, schema).slice(taken) if count > taken else schema.empty_table()
             self.taken[part], found[part] = max(taken, count), rows
         self.whole = True
+        self._ids = {part: set() for part in PARTS}  # what comes no more is compared with nothing
         return found
 
 
@@ -195,7 +197,8 @@ class LogTail:
             changed = 0
         if changed == self._looked_at:
             return
-        self._looked_at = changed
+        # Names that come within one tick of the file system's clock leave the same time there: look once more.
+        self._looked_at = changed if abs(time.time_ns() - changed) > _TICK_NS else -1
         names = {path.stem for path in wal.glob("*.wal")}
         before = min(self._start.before, self._long_ago())  # a clock that ran ahead once hides nothing
         for part in PARTS:

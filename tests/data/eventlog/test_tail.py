@@ -1,5 +1,6 @@
 """Whoever follows the log gets each record once: while it is written, after compaction, a kill, damage, odd clocks."""
 
+import os
 import random
 from pathlib import Path
 
@@ -149,3 +150,26 @@ def test_who_has_not_read_a_file_is_known_so_that_it_is_not_deleted(tmp_path: Pa
     assert unread(tmp_path, file.stem) == ["kafka"]
     path.write_text(tail.read().cursor.dumps())
     assert unread(tmp_path, file.stem) == []
+
+
+def test_a_file_whose_name_came_in_the_same_tick_as_anothers_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("data.eventlog.tail._TICK_NS", 10**12)  # however slow this machine is
+    first, tail = LogWriter(tmp_path), LogTail(tmp_path)
+    first.append_display(logged_display("d1"))
+    assert names_of(tail.read()) == ["d1"]
+    seen = (tmp_path / "wal").stat()
+    LogWriter(tmp_path).append_display(logged_display("d2"))
+    os.utime(tmp_path / "wal", ns=(seen.st_atime_ns, seen.st_mtime_ns))
+    assert names_of(tail.read()) == ["d2"]
+
+
+def test_ids_of_files_that_are_wholly_read_are_not_kept(tmp_path: Path) -> None:
+    writer, tail = LogWriter(tmp_path), LogTail(tmp_path)
+    writer.append_display(logged_display("d1"))
+    tail.read()
+    writer.close()
+    compact(tmp_path)
+    assert len(tail.read()) == 0
+    assert [ids for file in tail._files.values() for ids in file._ids.values() if ids] == []
