@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from data.locks import lock_if_free
 from gateway.errors import GatewayError
 from gateway.metrics import BUCKETS, METRICS, VARIABLE, Declared, open_memory, read_all
 from gateway.settings.gateway import GatewaySettings
@@ -80,12 +81,13 @@ def _add(family: Metric, labels: list[str], cells: list[float]) -> None:
 def log_state(log: Path, now: float) -> tuple[float, float]:
     """(bytes of write-ahead files, seconds since the oldest closed one was written to; 0 if there is none)."""
     waiting, oldest = 0, now
-    for path in (log / "wal").glob("*.*"):
+    for path in (log / "wal").glob("*.wal"):
         try:
-            state = path.stat()
+            state, held = path.stat(), lock_if_free(path)
         except OSError:  # compacted meanwhile
             continue
         waiting += state.st_size
-        if path.suffix == ".closed":
+        if held is not None:  # nobody writes to it any more
+            os.close(held)
             oldest = min(oldest, state.st_mtime)
     return float(waiting), now - oldest

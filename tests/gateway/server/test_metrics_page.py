@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from data.locks import try_lock
 from gateway.errors import RefusalError
 from gateway.metrics import METRICS
 from gateway.server.metrics_page import log_state
@@ -131,8 +132,11 @@ def test_every_metric_of_the_page_is_declared_and_has_its_help(gateway: Scraped)
 def test_what_waits_to_be_compacted_is_measured(tmp_path: Path) -> None:
     assert log_state(tmp_path, 100.0) == (0.0, 0.0)
     (tmp_path / "wal").mkdir()
-    for name, age in (("a.wal", 90), ("b.closed", 30), ("c.closed", 20)):
+    for name, age in (("a.wal", 90), ("b.wal", 30), ("c.wal", 20)):
         path = tmp_path / "wal" / name
         path.write_bytes(b"12345")
         os.utime(path, (100 - age, 100 - age))
-    assert log_state(tmp_path, 100.0) == (15.0, 30.0)
+    with (tmp_path / "wal" / "a.wal").open("rb") as written:
+        assert try_lock(written.fileno())  # as its writer does
+        assert log_state(tmp_path, 100.0) == (15.0, 30.0)
+    assert log_state(tmp_path, 100.0) == (15.0, 90.0)
