@@ -7,7 +7,7 @@ from collections.abc import Callable
 from data.errors import TandemError
 from gateway.access import check_certificates
 from gateway.errors import GatewayError
-from gateway.experiment.populations import DEFAULT_POPULATIONS, load_experiment
+from gateway.experiment.populations import DEFAULT_POPULATIONS, Experiment, load_experiment
 from gateway.server.processes import reserve_port
 from gateway.settings.access import Token
 from gateway.settings.gateway import GatewaySettings
@@ -44,12 +44,17 @@ def _bundle(settings: GatewaySettings) -> None:
     runtime = Runtime.load(settings.link, verify=True)
     check_runtime(runtime)
     path = settings.populations or DEFAULT_POPULATIONS
-    for population in load_experiment(path, None).populations:
-        lacking = [name for name in population.sources if name not in runtime.sources]
-        if lacking:
-            known = ", ".join(sorted(runtime.sources))
-            said = f"{path}: populations.{population.name}.sources: expected some of {known}"
-            raise GatewayError(f"{said}, found {lacking[0]!r}")
+    check_caps(settings, load_experiment(path, tuple(runtime.sources)))
+
+
+def check_caps(settings: GatewaySettings, experiment: Experiment) -> None:
+    """Raises GatewayError: a population's rules ask what users were shown, and nothing remembers it."""
+    capped = [one.name for one in experiment.populations if one.rules.seen_seconds]
+    if capped and not settings.timelines.on:
+        raise GatewayError(
+            f"{settings.populations or DEFAULT_POPULATIONS}: populations.{capped[0]}.rules.cap asks what users were "
+            "shown; expected a timeline store in the gateway's settings (timelines.store)"
+        )
 
 
 def _ports(settings: GatewaySettings) -> None:

@@ -5,9 +5,9 @@ import os
 
 from data.bundle import Bundle
 from gateway.access import check_certificates
-from gateway.errors import GatewayError
 from gateway.experiment.populations import DEFAULT_POPULATIONS, KEPT_POPULATIONS, WatchedExperiment
 from gateway.server.beside import Beside
+from gateway.server.check import check_caps
 from gateway.server.supervisor import Supervisor
 from gateway.settings.gateway import GatewaySettings
 
@@ -30,12 +30,7 @@ def run_gateway(config: GatewaySettings, beside: Beside | None = None) -> None:
 
     populations = config.populations or DEFAULT_POPULATIONS
     experiment = WatchedExperiment(populations, tuple(SOURCES), kept=config.log / KEPT_POPULATIONS)
-    capped = [one.name for one in experiment.current.populations if one.rules.seen_seconds]
-    if capped and not config.timelines.on:
-        raise GatewayError(
-            f"{populations}: populations.{capped[0]}.rules.cap asks what users were shown; expected a timeline store "
-            "in the gateway's settings (timelines.store)"
-        )
+    check_caps(config, experiment.current)
     supervisor = Supervisor(config, Runtime.load, experiment, beside)
     Bundle.open(config.link)
     if config.tls is not None:

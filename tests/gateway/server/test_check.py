@@ -63,6 +63,16 @@ def test_each_part_that_is_wrong_gets_its_sentence(workspace: Workspace, tmp_pat
     assert "expected tokens" in _found(workspace, host="0.0.0.0")["tokens"]
 
 
+def test_rules_that_need_timelines_are_found_as_a_start_would(workspace: Workspace, tmp_path: Path) -> None:
+    populations = tmp_path / "populations.yaml"
+    populations.write_text(
+        "experiment: e\nsalt: s\nrules: {cap: {shown: 3, days: 1}}\npopulations: {A: {share: 1.0, sources: [gbo]}}\n"
+    )
+    found = _found(workspace, populations=str(populations))
+    assert "populations.A.rules.cap asks what users were shown" in found["bundle and populations"]
+    assert _found(workspace, populations=str(populations), **{"timelines.store": "embedded"}) == {}
+
+
 def test_two_ports_that_are_one_are_found(workspace: Workspace) -> None:
     port = free_port()
     assert "expected a free port" in _found(workspace, port=port, **{"http.port": port})["ports"]
