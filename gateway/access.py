@@ -58,6 +58,7 @@ class Rates:
         left, at = self._buckets.get(client, (float(settings.burst), now))
         left = min(settings.burst, left + (now - at) * settings.per_second)
         if left < 1:
+            self._buckets.move_to_end(client)
             sentence = f"more than {settings.per_second:g} calls a second; expected fewer, or wait a moment"
             raise RefusalError("RESOURCE_EXHAUSTED", sentence, Reason.RATE_LIMIT)
         self._buckets[client] = left - 1, now

@@ -99,17 +99,11 @@ class Admission(CallInterceptor):
     """Sheds load: a call past the limit is refused before it is read.
 
     Attributes:
-        in_flight: calls being answered, and what they left to be done (`enter`, `leave`).
+        in_flight: calls being answered.
     """
 
     def __init__(self, limit: int) -> None:
         self._limit, self.in_flight = limit, 0
-
-    def enter(self) -> None:
-        self.in_flight += 1
-
-    def leave(self) -> None:
-        self.in_flight -= 1
 
     def around(self, handler: Handler, method: str) -> Handler:
         inner = cast(Call, handler.unary_unary)
@@ -118,11 +112,11 @@ class Admission(CallInterceptor):
             if self.in_flight >= self._limit:
                 sentence = f"{self._limit} requests are being answered, the limit; try again later"
                 raise RefusalError("RESOURCE_EXHAUSTED", sentence, Reason.TOO_MANY_REQUESTS)
-            self.enter()
+            self.in_flight += 1
             try:
                 return await inner(message, context)
             finally:
-                self.leave()
+                self.in_flight -= 1
 
         return handler_of(call, handler.request_deserializer)
 
