@@ -11,10 +11,9 @@ from data.console import WorkspaceOption as PlainWorkspaceOption
 from data.eventlog.following import stop_signal
 from data.workspace import Workspace
 from gateway.errors import GatewayError
-from gateway.log.json_lines import set_up
 from gateway.metrics import lag_gauge
-from gateway.serving_cli import ConfigOption, SetOption, WorkspaceOption
-from gateway.settings.reading import read_gateway_settings, set_options
+from gateway.serving_cli import ConfigOption, SetOption, WorkspaceOption, settings_of
+from gateway.settings.reading import set_options
 from gateway.sinks.kafka import kafka_follower
 
 app = typer.Typer(no_args_is_help=True)
@@ -31,8 +30,7 @@ def send(
 
     Where it stands is kept beside the log (cursors/kafka.json).
     """
-    settings = read_gateway_settings(config, {"workspace": workspace, **set_options(change or [])})
-    set_up(settings.log_format)
+    settings = settings_of(config, {"workspace": workspace, **set_options(change or [])})
     if not settings.kafka.on:
         raise GatewayError("kafka.brokers: expected where Kafka is, as in --set kafka.brokers='[kafka.example:9092]'")
     follower = kafka_follower(settings.kafka, settings.log)

@@ -102,7 +102,7 @@ def serve(
         "http.ui": ui,
         **set_options(change or []),
     }
-    settings, environment = _read(config, options), as_environment(options)
+    settings, environment = settings_of(config, options), as_environment(options)
     if settings.tokens and settings.http is not None and settings.http.upstream.token_file is None:
         token = secrets.token_urlsafe(32)  # of the HTTP server beside the workers, for as long as this gateway runs
         own = Token(sha256=hashlib.sha256(token.encode()).hexdigest(), methods=(*METHODS, "preview"))
@@ -115,7 +115,7 @@ def metrics(config: ConfigOption = None) -> None:
     """Serve what a gateway counts: started by it."""
     from gateway.server.metrics_page import run_metrics
 
-    run_metrics(_read(config, {}))
+    run_metrics(settings_of(config, {}))
 
 
 def check(workspace: WorkspaceOption = None, config: ConfigOption = None, change: SetOption = None) -> None:
@@ -125,15 +125,15 @@ def check(workspace: WorkspaceOption = None, config: ConfigOption = None, change
     """
     from gateway.server.check import check_gateway
 
-    found = check_gateway(_read(config, {"workspace": workspace, **set_options(change or [])}))
+    found = check_gateway(settings_of(config, {"workspace": workspace, **set_options(change or [])}))
     for part, sentence in found.items():
         console.print(f"{part}: {sentence or 'as it should be'}", markup=False, soft_wrap=True)
     if any(found.values()):
         raise typer.Exit(2)
 
 
-def _read(config: Path | None, options: Mapping[str, Any]) -> GatewaySettings:
-    """The settings, whose log format is in force from now on."""
+def settings_of(config: Path | None, options: Mapping[str, Any]) -> GatewaySettings:
+    """What file, environment and options say; its log format is in force from now on."""
     settings = read_gateway_settings(config, options)
     set_up(settings.log_format)
     return settings
@@ -156,7 +156,7 @@ def web(
 
     given = {"gateway": gateway, "host": host, "port": port, "item_url": item_url, "shop": shop, "ui": ui}
     options: dict[str, Any] = {"workspace": workspace, **{f"http.{name}": value for name, value in given.items()}}
-    settings = _read(config, {**options, **set_options(change or [])})
+    settings = settings_of(config, {**options, **set_options(change or [])})
     section = settings.http or WebSettings()
     run_web(
         section if section.gateway else section.changed(gateway=settings.address), settings.files, settings.populations

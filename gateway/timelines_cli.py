@@ -10,11 +10,10 @@ from rich.markup import escape
 from data.console import JsonOption, console, table, write_figures
 from data.eventlog.following import stop_signal
 from data.schema import DAY_US, EVENT_KINDS
-from gateway.log.json_lines import set_up
 from gateway.metrics import lag_gauge
-from gateway.serving_cli import ConfigOption, SetOption, WorkspaceOption
+from gateway.serving_cli import ConfigOption, SetOption, WorkspaceOption, settings_of
 from gateway.settings.gateway import GatewaySettings
-from gateway.settings.reading import read_gateway_settings, set_options
+from gateway.settings.reading import set_options
 from gateway.timelines.filling import follower_of, import_events
 from gateway.timelines.store import TimelineStore, now_us
 
@@ -27,8 +26,7 @@ def _opened(
     workspace: Path | None, config: Path | None, change: list[str] | None
 ) -> tuple[GatewaySettings, TimelineStore]:
     """The settings, with a store that may be written; the embedded one where they name none."""
-    settings = read_gateway_settings(config, {"workspace": workspace, **set_options(change or [])})
-    set_up(settings.log_format)
+    settings = settings_of(config, {"workspace": workspace, **set_options(change or [])})
     if not settings.timelines.on:
         settings = settings.changed(timelines=settings.timelines.changed(store="embedded"))
     return settings, settings.timelines.open(settings.workspace, writes=True)

@@ -5,7 +5,6 @@ power may lose the last moments, whole batches of them, and the cursor with them
 A forgotten user's rows are overwritten on disk (secure_delete) and stay forgotten: a digest of the id stands for them.
 """
 
-import hashlib
 import json
 import sqlite3
 import threading
@@ -24,6 +23,7 @@ from gateway.timelines.store import (
     Shown,
     TimelineError,
     counts_of,
+    digest_of,
     now_us,
 )
 
@@ -119,7 +119,7 @@ class EmbeddedTimelines:
 
     def forget(self, user_id: str) -> tuple[int, int]:
         with self._transaction() as connection:
-            connection.execute("INSERT OR REPLACE INTO forgotten VALUES (?, ?)", (_digest(user_id), self._clock()))
+            connection.execute("INSERT OR REPLACE INTO forgotten VALUES (?, ?)", (digest_of(user_id), self._clock()))
             gone = _remove(connection, [user_id])
         with self._sentence():
             self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()  # no copy stays in the WAL file
@@ -208,10 +208,6 @@ class _Newest:
         return True
 
 
-def _digest(user_id: str) -> bytes:
-    return hashlib.sha256(user_id.encode()).digest()
-
-
 def _taken_of(
     connection: sqlite3.Connection, events: Sequence[Happened], displays: Sequence[Shown], now: int
 ) -> _Newest:
@@ -219,7 +215,7 @@ def _taken_of(
     until = {}
     if connection.execute("SELECT 1 FROM forgotten LIMIT 1").fetchone():
         question = "SELECT until_us FROM forgotten WHERE user_digest = ?"
-        found = {user: connection.execute(question, (_digest(user),)).fetchone() for user in users}
+        found = {user: connection.execute(question, (digest_of(user),)).fetchone() for user in users}
         until = {user: row[0] for user, row in found.items() if row}
     return _Newest(until, now)
 

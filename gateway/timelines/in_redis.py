@@ -3,7 +3,6 @@
 How much is kept in all is Redis's own `maxmemory`; what a power cut leaves of the last moments is its `appendonly`.
 """
 
-import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from gateway.timelines.store import (
     Shown,
     TimelineError,
     counts_of,
+    digest_of,
     now_us,
 )
 
@@ -114,7 +114,7 @@ class RedisTimelines:
         with self._sentence(), self._redis.pipeline() as together:
             for key in keys:
                 together.zcard(key)
-            together.hset(_FORGOTTEN, _digest(user_id), self._clock())
+            together.hset(_FORGOTTEN, digest_of(user_id).hex(), self._clock())
             together.delete(*keys)
             events, displays, *_ = together.execute()
         return int(events), int(displays)
@@ -132,7 +132,7 @@ class RedisTimelines:
 
     def _forgotten(self, together: Any, users: set[str]) -> dict[str, int]:
         names = sorted(users)
-        found = together.hmget(_FORGOTTEN, [_digest(name) for name in names]) if names else []
+        found = together.hmget(_FORGOTTEN, [digest_of(name).hex() for name in names]) if names else []
         return {name: int(until) for name, until in zip(names, found, strict=True) if until}
 
     @contextmanager
@@ -162,7 +162,3 @@ def _events(user_id: str) -> str:
 
 def _displays(user_id: str) -> str:
     return f"{_PREFIX}displays:{user_id}"
-
-
-def _digest(user_id: str) -> str:
-    return hashlib.sha256(user_id.encode()).hexdigest()

@@ -1,5 +1,6 @@
 """What a timeline store is: bounded timelines of events and displays by user, written in batches, read by user."""
 
+import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol
@@ -111,6 +112,11 @@ def counts_of(displays: Sequence[tuple[Sequence[str], int]], clicks: Sequence[tu
         shown, clicked, last = found.get(item, Seen())
         found[item] = Seen(shown, clicked + 1, max(last, ts))
     return found
+
+
+def digest_of(user_id: str) -> bytes:
+    """What stands for a user who was forgotten."""
+    return hashlib.sha256(user_id.encode()).digest()
 
 
 Clock = Callable[[], int]
