@@ -35,7 +35,7 @@ from gateway.server.bundle_checks import check_runtime, say_what_is_lost
 from gateway.server.processes import connections, stop_listening
 from gateway.server.sharing import has_graphs
 from gateway.server.warm_up import warm_up, warm_up_threads
-from gateway.settings.gateway import GatewaySettings
+from gateway.settings.gateway import GatewaySettings, address_of
 from gateway.wire import MESSAGE_BYTES
 
 if TYPE_CHECKING:
@@ -160,11 +160,11 @@ async def _serve(task: Task, runtime: Runtime, tried: list[Request], report: int
     server, health, admission = await make_server(
         serving, task.experiment, writer, options, task.metrics, guards(config), previews(config), config.tier, traced
     )
-    host = f"[{config.host}]" if ":" in config.host else config.host
+    address = address_of(config.host, task.port)
     if (tls := credentials(config)) is not None:
-        server.add_secure_port(f"{host}:{task.port}", tls)
+        server.add_secure_port(address, tls)
     else:
-        server.add_insecure_port(f"{host}:{task.port}")
+        server.add_insecure_port(address)
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, stopping.set)
     loop.add_signal_handler(signal.SIGUSR1, retiring.set)

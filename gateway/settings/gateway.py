@@ -99,4 +99,9 @@ class GatewaySettings(Settings):
     @property
     def address(self) -> str:
         """Where a process on this machine reaches the gRPC gateway."""
-        return f"{'127.0.0.1' if self.host in ('0.0.0.0', '::') else self.host}:{self.port}"
+        return address_of("127.0.0.1" if self.host in ("0.0.0.0", "::") else self.host, self.port)
+
+
+def address_of(host: str, port: int) -> str:
+    """As gRPC reads it: an IPv6 host stands in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

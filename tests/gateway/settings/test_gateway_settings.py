@@ -203,3 +203,8 @@ def test_an_items_page_is_its_merchants_or_the_common_one_and_ids_are_quoted():
     assert settings.item_page("other", "a/b?c&d #é") == "https://a.example/a%2Fb%3Fc%26d%20%23%C3%A9"
     assert settings.item_page("m", "x y") == "/p?i=x%20y"
     assert WebSettings().item_page("m", "x") is None
+
+
+def test_an_address_is_one_that_grpc_reads() -> None:
+    for host, expected in (("127.0.0.1", "127.0.0.1:50051"), ("0.0.0.0", "127.0.0.1:50051"), ("::1", "[::1]:50051")):
+        assert GatewaySettings(host=host).address == expected
