@@ -1,7 +1,7 @@
 """The gateway's log: what was shown, and what came back. Nothing acknowledged is lost, nothing is counted twice.
 
-framing (a record and its checksum) -> writer (each worker's own write-ahead file; background: writes that may hang)
--> tables (records become rows)
+names (of its files) -> framing (a record and its checksum) -> writer (each worker's own write-ahead file; background:
+writes that may hang) -> tables (records become rows)
 -> compaction (closed files become Parquet segments by hour, which ledger lists) -> readers (both together, second
 copies dropped) -> lazy (the same batch by batch, for reports) -> position (only what came in since somebody last read)
 -> tail (all that comes in, while it does) -> following (handed on, at least once) -> checking (is it whole?).

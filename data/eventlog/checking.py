@@ -18,8 +18,9 @@ import pyarrow.parquet as pq
 from data.distinct import first_of_each
 from data.eventlog.framing import scan
 from data.eventlog.ledger import read_ledger
+from data.eventlog.names import PARTS, hour_of, segment_path
 from data.eventlog.tables import tables_of
-from data.eventlog.tail import PARTS, LogCursor, hour_of, segment_path
+from data.eventlog.tail import LogCursor
 from data.schema import EVENT_KINDS
 
 _MEMORY = "1GB"

@@ -18,6 +18,7 @@ from data.distinct import first_of_each
 from data.eventlog.errors import EventLogError
 from data.eventlog.framing import HEADER, Scan, frame, scan
 from data.eventlog.ledger import Entry, adopt, append, read_ledger
+from data.eventlog.names import PARTS, segment_path
 from data.eventlog.tables import tables_of
 from data.files import force_to_disk, replaced_file
 from data.locks import lock_if_free, locked
@@ -63,7 +64,7 @@ def compact(folder: Path, salvage: bool = False) -> Compacted:
 def _compact_all(folder: Path, salvage: bool, done: Compacted) -> None:
     alone = locked(folder / ".compacting", "", error=EventLogError, patience_seconds=float("inf"))
     with alone:  # a second compaction waits for the first
-        for part in ("displays", "tracked"):
+        for part in PARTS:
             for left_over in (folder / part).glob("*/.*"):  # of a compaction that was killed
                 left_over.unlink(missing_ok=True)
         adopt(folder)
@@ -98,10 +99,9 @@ def _compact_file(folder: Path, path: Path, found: Scan, salvage: bool, done: Co
     rows = tables_of(found.payloads)
     displays = first_of_each(rows.displays, "display_id")
     tracked = first_of_each(rows.tracked, "event_id")
-    hour = path.name.partition("-")[0]
     for part, table in (("displays", displays), ("tracked", tracked)):
         if len(table):
-            _write_segment(folder / part / hour / f"{path.stem}.parquet", table)
+            _write_segment(segment_path(folder, part, path.stem), table)
     if rows.unknown:
         _keep_aside(folder / "unknown" / path.name, rows.unknown)
     done.files += 1

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data.eventlog.errors import EventLogError
+from data.eventlog.names import PARTS
 from data.files import force_to_disk
 
 FILE = "ledger.jsonl"
@@ -91,7 +92,7 @@ def adopt(folder: Path) -> None:
         return
     unfinished = {path.stem for path in (folder / "wal").glob("*.wal")}  # of a compaction that was killed
     counts: dict[str, dict[str, int]] = {}
-    for part in ("displays", "tracked"):
+    for part in PARTS:
         for path in (folder / part).glob("*/*.parquet"):
             if path.stem in unfinished:
                 continue
@@ -100,5 +101,5 @@ def adopt(folder: Path) -> None:
             except (OSError, pa.ArrowException) as error:
                 raise EventLogError(f"{path}: expected a Parquet segment of the log, found {error}") from error
     if counts:
-        rows = ({"displays": 0, "tracked": 0} | counts[name] for name in sorted(counts))
+        rows = (dict.fromkeys(PARTS, 0) | counts[name] for name in sorted(counts))
         append(folder, [Entry(name, **one) for name, one in zip(sorted(counts), rows, strict=True)])

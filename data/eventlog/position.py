@@ -19,6 +19,7 @@ from data.distinct import first_of_each
 from data.errors import DataError
 from data.eventlog.errors import EventLogError
 from data.eventlog.ledger import Ledger, read_ledger
+from data.eventlog.names import hour_of
 from data.eventlog.readers import pending, segment
 from data.schema import DISPLAY_SCHEMA
 
@@ -46,7 +47,7 @@ class LogPosition:
 
     def listed(self, name: str, displays: int) -> int:
         """How many were taken of a file that is not among `wholly`."""
-        return displays if name.partition("-")[0] < self.before else min(self.taken.get(name, 0), displays)
+        return displays if hour_of(name) < self.before else min(self.taken.get(name, 0), displays)
 
     def wholly(self, ledger: Ledger) -> frozenset[str]:
         """Names of the files that are not listed one by one, and were read wholly."""

@@ -6,10 +6,9 @@ from pathlib import Path
 
 from data.eventlog.errors import EventLogError
 from data.eventlog.ledger import append, read_ledger
+from data.eventlog.names import PARTS, hour_at, hour_of, segment_path
 from data.eventlog.tail import unread
 from data.locks import locked
-
-_PARTS = ("displays", "tracked")
 
 
 def remove_old_segments(folder: Path, days: float, clock: Callable[[], float] = time.time) -> list[str]:
@@ -23,17 +22,17 @@ def remove_old_segments(folder: Path, days: float, clock: Callable[[], float] = 
     Raises:
         EventLogError: the ledger or a cursor cannot be read.
     """
-    now, limit = (time.strftime("%Y%m%dT%H", time.gmtime(clock() - back)) for back in (0, 86_400 * days))
+    now, limit = (hour_at(clock() - back) for back in (0, 86_400 * days))
     with locked(folder / ".compacting", "", error=EventLogError, patience_seconds=float("inf")):
         ledger, newest, gone = read_ledger(folder), "", []
         for entry in ledger.entries:
-            hour = entry.name.partition("-")[0]
+            hour = hour_of(entry.name)
             newest = max(newest, hour) if hour <= now else newest
             if max(newest, hour) < limit and entry.name not in ledger.removed and not unread(folder, entry.name):
                 gone.append(entry.name)
         if gone:
             append(folder, [], removed=gone)
         for name in gone:
-            for part in _PARTS:
-                (folder / part / name.partition("-")[0] / f"{name}.parquet").unlink(missing_ok=True)
+            for part in PARTS:
+                segment_path(folder, part, name).unlink(missing_ok=True)
     return gone

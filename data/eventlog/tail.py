@@ -20,14 +20,11 @@ from data.distinct import first_of_each
 from data.errors import DataError
 from data.eventlog.errors import EventLogError
 from data.eventlog.framing import HEADER, PAYLOAD_LIMIT, scan
+from data.eventlog.names import PARTS, hour_at, hour_of, segment_path
 from data.eventlog.readers import segment
 from data.eventlog.tables import tables_of
-from data.schema import DISPLAY_SCHEMA, EVENT_SCHEMA
 
 logger = logging.getLogger(__name__)
-
-PARTS = {"displays": ("display_id", DISPLAY_SCHEMA), "tracked": ("event_id", EVENT_SCHEMA)}
-"""Of the log: the column that tells two rows apart, and the columns."""
 
 LISTED_HOURS = 48
 """Files that were begun so long ago and read wholly are no longer listed by their names."""
@@ -209,7 +206,7 @@ class LogTail:
             self._files[name] = _File(wal / f"{name}.wal", self._start.of_file(name))
 
     def _long_ago(self) -> str:
-        return time.strftime("%Y%m%dT%H", time.gmtime(self._clock() - 3600 * LISTED_HOURS))
+        return hour_at(self._clock() - 3600 * LISTED_HOURS)
 
     def _cursor(self) -> LogCursor:
         """Files of long ago that are wholly read are not listed by their names."""
@@ -219,16 +216,6 @@ class LogTail:
         taken = {name: file.counts() for name, file in self._files.items()}
         self._start = LogCursor(before, {name: counts for name, counts in taken.items() if any(counts)})
         return self._start
-
-
-def hour_of(name: str) -> str:
-    """In which a file of the log was begun, such as 20261121T07."""
-    return name.partition("-")[0]
-
-
-def segment_path(folder: Path, part: str, name: str) -> Path:
-    """Where compaction puts a file's rows of one part."""
-    return folder / part / hour_of(name) / f"{name}.parquet"
 
 
 def rows_of_segment(path: Path) -> int:

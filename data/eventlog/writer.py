@@ -17,12 +17,12 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 
 from data.eventlog.background import AVAILABLE, BackgroundWrite
 from data.eventlog.errors import EventLogError
 from data.eventlog.framing import HEADER, frame
+from data.eventlog.names import hour_at
 from data.files import force_to_disk
 from data.locks import try_lock
 from proto.tandem.v1.log_pb2 import DisplayRecord, LogRecord
@@ -237,7 +237,7 @@ class LogWriter:
         return self._file
 
     def _hour(self) -> str:
-        return _hour(int(self._clock() // 3600))
+        return hour_at(self._clock())
 
     def _is_due(self, file: _File) -> bool:
         """Whether another file should follow this one."""
@@ -265,11 +265,6 @@ class LogWriter:
 def _is_deleted(file: _File) -> bool:
     """Whether no name leads to the file any more: what is written there can never be read."""
     return os.fstat(file.descriptor).st_nlink == 0
-
-
-@lru_cache(4)
-def _hour(since_1970: int) -> str:
-    return time.strftime("%Y%m%dT%H", time.gmtime(3600 * since_1970))
 
 
 def _open_new(folder: Path, hour: str) -> _File:

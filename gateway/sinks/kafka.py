@@ -14,7 +14,8 @@ from pydantic_core import to_json
 
 from data.eventlog import NewRows
 from data.eventlog.following import Follower
-from data.eventlog.tail import PARTS, cursor_file
+from data.eventlog.names import PARTS
+from data.eventlog.tail import cursor_file
 from data.files import write_text_atomically
 from gateway.errors import GatewayError
 from gateway.sinks.settings import KafkaSettings
