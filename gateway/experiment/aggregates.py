@@ -5,7 +5,7 @@ Expressions are Ibis over the tables of `logs`; what comes out is small (one row
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
 
@@ -19,7 +19,7 @@ from data.attribution import user_outcomes
 from gateway.experiment.figures import Day, Popularity, SourceShare, StageLatency, Version
 from gateway.experiment.model import METRICS
 from gateway.experiment.statistics.moments import RatioMoments
-from gateway.experiment.window import Window
+from gateway.experiment.window import Window, date_of, utc_day
 
 NO_SOURCE = "(none)"
 """The source of a slot whose log names none."""
@@ -117,7 +117,7 @@ def served(window: Window, closed_before: datetime) -> Served:
     shown = window.displays(*columns, counted=False)
     left_out = window.left_out["user_id"].to_pylist()
     shown = shown.mutate(
-        day=_day(shown["ts"]),
+        day=utc_day(shown["ts"]),
         degraded=shown["degraded"].unique().sort(),
         empty=shown["slots"].length() == 0,
         closed=shown["ts"] < closed_before,
@@ -166,7 +166,7 @@ def sales_per_day(window: Window, shown: Served, log_end: datetime) -> tuple[Day
 
     A day is open while a display of that day is younger than the attribution window.
     """
-    sold = window.sales.mutate(day=_day(window.sales["ts"])).group_by(["day", "population"])
+    sold = window.sales.mutate(day=utc_day(window.sales["ts"])).group_by(["day", "population"])
     rows = window.log.collect(sold.agg(sales=lambda t: t.count(), order_value=lambda t: t["order_value"].sum()))
     bought = {(row["day"], row["population"]): row for row in rows.to_pylist()}
     displays: dict[tuple[int, str], int] = {}
@@ -179,7 +179,7 @@ def sales_per_day(window: Window, shown: Served, log_end: datetime) -> tuple[Day
     still_open = int((log_end - timedelta(days=window.attribution.window_days)).timestamp()) // 86_400
     return tuple(
         Day(
-            date.fromordinal(date(1970, 1, 1).toordinal() + day),
+            date_of(day),
             population,
             displays.get((day, population), 0),
             bought.get((day, population), {}).get("sales", 0),
@@ -247,11 +247,6 @@ def _by_source(slots: Table) -> Table:
     """One row per row of `slots_by_sources` and source, of weight 1 / (number of the slot's sources)."""
     weight = 1.0 / slots["sources"].length()
     return slots.select("population", "item_id", "slots", weight=weight, source=slots["sources"].unnest())
-
-
-def _day(moment: Any) -> Any:
-    """The UTC day, as whole days since 1970."""
-    return (moment.epoch_seconds() / 86_400).floor().cast("int64")
 
 
 def _popularity_of(source: str, views: np.ndarray, weight: np.ndarray, edges: np.ndarray) -> Popularity:

@@ -1,22 +1,19 @@
 """The uplift as it stood at the end of each day: what somebody who looked then would have seen."""
 
-from datetime import UTC, date, datetime, timedelta
-
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from data.attribution import user_outcomes
+from data.schema import DAY_US
 from gateway.experiment.figures import CumulativeDay
 from gateway.experiment.model import METRICS
 from gateway.experiment.statistics.moments import RatioMoments
 from gateway.experiment.statistics.uplift import TUNED_FOR_USERS, relative_uplift
-from gateway.experiment.window import Window
+from gateway.experiment.window import Window, date_of, utc_day
 
 MOST_DAYS = 60
 """Of a longer test so many days are shown, evenly."""
-
-_DAY = 86_400
 
 
 def cumulative_uplift(
@@ -28,10 +25,10 @@ def cumulative_uplift(
         users: of `aggregates.per_user`. pair: who is compared with whom.
         tuned_for: users expected, for the always-valid band.
     """
-    clicks = window.clicks.mutate(day=_day(window.clicks["ts"]))
-    sales = window.sales.mutate(day=_day(window.sales["ts"]))
+    clicks = window.clicks.mutate(day=utc_day(window.clicks["ts"]))
+    sales = window.sales.mutate(day=utc_day(window.sales["ts"]))
     happened = window.log.collect(user_outcomes(clicks, sales, ("population", "user_id", "day")))
-    first = pc.floor(pc.divide(pc.cast(pc.cast(users["first_shown"], pa.int64()), pa.float64()), _DAY * 1e6))
+    first = pc.floor(pc.divide(pc.cast(pc.cast(users["first_shown"], pa.int64()), pa.float64()), float(DAY_US)))
     users = users.select(["user_id", "population"]).append_column("arrived", first.cast(pa.int64()))
     if not len(users):
         return ()
@@ -42,7 +39,7 @@ def cumulative_uplift(
         for place, day in enumerate(days):
             own, other = (part.moments(metric.key, place) for part in parts)
             uplift = relative_uplift(own, other, tuned_for=tuned_for)
-            found.append(CumulativeDay(_date(int(day)), metric.key, *pair, own.users + other.users, uplift))
+            found.append(CumulativeDay(date_of(int(day)), metric.key, *pair, own.users + other.users, uplift))
     return tuple(found)
 
 
@@ -73,11 +70,3 @@ def _days(arrived: np.ndarray, happened: np.ndarray) -> np.ndarray:
     if len(every) <= MOST_DAYS:
         return every
     return np.unique(every[np.linspace(0, len(every) - 1, MOST_DAYS).round().astype(int)])
-
-
-def _day(moment: object) -> object:
-    return (moment.epoch_seconds() / _DAY).floor().cast("int64")  # type: ignore[attr-defined]
-
-
-def _date(day: int) -> date:
-    return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(days=day)).date()

@@ -6,7 +6,6 @@ at a time (delete-a-group jackknife; Kott 2001), so they hold for every measure 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import date
 from typing import Any
 
 import ibis
@@ -28,7 +27,7 @@ from gateway.experiment.diversity_measures import (
     jackknifed,
 )
 from gateway.experiment.model import Check, Verdict
-from gateway.experiment.window import Window
+from gateway.experiment.window import Window, date_of, utc_day
 
 GROUPS = 20
 LEAST_SLOTS = 50
@@ -182,8 +181,7 @@ _SUMS = ("varied", "several", "divergence", "known")
 
 
 def _keyed(shown: Table) -> Table:
-    day = (shown["ts"].epoch_seconds() / 86_400).floor().cast("int64")
-    return shown.mutate(bucket=shown["user_id"].hash().abs() % GROUPS, day=day)
+    return shown.mutate(bucket=shown["user_id"].hash().abs() % GROUPS, day=utc_day(shown["ts"]))
 
 
 def _only(table: pa.Table, population: str) -> pa.Table:
@@ -216,8 +214,7 @@ def _days(window: Window, items: _Items, names: Sequence[str]) -> tuple[tuple[Di
         mine = shown.filter(pc.and_(pc.equal(shown["population"], name), pc.equal(shown["day"], day)))
         one = items.counts(mine.set_column(1, "day", pa.repeat(0, len(mine))), "day", 1)[:, 0]
         values = dict(zip(_KEYS, items.measures(one, sums[name][day], slots).tolist(), strict=True))
-        moment = date.fromordinal(date(1970, 1, 1).toordinal() + first + day)
-        found.append(DiversityDay(moment, name, int(total), values))
+        found.append(DiversityDay(date_of(first + day), name, int(total), values))
     return tuple(found), slots
 
 

@@ -4,7 +4,7 @@ The window chooses displays, each with all that it earned (see `logs`). So windo
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from functools import cached_property
 from typing import Any
 
@@ -137,6 +137,16 @@ class Window:
         mine = mine if self.surface is None else mine.filter(shown_at(mine, self.surface))
         mine = self._inside(mine, "shown_ts" if self.first_days is None else "ts")
         return self.log.kept(mine.anti_join(self.log.kept(self.left_out), "user_id"))
+
+
+def utc_day(moment: Any) -> Any:
+    """Of a column of moments: the UTC day, as whole days since 1970."""
+    return (moment.epoch_seconds() / 86_400).floor().cast("int64")
+
+
+def date_of(day: int) -> date:
+    """Of whole days since 1970."""
+    return date(1970, 1, 1) + timedelta(days=day)
 
 
 def open_window(
