@@ -49,6 +49,9 @@ def _writable(path: Path | None) -> Path | None:
     return path
 
 
+TIMES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"]
+"""How a moment is written as an option."""
+
 JsonOption = Annotated[
     Path | None, typer.Option("--json", callback=_writable, help="Also write the figures to this file.")
 ]

@@ -7,9 +7,7 @@ from typing import Annotated
 
 import typer
 
-from data.console import DEFAULT_WORKSPACE, JsonOption, WorkspaceOption, write_figures
-
-_TIMES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"]
+from data.console import DEFAULT_WORKSPACE, TIMES, JsonOption, WorkspaceOption, write_figures
 
 
 class Order(StrEnum):
@@ -39,8 +37,8 @@ def evaluate(
     places: Annotated[int | None, typer.Option(min=1, help="Count the first so many places alone.")] = None,
     experiment: Annotated[str | None, typer.Option(help="Its name; by default the one with most displays.")] = None,
     population: Annotated[str | None, typer.Option(help="Whose banners; by default all that explored.")] = None,
-    since: Annotated[datetime | None, typer.Option(formats=_TIMES, help="Displays from this moment on (UTC).")] = None,
-    until: Annotated[datetime | None, typer.Option(formats=_TIMES, help="Displays before this moment (UTC).")] = None,
+    since: Annotated[datetime | None, typer.Option(formats=TIMES, help="Displays from this moment on (UTC).")] = None,
+    until: Annotated[datetime | None, typer.Option(formats=TIMES, help="Displays before this moment (UTC).")] = None,
     most: Annotated[int, typer.Option(min=1, help="The newest so many displays.")] = 50_000,
     csv: Annotated[Path | None, typer.Option(help="Also write a row per metric and estimator as CSV.")] = None,
     json_path: JsonOption = None,

@@ -6,9 +6,7 @@ from typing import Annotated
 
 import typer
 
-from data.console import DEFAULT_WORKSPACE, JsonOption, WorkspaceOption, console, write_figures
-
-TIMES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"]
+from data.console import DEFAULT_WORKSPACE, TIMES, JsonOption, WorkspaceOption, console, write_figures
 
 
 def add_commands(root: typer.Typer) -> None:
