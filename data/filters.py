@@ -89,7 +89,7 @@ class ItemFilters:
             mask &= price >= np.float32(asked.min_price)  # unknown prices are NaN and pass neither
         if asked.max_price is not None:
             mask &= price <= np.float32(asked.max_price)
-        return Allowed(asked, own.start, mask, np.flatnonzero(mask).astype(np.int32) + np.int32(own.start))
+        return Allowed.of(asked, own.start, mask)
 
     @cached_property
     def _below(self) -> dict[str, list[int]]:

@@ -1,6 +1,7 @@
 """One banner request, as both stages see it: ids already turned into a bundle's positions."""
 
 from dataclasses import dataclass, field
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,6 +67,11 @@ class Allowed:
     start: int
     mask: NDArray[np.bool_]
     items: NDArray[np.int32]
+
+    @classmethod
+    def of(cls, asked: ItemFilter, start: int, mask: NDArray[np.bool_]) -> Self:
+        """From the mask alone."""
+        return cls(asked, start, mask, np.flatnonzero(mask).astype(np.int32) + np.int32(start))
 
     def passes(self, positions: NDArray[np.integer]) -> NDArray[np.bool_]:
         """bool [len(positions)], of positions of the merchant's items."""

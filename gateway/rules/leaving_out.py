@@ -44,16 +44,8 @@ class HeldOut:
             place, items = self._items.slice_of(merchant), self._items
             ids = items.items.ids_at(np.arange(place.start, place.stop))
             seen = np.array([_fraction(f"{self._rule.salt}:item:{one}") >= self._rule.items for one in ids], bool)
-            self._kept[merchant] = own = _allowed(Allowed(NO_FILTER, place.start, seen, _NONE), items.available[place])
-        return own if asked is None else _allowed(asked, own.mask)
-
-
-def _allowed(one: Allowed, mask: NDArray[np.bool_]) -> Allowed:
-    both = one.mask & mask
-    return Allowed(one.asked, one.start, both, np.flatnonzero(both).astype(np.int32) + np.int32(one.start))
-
-
-_NONE = np.empty(0, np.int32)
+            self._kept[merchant] = own = Allowed.of(NO_FILTER, place.start, seen & items.available[place])
+        return own if asked is None else Allowed.of(asked.asked, asked.start, asked.mask & own.mask)
 
 
 def _fraction(text: str) -> float:
