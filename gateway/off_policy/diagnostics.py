@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import norm
 
-from gateway.experiment.statistics.moments import NotEstimable, RatioMoments
-from gateway.off_policy.estimates import Floats, Users, by_user
+from gateway.experiment.statistics.moments import NotEstimable
+from gateway.experiment.statistics.tails import largest
+from gateway.off_policy.estimates import Floats, Users, by_user, per_display
 
 LEAST_EFFECTIVE = 50.0
 """Displays, and users, that the weights must be worth."""
@@ -71,17 +72,17 @@ class Diagnostics:
 
 def diagnose(weight: Floats, users: Users) -> Diagnostics:
     """Of weights float64 [n] of displays of users int [n]."""
-    sums = by_user(weight, users)
-    group = RatioMoments.of(sums, by_user(np.ones(len(users)), users))
+    sums, group = by_user(weight, users), per_display(weight, users)
+    top = largest(sums)
     error, away = math.sqrt(group.variance), max(0.0, abs(group.ratio - 1) - ROUNDING)
     return Diagnostics(
         displays=len(weight),
         users=len(sums),
         matched=int((weight > 0).sum()),
-        effective=_effective(weight),
-        effective_users=_effective(sums),
+        effective=largest(weight).effective,
+        effective_users=top.effective,
         greatest=float(weight.max(initial=0.0)),
-        largest_share=float(sums.max(initial=0.0) / sums.sum()) if sums.sum() > 0 else 0.0,
+        largest_share=top.share,
         mean=group.ratio,
         mean_p=float(2 * norm.sf(away / error)) if error > 0 else float(away == 0),
         pareto_k=pareto_k(weight),
@@ -102,8 +103,7 @@ def clipping_curve(weight: Floats, reward: Floats, users: Users) -> tuple[Clippe
     """Of weights and rewards float64 [n], at CLIPS up to the greatest weight, and without a cut."""
     found = []
     for clip in [*(one for one in CLIPS if one < weight.max(initial=0.0)), math.inf]:
-        sums = by_user(np.minimum(weight, clip) * reward, users)
-        group = RatioMoments.of(sums, by_user(np.ones(len(users)), users))
+        group = per_display(np.minimum(weight, clip) * reward, users)
         found.append(Clipped(clip, group.ratio, math.sqrt(group.variance), int((weight > clip).sum())))
     return tuple(found)
 
@@ -132,9 +132,3 @@ def pareto_k(weight: Floats) -> float:
     best = float((theta * weights).sum() / weights.sum())
     k = float(np.log1p(-best * tail).mean())
     return (k * count + 0.5 * 10) / (count + 10)
-
-
-def _effective(weight: Floats) -> float:
-    top = weight.max(initial=0.0)
-    scaled = weight / top if top > 0 else weight
-    return float(scaled.sum() ** 2 / (scaled @ scaled)) if top > 0 else 0.0

@@ -87,6 +87,11 @@ def by_user(values: Floats, users: Users) -> Floats:
     return np.bincount(users, values).astype(np.float64, copy=False)
 
 
+def per_display(values: Floats, users: Users) -> RatioMoments:
+    """The mean of values float64 [n] over displays, with its error by user."""
+    return RatioMoments.of(by_user(values, users), by_user(np.ones(len(users)), users))
+
+
 def _interval(value: float, error: float, freedom: float) -> tuple[float, float]:
     """On the log scale, where few and unequal outcomes are less skewed; symmetric if the value is not above 0."""
     errors = student_quantile(freedom)

@@ -11,10 +11,13 @@ import pyarrow.compute as pc
 from data.attribution import DEFAULT, Attribution, clicked_slots
 from data.eventlog import LoggedRows
 from gateway.errors import GatewayError
+from gateway.experiment import model
 from gateway.experiment.window import Window, open_window
 from gateway.off_policy.estimates import Floats, Users
 
-METRICS = ("landed_clicks", "sales", "order_value")
+METRICS = tuple(one.key for one in model.METRICS)
+"""Keys: of a report's metrics."""
+
 MOST_DISPLAYS = 50_000
 """The newest so many are taken, unless told: a policy is replayed banner by banner."""
 
@@ -76,8 +79,7 @@ def explored_log(
     """
     window = open_window(displays, tracked, experiment, since, until, attribution)
     about = ("display_id", "user_id", "merchant_id", "country", "publisher", "device", "ts", "recent_items", "policy")
-    every = window.displays("population")
-    counted = int((every if population is None else every.filter(every["population"] == population)).count().execute())
+    counted = pc.sum(_only(window.users, population)["displays"]).as_py() or 0
     shown = window.displays(*about, "population", "degraded", "slots.item_id", "slots.propensity")
     shown = shown if population is None else shown.filter(shown["population"] == population)
     slots = shown["slots"]
@@ -104,6 +106,10 @@ def explored_log(
     return ExploredLog(
         table.drop_columns("propensity"), propensity, filled, rewards, users, among, counted - len(table)
     )
+
+
+def _only(users: pa.Table, population: str | None) -> pa.Table:
+    return users if population is None else users.filter(pc.equal(users["population"], population))
 
 
 def _among(policy: str) -> int:

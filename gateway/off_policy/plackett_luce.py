@@ -4,6 +4,8 @@ Plackett 1975, Luce 1959. The log's softmax exploration draws so, with merit exp
 near 0 is the ranker's own order, equal merits a uniform draw.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,23 +23,27 @@ def conditional(log_merit: Floats, banners: NDArray[np.integer]) -> Floats:
 
     0 where an item has no merit, or nothing with merit is left.
     """
-    left, found = log_merit.copy(), np.empty(banners.shape)
-    rows = np.arange(len(banners))
-    for place, item in enumerate(banners.T):
-        found[:, place] = _softmax(left)[rows, item]
-        left[rows, item] = -np.inf
+    rows, found = np.arange(len(banners)), np.empty(banners.shape)
+    for place, (chances, item) in enumerate(_by_place(log_merit, banners)):
+        found[:, place] = chances[rows, item]
     return found
 
 
 def expected_score(log_merit: Floats, banners: NDArray[np.integer], score: Floats) -> Floats:
     """float64 [n, S]: the mean of score float64 [n, M] over the choice for each place, given the banner's places
     before it; 0 where nothing is left."""
-    left, found = log_merit.copy(), np.empty(banners.shape)
-    rows = np.arange(len(banners))
-    for place, item in enumerate(banners.T):
-        found[:, place] = (_softmax(left) * score).sum(axis=1)
-        left[rows, item] = -np.inf
+    found = np.empty(banners.shape)
+    for place, (chances, _) in enumerate(_by_place(log_merit, banners)):
+        found[:, place] = (chances * score).sum(axis=1)
     return found
+
+
+def _by_place(log_merit: Floats, banners: NDArray[np.integer]) -> Iterator[tuple[Floats, NDArray[np.integer]]]:
+    """For each place: the probabilities [n, M] of all items, given the banner's places before it, and its own items."""
+    left, rows = log_merit.copy(), np.arange(len(banners))
+    for item in banners.T:
+        yield _softmax(left), item
+        left[rows, item] = -np.inf
 
 
 def _softmax(log_merit: Floats) -> Floats:

@@ -6,6 +6,7 @@ Standard and independent IPS: Li et al. 2018; reward-interaction IPS: McInerney 
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -37,7 +38,7 @@ class Slates:
     users: Users
     marginal: Floats | None = None
 
-    @property
+    @cached_property
     def prefix(self) -> Floats:
         """float64 [n, S]: w_1 ... w_k, the weight of everything up to place k."""
         return np.cumprod(self.target / self.logging, axis=1, dtype=np.float64)
