@@ -46,7 +46,7 @@ def diversity_of(window: Window, catalog: pa.Table, views: pa.Table, names: Sequ
     """
     items = _Items(catalog, views)
     shown = _by_item(window, ("population", "bucket"))
-    banners = window.log.collect(_banner_sums(window, ("population", "bucket")))
+    banners = window.log.collect(_banner_sums(window))
     counts = {name: items.counts(_only(shown, name), "bucket", GROUPS) for name in names}
     sums = {name: _sums(_only(banners, name), GROUPS) for name in names}
     filled = [int(one.sum()) for one in counts.values() if one.sum()]
@@ -55,8 +55,7 @@ def diversity_of(window: Window, catalog: pa.Table, views: pa.Table, names: Sequ
         name: jackknifed(counts[name], sums[name], lambda count, sum: items.measures(count, sum, slots))
         for name in names
     }
-    days, day_slots = _days(window, items, names)
-    total = sum(one.sum(axis=1) for one in counts.values()) if counts else items.none()
+    days, day_slots = _days(window, items, names, banners)
     return Diversity(
         slots=slots,
         day_slots=day_slots,
@@ -64,7 +63,7 @@ def diversity_of(window: Window, catalog: pa.Table, views: pa.Table, names: Sequ
         new_share=float(items.new.mean()) if len(items.new) else 0.0,
         populations=populations,
         days=days,
-        merchants=items.merchants_of(counts, total),
+        merchants=items.merchants_of(counts),
     )
 
 
@@ -102,9 +101,6 @@ class _Items:
         with np.errstate(divide="ignore", invalid="ignore"):
             self._usual = (np.bincount(self._merchants, self.views**2) / seen)[self._merchants]
 
-    def none(self) -> Counts:
-        return np.zeros(len(self.ids), np.int64)
-
     def counts(self, shown: pa.Table, column: str, groups: int) -> Counts:
         """int64 [items, groups]: slots of each item; items beyond the catalogue are left out."""
         item = pc.index_in(shown["item_id"], value_set=self.ids).combine_chunks()
@@ -126,8 +122,9 @@ class _Items:
             variety, calibration = sums[0] / sums[1], sums[2] / sums[3]
         return np.array([expected_coverage(counts, slots), gini(counts), lift, variety, calibration, new])
 
-    def merchants_of(self, counts: Mapping[str, Counts], total: Counts) -> tuple[MerchantExposure, ...]:
-        """The merchants with most slots."""
+    def merchants_of(self, counts: Mapping[str, Counts]) -> tuple[MerchantExposure, ...]:
+        """The merchants with most slots. `counts`: by population, as of `counts`."""
+        total = np.sum([one.sum(axis=1) for one in counts.values()], axis=0)
         slots, items = np.bincount(self._merchants, total), np.bincount(self._merchants)
         shown = {name: np.bincount(self._merchants, one.sum(axis=1) > 0) / items for name, one in counts.items()}
         order = np.argsort(-slots, kind="stable")[:MOST_MERCHANTS]
@@ -147,8 +144,9 @@ def _by_item(window: Window, by: tuple[str, ...]) -> pa.Table:
     return window.log.collect(slots.group_by([*by, "item_id"]).agg(slots=slots.count()))
 
 
-def _banner_sums(window: Window, by: tuple[str, ...]) -> Table:
-    """By `by`: different pairs and pairs of slots (each banner's mean counts once), divergence and banners with one.
+def _banner_sums(window: Window) -> Table:
+    """By population, bucket and day: different pairs and pairs of slots (each banner's mean counts once), divergence
+    and banners with one.
 
     Steck 2018, equations 6 and 7: sum_c p(c) log(p(c) / q~(c)), p over the categories of the user's newest items, q
     over the banner's, q~ = (1 - SMOOTHING) q + SMOOTHING p.
@@ -173,7 +171,7 @@ def _banner_sums(window: Window, by: tuple[str, ...]) -> Table:
         several=several.cast("int64"),
         divergence=ibis.ifelse(known, own.unique().map(term).sums(), 0.0),
         known=known.cast("int64"),
-    ).group_by(list(by))
+    ).group_by(["population", "bucket", "day"])
     return grouped.agg(**{name: (lambda t, name=name: t[name].sum()) for name in _SUMS})
 
 
@@ -195,15 +193,16 @@ def _sums(rows: pa.Table, groups: int, column: str = "bucket") -> Floats:
     return np.stack([np.bincount(group, one, groups) for one in values], axis=1)
 
 
-def _days(window: Window, items: _Items, names: Sequence[str]) -> tuple[tuple[DiversityDay, ...], int]:
-    """The measures by day, and the number of slots drawn for each day's coverage."""
+def _days(
+    window: Window, items: _Items, names: Sequence[str], banners: pa.Table
+) -> tuple[tuple[DiversityDay, ...], int]:
+    """The measures by day, and the number of slots drawn for each day's coverage. `banners`: of `_banner_sums`."""
     shown = _by_item(window, ("population", "day"))
     if not len(shown):
         return (), 0
-    first = int(pc.min(shown["day"]).as_py())
-    banners = window.log.collect(_banner_sums(window, ("population", "day")))
+    first = int(pc.min(banners["day"]).as_py())  # perhaps of banners without a slot
     shown, banners = (_counted_from(first, one) for one in (shown, banners))
-    count = int(pc.max(shown["day"]).as_py()) + 1
+    count = int(pc.max(banners["day"]).as_py()) + 1
     sums = {name: _sums(_only(banners, name), count, "day") for name in names}
     totals = shown.group_by(["population", "day"]).aggregate([("slots", "sum")]).to_pylist()
     enough = sorted((row["slots_sum"], row["population"], row["day"]) for row in totals)

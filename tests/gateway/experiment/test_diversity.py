@@ -1,5 +1,6 @@
 """What users are shown, measured: against plain Python over the same displays."""
 
+from datetime import timedelta
 from itertools import combinations, pairwise
 from math import comb, log
 
@@ -148,6 +149,16 @@ def test_days_that_narrow_are_told_from_days_that_do_not() -> None:
     assert first > last and z < -3
     assert abs((found([0.5, 0.51, 0.49] * 3).drift("coverage", "A") or (0, 0, 9))[2]) < 1
     assert found([0.5] * 4).drift("coverage", "A") is None
+
+
+def test_a_first_day_of_empty_banners_alone_is_a_day_without_measures(shop, report) -> None:  # type: ignore[no-untyped-def]
+    displays, tracked, catalog, views = shop
+    row = displays.sort_by("ts").slice(0, 1).to_pylist()[0]
+    row |= {"display_id": "empty", "ts": row["ts"] - timedelta(days=1), "slots": []}
+    displays = pa.concat_tables([displays, pa.Table.from_pylist([row], displays.schema)])
+    origin = Origin("shop", simulated=False, fingerprint="f", events=1, items=1)
+    found = build_report(displays, tracked, views, origin, {"A": 0.5, "B": 0.5}, catalog=catalog).diversity
+    assert found is not None and found.days == report.diversity.days
 
 
 def test_without_displays_of_known_items_nothing_is_made_up(shop) -> None:  # type: ignore[no-untyped-def]
