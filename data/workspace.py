@@ -26,6 +26,11 @@ class Origin:
     events: int
     items: int
 
+    @property
+    def mark(self) -> str:
+        """What stands beside every figure of made-up data; empty for real data."""
+        return "SIMULATED" if self.simulated else ""
+
 
 class Workspace:
     """Paths inside one folder.

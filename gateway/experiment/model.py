@@ -249,7 +249,7 @@ class Report:
     @property
     def mark(self) -> str:
         """What stands beside every figure of made-up data; empty for real data."""
-        return "SIMULATED" if self.origin.simulated else ""
+        return self.origin.mark
 
 
 def printable(text: str, limit: int = 48) -> str:

@@ -79,8 +79,8 @@ def evaluate_policy(
     rule = attribution or kept_attribution(place)
     log = explored_log(*read_log(place), experiment, population, utc(since), utc(until), rule, most)
     found = policy_values(log.first(places), target)
-    mark = "SIMULATED" if place.origin().simulated else ""
-    return PolicyReport(target.name, found, len(log.users), log.left_out, places or log.propensity.shape[1], mark)
+    counted = places or log.propensity.shape[1]
+    return PolicyReport(target.name, found, len(log.users), log.left_out, counted, place.origin().mark)
 
 
 def policy_values(log: ExploredLog, target: Target) -> tuple[PolicyValue, ...]:

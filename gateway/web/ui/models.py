@@ -1,7 +1,7 @@
 """`/ui/models`: the bundles of the workspace, and what is known of one: figures, choices, the guard's verdict."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -12,7 +12,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from data.bundle import PARTS, Bundle, followed
-from data.workspace import Workspace
 from gateway.errors import RefusalError
 from gateway.pages.curves import calibration_plot
 from gateway.web.banner import parameters
@@ -65,22 +64,22 @@ class ModelsView:
         return await run_in_threadpool(self._page, given.get("bundle", ""))
 
     def _page(self, wanted: str) -> Response:
-        rows = bundles_of(self._shell.workspace)
+        states = bundle_states(self._shell.workspace)
+        rows = _listed(states)
         known = {row.version: row for row in rows if row.bundle is not None}
         current = followed(self._shell.workspace.current).name
         chosen = wanted or (current if current in known else next(iter(known), ""))
         if wanted and wanted not in known:
             raise RefusalError("NOT_FOUND", f"no bundle {wanted!r:.80} can be read here", Reason.INVALID_FIELD)
-        about = None if not chosen else _about(known[chosen].bundle, self._shell.workspace)
+        about = None if not chosen else _about(known[chosen].bundle)
         return self._shell.page(
             "models.html", current="models", title="Models", rows=rows, chosen=chosen, about=about,
-            more=max(0, _count(self._shell.workspace) - len(rows)),
+            more=len(states) - len(rows),
         )  # fmt: skip
 
 
-def bundles_of(workspace: Workspace) -> list[BundleRow]:
+def _listed(states: Sequence[BundleState]) -> list[BundleRow]:
     """The newest bundles first; the one in service is among them in any case."""
-    states = bundle_states(workspace)
     return [_row(one) for place, one in enumerate(states) if place < LISTED or one.state == "current"]
 
 
@@ -94,18 +93,13 @@ def _row(one: BundleState) -> BundleRow:
     return BundleRow(bundle.version, created, state, parts, bundle.git_revision, bundle)
 
 
-def _count(workspace: Workspace) -> int:
-    return sum(1 for path in workspace.bundles.glob("[!.]*") if path.is_dir() and not path.is_symlink())
-
-
-def _about(bundle: Bundle | None, workspace: Workspace) -> dict[str, Any]:
+def _about(bundle: Bundle | None) -> dict[str, Any]:
     """What the page shows of one bundle; what its manifest lacks is empty."""
     assert bundle is not None
     metrics = bundle.metrics
     candidates, ranker = metrics.get("candidates", {}), metrics.get("ranker", {})
     rivals = {name: one for name, one in ranker.items() if isinstance(one, Mapping) and "auc" in one}
     bins = {name: one["calibration"] for name, one in rivals.items() if one.get("calibration") and name != "constant"}
-    mark = "SIMULATED" if bundle.origin.simulated else ""
     return {
         "bundle": bundle,
         "events": metrics.get("events", {}),
@@ -119,7 +113,7 @@ def _about(bundle: Bundle | None, workspace: Workspace) -> dict[str, Any]:
         "examples": ranker.get("examples", {}),
         "model": ranker.get("model", {}),
         "guard": ranker.get("guard", {}),
-        "calibration": Markup(calibration_plot(bins, mark)) if bins else None,
+        "calibration": Markup(calibration_plot(bins, bundle.origin.mark)) if bins else None,
         "cursor": _cursor(bundle),
         "seconds": candidates.get("seconds", {}),
         "config": _text(bundle.candidates / "config.json"),

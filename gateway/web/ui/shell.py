@@ -59,6 +59,6 @@ class Shell:
 
     def _mark(self) -> str:
         try:
-            return "SIMULATED" if self.workspace.origin().simulated else ""
+            return self.workspace.origin().mark
         except TandemError:
             return ""
