@@ -3,7 +3,7 @@
 Expressions are Ibis over the tables of `logs`; what comes out is small (one row per user at most).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -41,8 +41,13 @@ def per_user(window: Window) -> pa.Table:
 
 def with_outcomes(users: pa.Table, outcomes: pa.Table, keys: list[str]) -> pa.Table:
     """The users' rows with OUTCOMES, joined by the keys; 0 for those who have none."""
-    joined = users.join(outcomes, keys)
-    for name in OUTCOMES:
+    return joined_or_zero(users, outcomes, keys, OUTCOMES)
+
+
+def joined_or_zero(users: pa.Table, table: pa.Table, keys: list[str], names: Sequence[str]) -> pa.Table:
+    """The users' rows with the table's, joined by the keys; 0 in the columns `names` for those whom it lacks."""
+    joined = users.join(table, keys)
+    for name in names:
         joined = joined.set_column(joined.column_names.index(name), name, pc.fill_null(joined[name], 0))
     return joined
 

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TypeAlias
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from data.attribution import DEFAULT, Attribution
 from data.eventlog import LoggedRows
@@ -185,9 +184,7 @@ def _sources(
 
 def _with_activity(users: pa.Table, before: pa.Table) -> pa.Table:
     """The users with ACTIVITY; 0 for who did nothing before."""
-    joined = users.join(before.select(["user_id", *ACTIVITY]), "user_id")
-    for name in ACTIVITY:
-        joined = joined.set_column(joined.column_names.index(name), name, pc.fill_null(joined[name], 0))
+    joined = aggregates.joined_or_zero(users, before.select(["user_id", *ACTIVITY]), ["user_id"], ACTIVITY)
     return joined.sort_by([("population", "ascending"), ("user_id", "ascending")])
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import pyarrow as pa
@@ -51,8 +52,13 @@ class Intervals:
         if not reached or isinstance(found, NotEstimable):
             first = -(-self.expected_users // self.looks)
             return found if isinstance(found, NotEstimable) else NotEstimable(f"the first look is at {first:,} users")
-        fractions = [one / self.looks for one in range(1, reached + 1)]
-        return found.interval(bounds(fractions, self.spending)[-1])
+        return found.interval(_bound(self.looks, reached, self.spending))
+
+
+@cache
+def _bound(looks: int, reached: int, spending: Spending) -> float:
+    """Of the last look reached, of so many planned evenly: the same for every metric."""
+    return bounds([one / looks for one in range(1, reached + 1)], spending)[-1]
 
 
 ORDINARY = Intervals()

@@ -247,8 +247,7 @@ def _two_largest(column: pa.ChunkedArray) -> tuple[str, str] | None:
 
 def _dealt(window: Window) -> pa.Table:
     """The users whose first display of the experiment came before the window's end; without those left out."""
-    users = window.everyone
-    users = users.filter(pc.invert(pc.is_in(users["user_id"], window.left_out["user_id"].combine_chunks())))
+    users = window.counted
     if window.until is None:
         return users
     return users.filter(pc.less(users["first"], pa.scalar(window.until, users["first"].type)))

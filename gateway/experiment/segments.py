@@ -34,8 +34,8 @@ def segments_of(
     Raises:
         ReportError: `by` is none of `By`.
     """
-    if by not in get_args(By):
-        raise ReportError(f"segments by {by!r}: expected one of {', '.join(get_args(By))}")
+    if by not in BY:
+        raise ReportError(f"segments by {by!r}: expected one of {', '.join(BY)}")
     column = {"merchant": "merchant_id", "day": "ts"}.get(by, by)
     shown = window.displays("user_id", "population", column)
     shown = shown.mutate(segment=_segment(shown, by, column))

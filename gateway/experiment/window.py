@@ -75,7 +75,7 @@ class Window:
         names = [column.partition(".")[0] for column in columns]
         by_user = away or self.first_days is not None
         shown = self._inside(self._of_experiment(*columns, "ts", *(["user_id"] if by_user else [])), "ts")
-        shown = shown.anti_join(self.log.kept(self.left_out), "user_id") if away else shown
+        shown = shown.anti_join(self._away, "user_id") if away else shown
         return shown.select(*dict.fromkeys(names))
 
     @cached_property
@@ -112,15 +112,24 @@ class Window:
         return pa.table({"user_id": pa.concat_arrays([nameless, self.mixed.cast(pa.string())])})
 
     @cached_property
+    def _away(self) -> Table:
+        return self.log.kept(self.left_out)
+
+    @cached_property
     def nameless_displays(self) -> int:
         nameless = self.everyone.filter(pc.equal(self.everyone["user_id"], ""))
         return int(pc.sum(nameless["displays"]).as_py() or 0)
 
     @cached_property
+    def counted(self) -> pa.Table:
+        """Of `everyone`, who is not left out."""
+        everyone = self.everyone
+        return everyone.filter(pc.invert(pc.is_in(everyone["user_id"], self.left_out["user_id"].combine_chunks())))
+
+    @cached_property
     def users(self) -> pa.Table:
-        """Of `everyone`, who counts and was shown a banner in the window."""
-        shown = self.everyone.filter(pc.greater(self.everyone["displays"], 0))
-        return shown.filter(pc.invert(pc.is_in(shown["user_id"], self.left_out["user_id"].combine_chunks())))
+        """Of `counted`, who was shown a banner in the window."""
+        return self.counted.filter(pc.greater(self.counted["displays"], 0))
 
     @cached_property
     def clicks(self) -> Table:
@@ -136,7 +145,7 @@ class Window:
         mine = earned.filter(earned["experiment"] == self.experiment)
         mine = mine if self.surface is None else mine.filter(shown_at(mine, self.surface))
         mine = self._inside(mine, "shown_ts" if self.first_days is None else "ts")
-        return self.log.kept(mine.anti_join(self.log.kept(self.left_out), "user_id"))
+        return self.log.kept(mine.anti_join(self._away, "user_id"))
 
 
 def utc_day(moment: Any) -> Any:
