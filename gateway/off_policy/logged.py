@@ -90,6 +90,7 @@ def explored_log(
         propensity=slots.map(lambda slot: slot["propensity"].fill_null(0.0)),
     )
     table = window.log.collect(shown.filter(shown["propensity"].mins() > 0))
+    left_out = counted - len(table)
     table = table.sort_by([("ts", "descending"), ("display_id", "ascending")]).slice(0, most)
     if not len(table):
         raise OffPolicyError(
@@ -103,9 +104,7 @@ def explored_log(
     users = np.unique(table["user_id"].to_numpy(), return_inverse=True)[1]
     among = np.array([_among(one) for one in table["policy"].to_pylist()])
     rewards = _rewards(window, table, filled)
-    return ExploredLog(
-        table.drop_columns("propensity"), propensity, filled, rewards, users, among, counted - len(table)
-    )
+    return ExploredLog(table.drop_columns("propensity"), propensity, filled, rewards, users, among, left_out)
 
 
 def _only(users: pa.Table, population: str | None) -> pa.Table:

@@ -85,6 +85,8 @@ def test_the_log_is_read_with_what_each_place_earned(runtime):
     events.append(event("s", "sale", "u0", 9, value=7.0, merchant="books"))
     log = explored_log(*tables(displays, events))
     assert (len(log.users), log.left_out) == (60, 1)
+    newest = explored_log(*tables(displays, events), most=10)
+    assert (len(newest.users), newest.left_out) == (10, 1)  # the older ones were drawn, too
     order = [int(one[1:]) for one in log.displays["user_id"].to_pylist()]
     assert log.propensity == pytest.approx(chances[order].astype(np.float32))
     assert log.rewards["landed_clicks"].sum() == sum(row["kind"] == "click" for row in events)
