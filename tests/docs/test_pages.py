@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.commands import wrong_bench_option, wrong_words
+from tests.support.commands import every_command, wrong_bench_option, wrong_words
 from tests.support.pages import DOCS, ROOT
 
 
@@ -38,6 +38,13 @@ def test_the_docs_show_many_commands_and_the_tests_find_them():
     found = {page: len(list(commands(page.read_text(), r"(?:\.venv/bin/)?tandem"))) for page in DOCS}
     assert found[ROOT / "README.md"] >= 8
     assert sum(found.values()) >= 100
+
+
+def test_every_command_stands_in_a_page_that_people_write():
+    said = " ".join(" ".join(page.read_text().split()) for page in DOCS if page.name != "CHANGELOG.md")
+    names = every_command()
+    assert len(names) >= 50
+    assert [name for name in names if not re.search(rf"\btandem {name}\b(?!-)", said)] == []
 
 
 def test_a_wrong_option_or_sub_command_would_be_noticed():

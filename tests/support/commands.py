@@ -2,7 +2,9 @@
 
 import re
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from typer.main import get_command
 
@@ -30,6 +32,20 @@ def wrong_words(words: list[str]) -> str | None:
     known = {"-h", "--help"} | {name for one in command.params for name in (*one.opts, *one.secondary_opts)}
     given = [word.split("=")[0] for word in words if re.match(r"^--?[a-z]", word)]
     return next((word for word in given if word not in known), None)
+
+
+def every_command() -> list[str]:
+    """The words after `tandem` of every command that help shows."""
+
+    def below(command: Any, *words: str) -> Iterator[str]:
+        if not hasattr(command, "commands"):
+            yield " ".join(words)
+            return
+        for name, one in command.commands.items():
+            if not one.hidden:
+                yield from below(one, *words, name)
+
+    return list(below(get_command(tandem.cli.app)))
 
 
 def wrong_bench_option(words: list[str]) -> str | None:
