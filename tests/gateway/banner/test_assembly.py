@@ -20,16 +20,14 @@ from gateway.banner.assembly import assemble, candidate_stages
 from gateway.banner.proposing import Proposing
 from gateway.banner.runtime import Runtime
 from gateway.banner.stages import run, start
-from tests.support.gateway.stand_ins import Faults, PriceScorer, StepSource, catalog
+from tests.support.gateway.stand_ins import Faults, PriceScorer, StepSource, catalog, step_runtime
 
 NOW = 1_790_000_000_000_000
 
 
 @pytest.fixture
 def runtime() -> Runtime:
-    items = ItemTable.of(catalog())
-    sources = {name: StepSource(name, items, 4 * k, Faults()) for k, name in enumerate(("gbo", "cbo", "led"))}
-    return Runtime("v", True, items, dict(sources), PriceScorer(items, Faults()))
+    return step_runtime("gbo", "cbo", "led")
 
 
 def _request(runtime: Runtime, merchant: str = "books") -> Request:

@@ -22,8 +22,8 @@ from gateway.timelines.store import Remembered, Seen, TimelineError
 from proto.tandem.v1 import tandem_pb2 as pb
 from tests.support.gateway.gateway_process import context
 from tests.support.gateway.stand_ins import make_bundle, stand_in_runtime
+from tests.support.log_records import NOON
 
-NOON = 1_790_000_000_000_000
 NAMES = ("gbo", "cbo", "led")
 
 

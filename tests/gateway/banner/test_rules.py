@@ -9,7 +9,6 @@ import pytest
 
 from candidates.proposals import Proposal
 from data.filters import item_filter
-from data.items import ItemTable
 from data.request import Request
 from gateway.banner.assembly import Banner, assemble
 from gateway.banner.runtime import Runtime
@@ -18,7 +17,7 @@ from gateway.experiment.populations import Experiment, load_experiment
 from gateway.rules.leaving_out import HeldOut
 from gateway.rules.settings import HoldOut, Rules
 from gateway.timelines.store import Seen
-from tests.support.gateway.stand_ins import Faults, PriceScorer, StepSource, catalog
+from tests.support.gateway.stand_ins import step_runtime
 
 SOURCES = ("gbo", "led")
 SEED = "00112233445566778899aabbccddeeff"
@@ -26,10 +25,9 @@ SEED = "00112233445566778899aabbccddeeff"
 
 @pytest.fixture(scope="module")
 def runtime() -> Runtime:
-    items = ItemTable.of(catalog())
-    sources = {name: StepSource(name, items, 4 * k, Faults()) for k, name in enumerate(SOURCES)}
-    sources["gbo"].bounded = True  # type: ignore[attr-defined]
-    return Runtime("v", True, items, dict(sources), PriceScorer(items, Faults()))
+    found = step_runtime(*SOURCES)
+    found.sources["gbo"].bounded = True
+    return found
 
 
 def banner(

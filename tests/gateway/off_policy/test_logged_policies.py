@@ -9,7 +9,6 @@ from typer.testing import CliRunner
 
 import tandem
 from data.eventlog import LogWriter
-from data.items import ItemTable
 from data.request import Request
 from data.workspace import Origin, Workspace
 from gateway.banner.assembly import assemble, banner_stages, candidates_per_source
@@ -26,20 +25,14 @@ from proto.tandem.v1.log_pb2 import DisplayRecord, LoggedSlot
 from proto.tandem.v1.tandem_pb2 import CLICK, LANDING, TrackedEvent
 from tandem.cli import app
 from tests.support.gateway.log_rows import START, display, event, slot, tables
-from tests.support.gateway.stand_ins import Faults, PriceScorer, StepSource, catalog
+from tests.support.gateway.stand_ins import step_runtime
 
 PLACES, AMONG, TEMPERATURE = 3, 5, 1.5
 
 
-def make_runtime() -> Runtime:
-    items = ItemTable.of(catalog())
-    sources = {name: StepSource(name, items, 4 * k, Faults()) for k, name in enumerate(("gbo", "cbo", "led"))}
-    return Runtime("v", True, items, dict(sources), PriceScorer(items, Faults()))
-
-
 @pytest.fixture
 def runtime(monkeypatch: pytest.MonkeyPatch) -> Runtime:
-    found = make_runtime()
+    found = step_runtime("gbo", "cbo", "led")
     monkeypatch.setattr(Runtime, "load", classmethod(lambda cls, path, verify=True: found))
     return found
 

@@ -30,7 +30,7 @@ EVIL = "</text><script>alert('x')</script>\"'><img src=x onerror=alert(1)> $\\fr
 
 
 @pytest.fixture(scope="module")
-def test_run():
+def simulated():
     marketplace = Marketplace.generate(preset("small", users=1500))
     policies = {
         "A": PopularPolicy(marketplace),
@@ -48,8 +48,8 @@ def views_of(events):
 
 
 @pytest.fixture(scope="module")
-def report(test_run):
-    displays, tracked, events, truth = test_run
+def report(simulated):
+    displays, tracked, events, truth = simulated
     return build_report(displays, tracked, views_of(events), MADE_UP, SHARES, truth)
 
 
@@ -117,8 +117,8 @@ def test_made_up_data_is_marked_in_every_section_and_figure(page):
     assert "SIMULATED" in page.split("</title>")[0]
 
 
-def test_real_data_is_not_marked(test_run):
-    displays, tracked, events, _ = test_run
+def test_real_data_is_not_marked(simulated):
+    displays, tracked, events, _ = simulated
     real = Origin("shop", simulated=False, fingerprint="f", events=1, items=1)
     assert "SIMULATED" not in render_page(build_report(displays, tracked, views_of(events), real, SHARES))
 
@@ -136,8 +136,8 @@ def test_sales_and_popularity_are_drawn_in_the_papers_units_too(report):
     assert ("mean of gbo = 1" in popularity) == any(one.source == "gbo" for one in report.popularity)
 
 
-def test_what_is_not_estimable_is_said_in_the_plots_whatever_their_axes_show(test_run):
-    displays, tracked, events, truth = test_run
+def test_what_is_not_estimable_is_said_in_the_plots_whatever_their_axes_show(simulated):
+    displays, tracked, events, truth = simulated
     nothing = build_report(displays, tracked.slice(0, 0), views_of(events), MADE_UP, SHARES, truth)
     for plot, places in ((uplift_plot(nothing), 6), (normalised_plot(nothing), 3)):
         assert plot.count(">not estimable yet</text>") == places
@@ -148,8 +148,8 @@ def test_the_page_is_the_same_for_the_same_report(report, page):
 
 
 @pytest.mark.parametrize("name", [EVIL, "$x^{", "-->", "x" * 500, "é" * 30, "\n\t\r", "<b>"])
-def test_hostile_names_stay_words(test_run, name):
-    displays, tracked, _, _ = test_run
+def test_hostile_names_stay_words(simulated, name):
+    displays, tracked, _, _ = simulated
     page = render_page(build_report(with_names(displays, name), tracked, None, MADE_UP))
     elements = Elements(page)
     assert not elements.of("script") and not elements.of("img")
@@ -158,8 +158,8 @@ def test_hostile_names_stay_words(test_run, name):
         assert not [attribute for attribute in attributes if attribute.startswith("on")]
 
 
-def test_a_report_of_one_display_is_a_page_too(test_run):
-    displays, tracked, _, _ = test_run
+def test_a_report_of_one_display_is_a_page_too(simulated):
+    displays, tracked, _, _ = simulated
     page = render_page(build_report(displays.slice(0, 1), tracked.slice(0, 0), None, MADE_UP))
     assert "nothing to compare" in page
     assert not re.search(r"\bnan\b|\binf\b", page)
@@ -207,8 +207,8 @@ def test_the_command_says_what_an_empty_workspace_lacks(command, tmp_path):
     assert "holds no events" in str(found.exception)
 
 
-def test_the_command_reads_the_log_and_writes_page_and_figures(command, test_run, tmp_path):
-    displays, tracked, events, _ = test_run
+def test_the_command_reads_the_log_and_writes_page_and_figures(command, simulated, tmp_path):
+    displays, tracked, events, _ = simulated
     space = Workspace(tmp_path)
     space.write_origin(MADE_UP)
     pq.write_table(events, space.events)
@@ -233,8 +233,8 @@ def test_the_command_reads_the_log_and_writes_page_and_figures(command, test_run
     assert "is of experiment 'simulated'" in str(asked.exception)
 
 
-def test_the_shares_are_known_where_only_the_default_configuration_served(test_run):
-    displays, tracked = test_run[:2]
+def test_the_shares_are_known_where_only_the_default_configuration_served(simulated):
+    displays, tracked = simulated[:2]
     default = load_experiment(DEFAULT_POPULATIONS)
     served = displays.set_column(
         displays.column_names.index("config_hash"), "config_hash", pa.repeat(default.config_hash, len(displays))

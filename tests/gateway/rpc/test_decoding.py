@@ -13,9 +13,9 @@ from gateway.errors import RefusalError
 from gateway.rpc.decoding import LATEST_US, checked_events, now_us, ranked_positions, request_of
 from proto.tandem.v1 import tandem_pb2 as pb
 from tests.support.gateway.stand_ins import catalog
+from tests.support.log_records import NOON
 
 ITEMS = ItemTable.of(catalog())
-NOON = 1_790_000_000_000_000
 
 
 def _context(**fields: object) -> pb.Context:

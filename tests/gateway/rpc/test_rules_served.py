@@ -17,8 +17,8 @@ from gateway.settings.gateway import GatewaySettings
 from proto.tandem.v1 import tandem_pb2 as pb
 from tests.support.gateway.gateway_process import GatewayProcess, context
 from tests.support.gateway.stand_ins import stand_in_runtime
+from tests.support.log_records import NOON
 
-NOON = 1_790_000_000_000_000
 POPULATIONS = """
 experiment: ruled
 salt: s

@@ -17,8 +17,7 @@ from gateway.rpc.decoding import request_of
 from proto.tandem.v1 import tandem_pb2 as pb
 from tests.support.gateway.gateway_process import GatewayProcess, context
 from tests.support.gateway.stand_ins import stand_in_runtime
-
-NOON = 1_790_000_000_000_000
+from tests.support.log_records import NOON
 
 
 @pytest.fixture(scope="module")

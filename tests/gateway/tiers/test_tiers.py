@@ -20,9 +20,9 @@ from proto.tandem.v1 import tandem_pb2 as pb
 from proto.tandem.v1 import tandem_pb2_grpc as rpc
 from tests.support.gateway.gateway_process import C_USER, GatewayProcess, context
 from tests.support.gateway.stand_ins import make_bundle, stand_in_runtime
+from tests.support.log_records import NOON
 
 pytestmark = pytest.mark.slow
-NOON = 1_790_000_000_000_000
 
 
 RULES = "rules: {hold_out: {items: 0.3, users: 0.5}, per_category: {most: 2}}\n"

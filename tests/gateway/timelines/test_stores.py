@@ -15,9 +15,9 @@ from data.schema import DAY_US, EventKind
 from gateway.timelines.embedded import EmbeddedTimelines
 from gateway.timelines.in_redis import RedisTimelines
 from gateway.timelines.store import Bounds, Happened, Remembered, Seen, Shown, TimelineError, TimelineStore
+from tests.support.log_records import NOON
 from tests.support.redis_server import RedisServer
 
-NOON = 1_790_000_000_000_000
 MINUTE = 60_000_000
 BOUNDS = Bounds(events=5, displays=3, age_us=30 * DAY_US)
 

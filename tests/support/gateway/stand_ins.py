@@ -134,6 +134,13 @@ class PriceScorer:
         return scores.astype(np.float32)
 
 
+def step_runtime(*names: str) -> Runtime:
+    """The made-up marketplace with sources of these names, each beginning four items later, and a ranker by price."""
+    items = ItemTable.of(catalog())
+    sources = {name: StepSource(name, items, 4 * k, Faults()) for k, name in enumerate(names)}
+    return Runtime("v", True, items, dict(sources), PriceScorer(items, Faults()))
+
+
 class StandInSimilar:
     """The next items of the catalog are alike."""
 
