@@ -93,8 +93,9 @@ def test_names_that_objects_give_each_other_are_there(objects: list[dict[str, An
         for container in pod["containers"]:
             assert container["securityContext"]["readOnlyRootFilesystem"]
             assert container["resources"]["limits"]["memory"]
-    if ("HorizontalPodAutoscaler", "tandem-gateway") in names:
-        [scaler] = [one for one in objects if one["kind"] == "HorizontalPodAutoscaler"]
+    scalers = [one for one in objects if one["kind"] == "HorizontalPodAutoscaler"]
+    assert len(scalers) == (objects is FLEET)
+    for scaler in scalers:
         target = scaler["spec"]["scaleTargetRef"]
         assert (target["kind"], target["name"]) in names
 
@@ -133,13 +134,18 @@ def test_settings_ports_and_paths_are_those_of_the_code(tmp_path: Path) -> None:
     changed = read_gateway_settings(BASE / "settings" / "gateway.yaml", {}, environment)
     assert changed.workers == 4 and changed.timelines.store == "redis"
     assert deployment["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] > settings.drain_seconds
-    for one in FLEET:
-        if one["kind"] == "NetworkPolicy":
-            allowed = {rule["port"] for way in one["spec"].get("ingress", ()) for rule in way.get("ports", ())}
-            assert allowed <= {settings.port, settings.metrics.port, 6379}
+    allowed = {
+        rule["port"]
+        for one in FLEET
+        if one["kind"] == "NetworkPolicy"
+        for way in one["spec"].get("ingress", ())
+        for rule in way.get("ports", ())
+    }
+    assert {settings.port, settings.metrics.port} <= allowed <= {settings.port, settings.metrics.port, 6379}
     pipeline = read_pipeline_settings(BASE / "settings" / "pipeline.yaml")
     assert pipeline.workspace == settings.workspace
     jobs = [one for one in FLEET if one["kind"] == "CronJob"]
+    assert len(jobs) == 2
     for job in jobs:
         spec = job["spec"]["jobTemplate"]["spec"]["template"]["spec"]
         paths = {one["name"]: one["mountPath"] for one in spec["containers"][0]["volumeMounts"]}

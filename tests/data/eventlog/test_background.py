@@ -59,9 +59,14 @@ def test_a_write_that_hangs_is_waited_for_no_longer_than_the_limit_and_ends_once
     assert not hanging.wait(0.05)
     assert time.perf_counter() - began < 5
     assert not hanging.wait(0)
+    told = b""
     while not hanging.wait(0.01):
-        os.read(reading, 4096)
+        told += os.read(reading, 4096)
     hanging.finish()
+    os.close(writing)
+    while found := os.read(reading, 4096):
+        told += found
+    assert told.strip(b"\0") == b"at last"
 
 
 def test_displays_of_a_log_that_hangs_in_the_background_are_late_and_then_logged_again(tmp_path: Path) -> None:

@@ -46,12 +46,14 @@ def in_a_child(bundle: Path) -> tuple[int, list[int]]:
     """(Bytes of its own that a forked process gains as it loads the model, the rows that it finds)."""
     reading, writing = os.pipe()
     if os.fork() == 0:
-        before = private_bytes()
-        (index,) = LedCountry.load(bundle / "candidates/led/0").indexes.graphs.values()
-        found = index.search(np.ones(WIDTH, np.float32), 10, np.empty(0, np.int64))
-        assert found is not None
-        os.write(writing, json.dumps([private_bytes() - before, found[0].tolist()]).encode())
-        os._exit(0)
+        try:
+            before = private_bytes()
+            (index,) = LedCountry.load(bundle / "candidates/led/0").indexes.graphs.values()
+            found = index.search(np.ones(WIDTH, np.float32), 10, np.empty(0, np.int64))
+            assert found is not None
+            os.write(writing, json.dumps([private_bytes() - before, found[0].tolist()]).encode())
+        finally:
+            os._exit(0)  # whatever failed: no second run of the tests goes on here
     os.close(writing)
     with os.fdopen(reading) as told:
         gained, rows = json.load(told)

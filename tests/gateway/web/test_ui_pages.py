@@ -169,7 +169,7 @@ def test_pages_of_an_empty_workspace_and_of_one_display_say_what_is_missing(tmp_
             ("banner", "holds no events"), ("experiment", "holds no events"), ("models", "No bundle yet"),
             ("live", "holds no display yet"), ("plan", "No report is ready"),
         ):  # fmt: skip
-            _, ends = None, time.monotonic() + 60
+            ends = time.monotonic() + 60
             while (answer := empty.ask("GET", f"/ui/{name}")).status in (202, 503) and time.monotonic() < ends:
                 time.sleep(0.2)
             assert answer.status in (200, 409) and words in answer.text, (name, answer.text[-800:])
