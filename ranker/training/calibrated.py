@@ -36,12 +36,13 @@ class CalibratedNetwork:
     objectives: Objectives
 
     def calibrate(self, validation: Examples) -> None:
-        """Each head on the rows whose labels are known."""
+        """Each head on the rows whose labels are known; where none is, its calibration stays."""
         logits = self.head_logits(validation)
         self.platt = fit_platt(logits[0], validation.label)
         if self.sale_platt is not None:
             known = ~np.isnan(validation.known_sales)
-            self.sale_platt = fit_platt(logits[1][known], validation.known_sales[known])
+            if known.any():
+                self.sale_platt = fit_platt(logits[1][known], validation.known_sales[known])
 
     def logits(self, examples: Examples) -> NDArray[np.float64]:
         """float64 [n], of clicks, before calibration."""

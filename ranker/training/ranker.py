@@ -137,7 +137,7 @@ class DlrmRanker(CalibratedNetwork):
         return ranker
 
     def adopt(self, older: "DlrmRanker", old_ids: dict[str, list[str]], new_ids: dict[str, list[str]]) -> None:
-        """Start from another ranker's weights; a table row goes to wherever its id now stands.
+        """Start from another ranker's weights and calibration; a table row goes to wherever its id now stands.
 
         A new id begins with the row of unknown ids, which is what it read until now: both rankers predict the same.
 
@@ -158,6 +158,7 @@ class DlrmRanker(CalibratedNetwork):
                 to, source = torch.tensor(both).T
                 state[key][to] = old[key][source]
         self.steps, self.objectives = older.steps, older.objectives
+        self.platt, self.sale_platt = older.platt, older.sale_platt
 
 
 def table_key(table: str) -> str:

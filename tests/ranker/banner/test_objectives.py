@@ -1,5 +1,7 @@
 """One network for clicks and sales: what it learns from, how it is calibrated and judged, and what it is served by."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -19,6 +21,7 @@ from ranker.banner.scorer import BannerScorer
 from ranker.banner.training import RankerConfig
 from ranker.banner.workspace_rows import training_rows
 from ranker.errors import RankerError
+from ranker.evaluation.calibration import Platt
 from ranker.features.examples import concatenate, encode
 from ranker.features.specification import banner_specification
 from ranker.features.vocabulary import Vocabulary
@@ -109,6 +112,17 @@ def test_rows_without_sales_teach_clicks_alone() -> None:
     assert both.sale is not None
     np.testing.assert_array_equal(np.isnan(both.sale), [True] * 4 + [False, False, True, False, False, False])
     assert concatenate([random_examples(4), random_examples(3)]).sale is None
+
+
+def test_where_no_sale_is_known_the_calibration_of_sales_stays() -> None:
+    older, ranker = (DlrmRanker(SPEC, ROWS, BANNER.changed(shape=DlrmShape(heads=2))) for _ in range(2))
+    older.sale_platt = Platt(0.5, -2.0)
+    ranker.adopt(older, *({table: [""] * (rows - 2) for table, rows in ROWS.items()} for _ in range(2)))
+    ranker.calibrate(random_examples(40))
+    assert ranker.sale_platt == Platt(0.5, -2.0)
+    sale = np.where(np.arange(40) < 30, np.nan, np.arange(40) % 2).astype(np.float32)
+    ranker.calibrate(replace(random_examples(40), sale=sale))
+    assert ranker.sale_platt != Platt(0.5, -2.0)
 
 
 def test_more_heads_than_labels_and_networks_without_heads_are_refused() -> None:
