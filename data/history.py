@@ -29,9 +29,15 @@ class Change:
 
 
 def remember(workspace: Workspace, version: str, why: Why, refused: str = "", reason: str = "") -> None:
-    """Whoever changes the bundle in service says so, holding the workspace (`data.workspace.writing`)."""
-    with (workspace.bundles / FILE).open("a") as file:
-        file.write(json.dumps(asdict(Change(version, time.time(), why, refused, reason))) + "\n")
+    """Whoever changes the bundle in service says so, holding the workspace (`data.workspace.writing`).
+
+    A line that was cut short by a kill makes room: nothing is written behind it.
+    """
+    line = json.dumps(asdict(Change(version, time.time(), why, refused, reason))) + "\n"
+    with (workspace.bundles / FILE).open("a+b") as file:
+        file.seek(0)
+        file.truncate(file.read().rfind(b"\n") + 1)
+        file.write(line.encode())
 
 
 def read_history(workspace: Workspace) -> list[Change]:

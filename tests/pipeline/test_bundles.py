@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 import tandem.cli
 from data.bundle import in_service
 from data.errors import DataError, TandemError
+from data.history import FILE, read_history
 from data.workspace import Workspace
 from pipeline.bundles import back, bundle_states, remove_old_bundles, use
 from pipeline.errors import PipelineError
@@ -90,3 +91,15 @@ def test_the_commands_say_what_they_did_and_refuse_in_a_sentence(workspace: Work
     (workspace.bundles / "history.jsonl").write_text("no change\n")
     code, said = tandem_says("bundles", "list", "-w", workspace.root)
     assert code == 2 and "history.jsonl, line 1: expected a change of bundles" in said
+
+
+def test_a_change_that_was_cut_short_by_a_kill_makes_room_for_the_next(workspace: Workspace) -> None:
+    for note in ("a", "b"):
+        make_bundle(workspace, note)
+    history = workspace.bundles / FILE
+    whole = read_history(workspace)
+    with history.open("a") as file:
+        file.write('{"version": "2026')
+    assert read_history(workspace) == whole
+    back(workspace)
+    assert read_history(workspace)[:-1] == whole and read_history(workspace)[-1].why == "back"
