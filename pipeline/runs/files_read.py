@@ -15,10 +15,12 @@ class FilesRead:
         self._path = path
         self._found: dict[str, str] = read_json(path, dict[str, str]) if path.exists() else {}
 
-    def is_new(self, file: Path) -> bool:
-        """Raises OSError if the file cannot be read."""
-        return sha256_of(file) not in self._found
+    def new(self, file: Path) -> str | None:
+        """The digest of a file that was not read yet, None of one that was. Raises OSError if it cannot be read."""
+        digest = sha256_of(file)
+        return None if digest in self._found else digest
 
-    def add(self, file: Path) -> None:
-        self._found[sha256_of(file)] = str(file)
+    def add(self, file: Path, digest: str) -> None:
+        """`digest`: from before the file was read; one that grew meanwhile is new again."""
+        self._found[digest] = str(file)
         write_text_atomically(self._path, json.dumps(self._found, indent=1) + "\n")

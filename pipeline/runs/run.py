@@ -80,18 +80,19 @@ class Run:
         options = ImportOptions(None, {}, {}, {}, skip_bad=imports.skip_bad)
         paths = sorted({one for pattern in imports.events for one in _matching(Path(pattern))})
         for path in paths:
-            if read.is_new(path):
+            digest = read.new(path)
+            if digest is not None:
                 began = time.monotonic()
                 report = import_file(self.workspace, [path], "auto", options, append=True)
-                read.add(path)
+                read.add(path, digest)
                 counts = {"rows": report.rows_read, "events": report.events, "there already": report.already_there}
                 found.append((f"import {path.name}", time.monotonic() - began, counts))
         catalog = imports.catalog
-        if catalog is not None and read.is_new(catalog):
+        if catalog is not None and (digest := read.new(catalog)) is not None:
             began = time.monotonic()
             request = CatalogRequest(catalog, None, False, imports.retire_missing, imports.skip_bad, self.allow)
             _, figures = update_catalog(self.workspace, request, AdditionConfig(), keep_ranker_of)
-            read.add(catalog)
+            read.add(catalog, digest)
             found.append((f"catalog {catalog.name}", time.monotonic() - began, dict(figures["changes"])))
         return found
 

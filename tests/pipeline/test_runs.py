@@ -28,6 +28,7 @@ from data.tables import load_events
 from data.workspace import Origin, Workspace
 from pipeline.bundles import remove_old_bundles
 from pipeline.errors import PipelineError
+from pipeline.runs.files_read import FilesRead
 from pipeline.runs.gates import drift_of, gates_of_bundle, gates_of_inputs, stability_index
 from pipeline.runs.record import Runs
 from pipeline.runs.run import make_run
@@ -237,3 +238,16 @@ def test_a_workspace_without_events_is_refused_and_nothing_is_made(tmp_path: Pat
     with pytest.raises(Exception, match="holds no events"):
         make_run(read_pipeline_settings(tmp_path / "pipeline.yaml"), "daily")
     assert not (tmp_path / "nowhere").exists()
+
+
+def test_a_file_that_grew_while_it_was_read_is_read_again(tmp_path: Path) -> None:
+    drop, read = tmp_path / "drop.csv", FilesRead(tmp_path / "files.json")
+    drop.write_text("a\n")
+    digest = read.new(drop)
+    assert digest is not None
+    drop.write_text("a\nb\n")
+    read.add(drop, digest)
+    again = FilesRead(tmp_path / "files.json")
+    assert again.new(drop) not in (None, digest)
+    drop.write_text("a\n")
+    assert again.new(drop) is None
