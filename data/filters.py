@@ -69,8 +69,9 @@ class ItemFilters:
                 return found
         found = self._resolved(merchant, asked)
         with self._lock:
-            self._kept[merchant, asked] = found
-            self._bytes += _size(found)
+            if (merchant, asked) not in self._kept:  # else another thread was faster
+                self._kept[merchant, asked] = found
+                self._bytes += _size(found)
             while self._bytes > KEPT_BYTES and len(self._kept) > 1:
                 self._bytes -= _size(self._kept.popitem(last=False)[1])
         return found

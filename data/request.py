@@ -38,7 +38,7 @@ class ItemFilter:
     """Conditions on items, all of which hold for what is proposed.
 
     Attributes:
-        categories: paths; an item passes that is in one of them or below. None: every category.
+        categories: paths; an item passes that is in one of them or below. (): every category.
         min_price, max_price: in the merchant's currency, both included; an item without a price passes neither.
     """
 

@@ -29,7 +29,7 @@ class _AllowedRows:
     def __init__(self, allowed: Allowed, items: CountryItems, start: int) -> None:
         self._allowed, self._items, self._start = allowed, items, start
         self.count = len(allowed.items)
-        self.key: Hashable = allowed
+        self.key: Hashable = start, allowed.asked  # not `allowed`: it holds arrays, and may be made anew
 
     def passes(self, rows: NDArray[np.integer]) -> NDArray[np.bool_]:
         return self._allowed.passes(self._items.items[rows + self._start])
