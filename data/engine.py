@@ -11,6 +11,8 @@ import os
 import sys
 import tempfile
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,6 +26,8 @@ from data.schema import TIMESTAMP
 
 Engine = Literal["duckdb", "spark"]
 ENGINES: tuple[Engine, ...] = ("duckdb", "spark")
+
+_MEMORY = "1GB"
 
 
 def engine_named(name: str) -> Engine:
@@ -49,6 +53,18 @@ def connect(engine: Engine = "duckdb", threads: int | None = None) -> Any:
     if engine_named(engine) == "spark":
         return _connect_spark(threads)
     return ibis.duckdb.connect(**({} if threads is None else {"threads": threads}))
+
+
+@contextmanager
+def on_disk(folder: Path) -> Iterator[Any]:
+    """An Ibis connection of a DuckDB of bounded memory: what exceeds it goes to `folder`."""
+    connection = connect("duckdb")
+    try:
+        connection.raw_sql(f"SET memory_limit = '{_MEMORY}'")
+        connection.raw_sql("SET temp_directory = '{}'".format(str(folder / "duckdb").replace("'", "''")))
+        yield connection
+    finally:
+        connection.disconnect()
 
 
 def read_table(connection: Any, source: pa.Table | pa.RecordBatchReader | Path | str) -> ibis.Table:

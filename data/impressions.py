@@ -4,7 +4,7 @@ Every row read is a slot that is kept, or counted by reason.
 """
 
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from data.engine import connect, read_table
+from data.engine import on_disk, read_table
 from data.errors import DataError
 from data.eventlog import logged_displays
 from data.readers.bad_rows import BadRows
@@ -44,8 +44,8 @@ SLOTS = pa.schema(
 )
 """A slot a row, those of a display together and in order, displays by time."""
 
+_WITHOUT_PLACES = SLOTS.remove(SLOTS.get_field_index("position"))
 _PIECE = 50_000
-_MEMORY = "1GB"
 
 _PUT_TOGETHER = """
 COPY (
@@ -61,7 +61,6 @@ COPY (
     )
     SELECT k.display_id, h.display_ts AS ts, h.display_user AS user_id, k.merchant_id, k.item_id, k.clicked,
            k.order_value, h.display_country AS country, h.display_publisher AS publisher, h.display_device AS device,
-           CAST(coalesce(k.position, k.row) AS BIGINT) AS place,
            CASE WHEN k.merchant_id IS NULL THEN 'of items that the catalog lacks'
                 WHEN k.again > 1 THEN 'second copies of a slot'
                 WHEN l.display_id IS NOT NULL THEN 'of displays that the log holds already'
@@ -69,7 +68,7 @@ COPY (
                 WHEN k.merchant_id <> h.display_merchant THEN 'of another merchant than their display''s first'
                 ELSE '' END AS why
     FROM known k JOIN heads h USING (display_id) LEFT JOIN read_parquet(?) l USING (display_id)
-    ORDER BY ts, k.display_id, place
+    ORDER BY ts, k.display_id, coalesce(k.position, k.row), k.row
 ) TO '{}' (FORMAT parquet)
 """
 
@@ -118,18 +117,13 @@ def put_together(
     rows = _stored(file, {name: columns.get(name, name) for name in (*REQUIRED, *OPTIONAL)}, reading, bad, folder)
     bad.require_few(rows)
     together = folder / "together.parquet"
-    connection = connect("duckdb")
-    try:
-        connection.raw_sql(f"SET memory_limit = '{_MEMORY}'")
-        connection.raw_sql(f"SET temp_directory = '{folder / 'duckdb'}'")
+    with on_disk(folder) as connection:
         shown = read_table(connection, logged_displays(log).reader("display_id")).distinct()
         connection.to_parquet(shown, folder / "known.parquet")
         paths = [str(one) for one in (folder / "rows.parquet", catalog, folder / "known.parquet")]
         connection.con.execute(_PUT_TOGETHER.format(str(together).replace("'", "''")), paths)
         counted = connection.con.execute("SELECT why, count(*) FROM read_parquet(?) GROUP BY why", [str(together)])
         counts = {str(why): int(count) for why, count in counted.fetchall()}
-    finally:
-        connection.disconnect()
     found = Impressions(rows, counts.pop("", 0), bad.count, dict(sorted(counts.items())))
     found.require_sum()
     return found, together
@@ -137,12 +131,12 @@ def put_together(
 
 def displays_of(together: Path, slots: int = _PIECE) -> Iterator[pa.Table]:
     """Tables of SLOTS of about so many rows, whole displays in each."""
-    rest = SLOTS.empty_table()
+    rest = _WITHOUT_PLACES.empty_table()
     with pq.ParquetFile(together) as file:
         for batch in file.iter_batches(slots):
             table = pa.Table.from_batches([batch])
-            table = table.filter(pc.equal(table["why"], "")).drop_columns(["why"])
-            rest = pa.concat_tables([rest, _in_slots(table)])
+            table = table.filter(pc.equal(table["why"], ""))
+            rest = pa.concat_tables([rest, table.select(_WITHOUT_PLACES.names).cast(_WITHOUT_PLACES)])
             if not len(rest):
                 continue
             last = pc.equal(rest["display_id"], rest["display_id"][-1])
@@ -153,40 +147,28 @@ def displays_of(together: Path, slots: int = _PIECE) -> Iterator[pa.Table]:
         yield _with_places(rest)
 
 
-def _in_slots(table: pa.Table) -> pa.Table:
-    places = table["place"].cast(pa.int64())
-    return (
-        table.drop_columns(["place"])
-        .append_column("position", pc.cast(places, pa.int32()))
-        .select(SLOTS.names)
-        .cast(SLOTS)
-    )
-
-
 def _with_places(table: pa.Table) -> pa.Table:
     """Positions from 0 within each display, as its rows stand."""
     display = table["display_id"].combine_chunks().dictionary_encode().indices.to_numpy()
     first = np.flatnonzero(np.diff(display, prepend=-1))
     place = np.arange(len(table)) - np.repeat(first, np.diff(np.append(first, len(table))))
     at = SLOTS.get_field_index("position")
-    return table.set_column(at, SLOTS.field(at), pa.array(place.astype(np.int32))).combine_chunks()
+    return table.add_column(at, SLOTS.field(at), pa.array(place.astype(np.int32))).combine_chunks()
 
 
 def _stored(file: Path, columns: Mapping[str, str], reading: Reading, bad: BadRows, folder: Path) -> int:
     """Write rows.parquet; returns how many rows were read."""
     folder.mkdir(parents=True, exist_ok=True)
-    place, rows, writer = Place(file), 0, None
-    try:
+    place, rows = Place(file), 0
+    with ExitStack() as opened:
+        writer = None
         for source in stream_source(place, list(columns.values()), sniff(place, reading=reading), bad):
             table = _read(source, columns)
             table = table.append_column("row", pa.array(np.arange(rows, rows + len(source))))
             rows += len(source) + source.lost
             kept = table.filter(pa.array(source.settle()))
-            writer = writer or pq.ParquetWriter(folder / "rows.parquet", kept.schema)
+            writer = writer or opened.enter_context(pq.ParquetWriter(folder / "rows.parquet", kept.schema))
             writer.write_table(kept)
-    finally:
-        with suppress(AttributeError):
-            writer.close()  # type: ignore[union-attr]
     return rows
 
 

@@ -2,16 +2,14 @@
 banners showed and nobody clicked."""
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from data.engine import connect, read_table
+from data.engine import on_disk, read_table
 from data.eventlog import logged_displays, logged_events, tracked_pieces
 from data.files import write_text_atomically
 from data.relations import distinct_events
@@ -19,7 +17,6 @@ from data.schema import EVENT_SCHEMA
 from data.tables import load_events, read_table_file
 from data.workspace import Workspace
 
-_MEMORY = "1GB"
 """What DuckDB may hold while it looks for repeated ids; the rest goes to the disk."""
 
 
@@ -93,7 +90,7 @@ def write_unclicked(workspace: Workspace, file: Path) -> int:
         EventLogError: the log is damaged.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
-    with _on_disk(file.parent) as connection:
+    with on_disk(file.parent) as connection:
         displays = read_table(connection, logged_displays(workspace.log).reader("user_id", "surface", "slots.item_id"))
         displays = displays.filter(displays["surface"].fill_null("") == "")  # banners, not answers to other calls
         shown = displays.select("user_id", slot=displays["slots"].unnest())
@@ -113,18 +110,6 @@ def read_events(files: Sequence[Path]) -> pa.Table:
     return pa.concat_tables([read_table_file(file, EVENT_SCHEMA) for file in files])
 
 
-@contextmanager
-def _on_disk(folder: Path) -> Iterator[Any]:
-    """DuckDB with bounded memory, what exceeds it under `folder`."""
-    connection = connect("duckdb")
-    connection.raw_sql(f"SET memory_limit = '{_MEMORY}'")
-    connection.raw_sql(f"SET temp_directory = '{folder / 'duckdb'}'")
-    try:
-        yield connection
-    finally:
-        connection.disconnect()
-
-
 def _write_log_events(workspace: Workspace, file: Path) -> EventCounts | None:
     """Write the tracked events whose ids are not among the imported ones; None if nothing was tracked."""
     every, distinct = file.with_name("tracked.parquet"), file.with_name("distinct.parquet")
@@ -134,7 +119,7 @@ def _write_log_events(workspace: Workspace, file: Path) -> EventCounts | None:
             writer.write_table(piece)
             tracked += len(piece)
     if tracked:
-        with _on_disk(file.parent) as connection:
+        with on_disk(file.parent) as connection:
             connection.to_parquet(distinct_events(read_table(connection, every)), distinct, compression="zstd")
             once, imported = read_table(connection, distinct), read_table(connection, workspace.events)
             known = imported.semi_join(once, "event_id").select("event_id")

@@ -1,5 +1,6 @@
 """Gates before a bundle is published: its figures against those of the bundle in service, and the inputs' drift."""
 
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data.engine import connect
+from data.engine import on_disk
 from data.schema import DAY_US
 from pipeline.runs.record import GateRecord
 from pipeline.runs.settings import Gates
@@ -48,9 +49,8 @@ def stability_index(newest: NDArray[np.float64], before: NDArray[np.float64]) ->
 
 def drift_of(events: Sequence[Path], catalog: Path) -> Drift:
     """Of Parquet files of events (EVENT_SCHEMA), and the catalog their items' first category words come from."""
-    with connect("duckdb").con as database:
-        files = [str(one) for one in events]
-        database.execute("SET memory_limit = '1GB'")
+    with tempfile.TemporaryDirectory(prefix="tandem-") as folder, on_disk(Path(folder)) as connection:
+        database, files = connection.con, [str(one) for one in events]
         database.execute(
             f"""CREATE TEMP TABLE days AS
             WITH recent AS (
