@@ -75,8 +75,7 @@ def import_events(
     from data.readers.sniffing import Reading
 
     named = (pairs("--map", mapped), pairs("--constant", constant), pairs("--kind-map", kind_map))
-    separator = {"tab": "\t", "\\t": "\t"}.get(separator or "", separator)
-    reading = Reading(separator, {"yes": True, "no": False, "auto": None}[header], quotes, time_format)
+    reading = Reading(sign_of(separator), {"yes": True, "no": False, "auto": None}[header], quotes, time_format)
     options = ImportOptions(catalog, *named, reading, skip_bad)
     report = import_file(Workspace(workspace), files, format_name, options, replace, append)
     print_counts(f"{', '.join(file.name for file in files)} as {report.format}, into {workspace}", _lines_of(report))
@@ -143,6 +142,11 @@ def _lines_of(report: "ImportReport") -> dict[str, int]:
         for name, count in report.invisible.items()
     }
     return lines | {"items": report.items}
+
+
+def sign_of(separator: str | None) -> str | None:
+    """What `--separator` stands for."""
+    return {"tab": "\t", "\\t": "\t"}.get(separator or "", separator)
 
 
 def pairs(option: str, given: list[str] | None) -> dict[str, str]:

@@ -87,15 +87,18 @@ def _known(workspace: Workspace) -> tuple[Timelines, ItemTable]:
 def _written(
     writer: LogWriter, specification: Specification, items: ItemTable, timelines: Timelines, slots: pa.Table
 ) -> tuple[int, int, int]:
-    """(displays, clicks, sales) of one piece, in the log."""
+    """(displays, clicks, sales) of one piece, in the log: events first, which count once however often they come.
+
+    So after a kill the same import brings in what is missing; displays that the log holds have their events.
+    """
     rows, _ = rows_of_examples(specification, items, timelines, _examples(slots))
     names = slots["display_id"].combine_chunks().unique().to_pylist()
     records = [LogRecord(display=one).SerializeToString() for one in _displays(specification, rows, names)]
-    writer.append_records(records)
     clicked = slots.filter(slots["clicked"])
     sold = slots.filter(pc.is_valid(slots["order_value"]))
     events = [*_events(clicked, EventKind.click, 1), *_events(clicked, EventKind.landing, 2)]
     writer.append_tracked(sorted([*events, *_events(sold, EventKind.sale, 3)], key=lambda event: event.ts_us))
+    writer.append_records(records)
     return len(records), len(clicked), len(sold)
 
 

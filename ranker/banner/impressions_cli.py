@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from data.cli import pairs, print_counts
+from data.cli import pairs, print_counts, sign_of
 from data.console import DEFAULT_WORKSPACE, JsonOption, WorkspaceOption, console, write_figures
 from data.workspace import Workspace
 
@@ -41,7 +41,7 @@ def impressions(
     from data.readers.sniffing import Reading
     from ranker.banner.impressions import import_impressions
 
-    reading = Reading({"tab": "\t"}.get(separator or "", separator), time_format=time_format)
+    reading = Reading(sign_of(separator), time_format=time_format)
     found = import_impressions(Workspace(workspace), file, pairs("--map", mapped), reading, skip_bad)
     read = found.impressions
     counts = {"rows read": read.rows} | ({"bad rows left out": read.bad} if read.bad else {})

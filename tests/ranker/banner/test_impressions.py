@@ -139,3 +139,14 @@ def test_a_bad_row_is_named_and_nothing_is_written(
     found = import_impressions(workspace, file, {}, skip_bad=1).impressions
     assert (found.rows, found.slots, found.bad) == (2, 1, 1)
     assert "row 2" in (workspace.root / "bad_impressions.tsv").read_text()
+
+
+def test_positions_order_the_slots_whatever_numbers_they_are(shop: Shop, tmp_path: Path) -> None:
+    workspace = workspace_of(tmp_path / "w", shop)
+    names, moment = shop.items.items.ids_at(np.flatnonzero(shop.items.merchant == 0)[:4]), impression(0, 0, 0, False)
+    lines = [f"d0,u0,{one},{moment['ts']},0,{at}" for one, at in zip(names, (1e30, 2.5, 2.5, 2.25), strict=True)]
+    (tmp_path / "log.csv").write_text("\n".join(["display_id,user_id,item_id,ts,clicked,position", *lines]) + "\n")
+    import_impressions(workspace, tmp_path / "log.csv", {})
+    (slots,) = read_displays(workspace.log)["slots"].to_pylist()
+    assert [one["item_id"] for one in slots] == [names[3], names[1], names[2], names[0]]
+    assert [one["position"] for one in slots] == [0, 1, 2, 3]
