@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -42,6 +43,12 @@ class LedTimelines:
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
+
+    @cached_property
+    def unclicked_keys(self) -> NDArray[np.int64]:
+        """int64, of each unclicked item: user x I + item, ascending."""
+        lists = Lists.empty(len(self)) if self.unclicked is None else self.unclicked
+        return np.repeat(np.arange(len(self)), np.diff(lists.offsets)) * self.merchant_offsets[-1] + lists.items
 
     @classmethod
     def of_matrix(cls, inputs: csr_matrix, targets: csr_matrix | None = None) -> "LedTimelines":
@@ -195,9 +202,9 @@ def _batch(
         negatives = _all_items(timelines, merchant)
     elif config.negatives_per == "user" or config.unclicked_negatives:
         each = _draws(timelines, np.repeat(merchant, config.negatives), rng).reshape(len(merchant), -1)
-        if config.unclicked_negatives and timelines.unclicked is not None:
+        if config.unclicked_negatives and len(timelines.unclicked_keys):
             own_part = each[:, : round(config.unclicked_negatives * config.negatives)]
-            _draw_unclicked(own_part, timelines, timelines.unclicked, users, merchant, rng)
+            _draw_unclicked(own_part, timelines, users, merchant, rng)
         each.sort()
         negatives, drawn = np.unique(each, return_inverse=True)
         drawn = drawn.reshape(each.shape)
@@ -237,20 +244,18 @@ def _draws(timelines: LedTimelines, merchant: NDArray[np.int64], rng: np.random.
 def _draw_unclicked(
     drawn: NDArray[np.int64],
     timelines: LedTimelines,
-    unclicked: Lists,
     users: NDArray[np.int64],
     merchant: NDArray[np.int64],
     rng: np.random.Generator,
 ) -> None:
     """Draws of rows (user, merchant), int64 [R, n], in place: where the user was shown items of the merchant and
     clicked none of them, these with replacement; else they stay."""
-    bounds, offsets = timelines.merchant_offsets, unclicked.offsets
-    key = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets)) * bounds[-1] + unclicked.items
-    start = np.searchsorted(key, users * bounds[-1] + bounds[merchant])
-    end = np.searchsorted(key, users * bounds[-1] + bounds[merchant + 1])
+    bounds, keys = timelines.merchant_offsets, timelines.unclicked_keys
+    start = np.searchsorted(keys, users * bounds[-1] + bounds[merchant])
+    end = np.searchsorted(keys, users * bounds[-1] + bounds[merchant + 1])
     some = np.flatnonzero(end > start)
     places = rng.random((len(some), drawn.shape[1])) * (end - start)[some, None]
-    drawn[some] = unclicked.items[start[some, None] + places.astype(np.int64)]
+    drawn[some] = keys[start[some, None] + places.astype(np.int64)] % bounds[-1]
 
 
 def own_draws(
