@@ -242,7 +242,10 @@ def evaluate_split(
     items = ItemTable.of(load_catalog(workspace))
     with tempfile.TemporaryDirectory(prefix="tandem-") as folder:
         events = learning_events(workspace, Path(folder), plan.from_log).table()
-    trained_on, requests = split_events(events, items, by, held_out=held_out, max_users=max_users, seed=plan.seed)
+    days = plan.candidates.target_days
+    trained_on, requests = split_events(
+        events, items, by, held_out=held_out, max_users=max_users, seed=plan.seed, target_days=days
+    )
     with tempfile.TemporaryDirectory(prefix="tandem-") as folder:
         metrics = train_candidates(Path(folder), items, trained_on, plan.candidates, plan.engine, plan.seed)
         sources, order = load_sources_from(Path(folder), items), MergeOrder.load(Path(folder))
