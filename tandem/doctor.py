@@ -61,7 +61,10 @@ def _python() -> Finding:
 
 def _packages() -> Finding:
     """Those that Tandem always needs, at the versions that it was tested with."""
-    wanted = [Requirement(one) for one in requires(DISTRIBUTION) or () if "extra ==" not in one]
+    try:
+        wanted = [Requirement(one) for one in requires(DISTRIBUTION) or () if "extra ==" not in one]
+    except PackageNotFoundError:
+        return Finding("packages", "wrong", f"{DISTRIBUTION} itself is not installed: make install")
     wrong = []
     for one in wanted:
         try:

@@ -52,3 +52,8 @@ def test_the_command_ends_with_2_where_tandem_cannot_work(tmp_path: Path) -> Non
     assert answer.exit_code == 2 and "is not a bundle" in answer.output.replace("\n", " ")
     findings = json.loads((tmp_path / "f.json").read_text())["figures"]["findings"]
     assert {"name": "Python", "state": "well"}.items() <= findings[0].items()
+
+
+def test_a_checkout_that_was_not_installed_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tandem.doctor, "DISTRIBUTION", "no-such-distribution")
+    assert found()["packages"] == ("wrong", "no-such-distribution itself is not installed: make install")
