@@ -272,8 +272,10 @@ def main(
                     return
                 if part is None or part_of != shares:
                     part, part_of = prepared(rows, shares, seed), shares
-                rival = area_under_curve(part.test.label, part.rival)
-                done[key] = rival if name == "logistic" else measured(IDEAS[name], part, seed)
+                if name == "logistic":
+                    done[key] = area_under_curve(part.test.label, part.rival)
+                else:
+                    done[key] = measured(IDEAS[name], part, seed)
                 file.parent.mkdir(parents=True, exist_ok=True)
                 write_text_atomically(file, json.dumps(done, indent=1) + "\n")
             bar.advance(note=name)

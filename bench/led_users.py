@@ -25,6 +25,7 @@ from candidates.led.vectors import LedVectors
 from candidates.protocols.metrics import STRONG, evaluate
 from candidates.protocols.splits import HeldOutUsers
 from data.console import JsonOption, SeedOption, console, write_figures
+from data.statistics import standard_error
 
 MODES, MIXTURES, RIDGES = (2, 3, 4), (0.25, 0.5, 1.0), (1.0, 10.0, 100.0)
 COLD = 0.1
@@ -124,7 +125,7 @@ def cold_items(train: csr_matrix, users: HeldOutUsers, features: NDArray[np.floa
     def recall(scores: NDArray[np.floating]) -> dict[str, float]:
         best = np.argsort(-scores, axis=1, kind="stable")[:, :20]
         hits = np.take_along_axis(wanted, best, axis=1).sum(axis=1) / np.minimum(20, wanted.sum(axis=1))
-        return {"mean": float(hits.mean()), "standard_error": float(hits.std(ddof=1) / np.sqrt(len(hits)))}
+        return {"mean": float(hits.mean()), "standard_error": standard_error(hits)}
 
     def of_features(columns: NDArray[np.float32], ridge: float) -> NDArray[np.float32]:
         known = columns[warm] * weight[:, None]

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
+from data.bundle import PARTS
 from data.console import DEFAULT_WORKSPACE, JsonOption, WorkspaceOption, console, table, write_figures
 from data.workspace import Workspace
 from pipeline import bundles
@@ -25,7 +26,7 @@ def list_command(workspace: WorkspaceOption = DEFAULT_WORKSPACE, json_path: Json
         if one.bundle is not None:
             made = time.strftime("%Y-%m-%d %H:%M", time.gmtime(one.bundle.created))
             origin = one.bundle.origin.name
-            parts = [part for part in ("catalog", "candidates", "ranker") if one.bundle.has(part)]
+            parts = [part for part in PARTS if one.bundle.has(part)]
         said = f"{one.state}: {one.reason}" if one.reason else one.state
         shown.add_row(one.version, made, escape(origin), ", ".join(parts), escape(said))
         row = {"version": one.version, "state": one.state, "reason": one.reason, "parts": parts, "origin": origin}

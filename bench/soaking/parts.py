@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 
-from data.bundle import BundleDraft, in_service
+from data.bundle import PARTS, BundleDraft, in_service
 from data.simulator import Marketplace
 from data.workspace import Workspace
 from gateway.banner.assembly import assemble
@@ -64,7 +64,7 @@ class Place:
         first = in_service(self.files)
         assert first is not None
         with BundleDraft(self.files) as draft:
-            draft.take(first, [part for part in ("catalog", "candidates", "ranker") if first.has(part)])
+            draft.take(first, [part for part in PARTS if first.has(part)])
             path = draft.path / "catalog" / "available.npy"
             available = np.load(path)
             available[::7] = False

@@ -38,7 +38,7 @@ class Objectives(Settings):
     def shares(self) -> tuple[float, ...]:
         """Of each head in the score, clicks first."""
         weights = (self.click, self.sale)[: self.heads]
-        return tuple(weight / sum(weights) for weight in weights) if self.sale else (1.0,)
+        return tuple(weight / sum(weights) for weight in weights)
 
     def scores(self, probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
         """float64 [n] of probabilities float64 [heads, n]."""
